@@ -1,0 +1,236 @@
+"""A world for whole engines: a virtual clock, links with latency, loss and NAT, and kernels that remember SAs."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+from xfrmctl.crypto.entropy import DeterministicEntropy
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, RetransmitPolicy, RetryPolicy, Start
+from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.ike.sa import IkeSa
+from xfrmctl.ike.states import IkeState
+from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.model.effects import DeleteSas, InstallSas, SendDatagram
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.events import Event
+from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.identity import Identity
+from xfrmctl.model.sa import KernelSa, SaId, SaKeys
+from xfrmctl.model.selector import TrafficSelector, parse_selector
+from xfrmctl.model.suite import parse_proposal
+
+IKE_PROPOSAL = "aes256gcm16-prfsha384-x25519"
+ESP_PROPOSAL = "aes256gcm16"
+PSK = b"a secret of the simulation"
+
+Interceptor = Callable[["Datagram"], "Datagram | None"]
+
+
+@dataclass(frozen=True)
+class Datagram:
+    source: Endpoint
+    target: Endpoint
+    data: bytes
+
+
+@dataclass
+class Node:
+    """A gateway: an engine, an address, the SAs its kernel holds, and everything it has reported."""
+
+    name: str
+    address: IPAddress
+    engine: IkeEngine
+    sad: dict[SaId, tuple[KernelSa, SaKeys]] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    refuse: list[KernelRefusal] = field(default_factory=list)
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [e for e in self.events if isinstance(e, kind)]
+
+    def sa(self) -> IkeSa:
+        """The one established IKE SA."""
+        (found,) = [s for s in self.engine.ike_sas() if s.state == IkeState.ESTABLISHED]
+        return found
+
+
+class World:
+    """Nodes by address, one queue of things that will happen."""
+
+    def __init__(self, *, latency_s: float = 0.01, seed: int = 1) -> None:
+        self.now = 0.0
+        self.latency_s = latency_s
+        self.loss = 0.0
+        self.random = random.Random(seed)
+        self.nodes: dict[IPAddress, Node] = {}
+        self.intercept: list[Interceptor] = []
+        self.nat: dict[IPAddress, IPAddress] = {}
+        self.wire: list[Datagram] = []
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+
+    def add(self, name: str, address: str, *connections: ConnectionConfig, **limits: int | float) -> Node:
+        config = EngineConfig(connections={c.name: c for c in connections}, **limits)  # type: ignore[arg-type]
+        node = Node(name, ip_address(address), IkeEngine(config, DeterministicEntropy(name.encode())))
+        self.nodes[node.address] = node
+        return node
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (when, next(self._count), action))
+
+    def do(self, node: Node, action: Callable[[float], None]) -> None:
+        """Give a node one input and carry out what it wants."""
+        action(self.now)
+        while items := node.engine.drain():
+            for item in items:
+                self._perform(node, item)
+        deadline = node.engine.deadline()
+        if deadline is not None:
+            self.at(max(deadline, self.now), lambda: self._wake(node, deadline))
+
+    def _wake(self, node: Node, deadline: float) -> None:
+        if node.engine.deadline() == deadline:
+            self.do(node, node.engine.handle_timer)
+
+    def _perform(self, node: Node, item: object) -> None:
+        match item:
+            case SendDatagram(local, remote, data):
+                self.transmit(Datagram(local, remote, data))
+            case InstallSas(token, sas):
+                refusal = node.refuse.pop(0) if node.refuse else None
+                if refusal is None:
+                    for sa, keys in sas:
+                        assert sa.id not in node.sad, f"{node.name} installs {sa.id} twice"
+                        node.sad[sa.id] = (sa, keys)
+                node.engine.handle_done(token, refusal, self.now)
+            case DeleteSas(ids):
+                for sa_id in ids:
+                    node.sad.pop(sa_id, None)
+            case Event():
+                node.events.append(item)
+
+    def transmit(self, datagram: Datagram) -> None:
+        self.wire.append(datagram)
+        changed: Datagram | None = datagram
+        for interceptor in self.intercept:
+            changed = interceptor(changed) if changed is not None else None
+        if changed is None or self.random.random() < self.loss:
+            return
+        final = self._translate(changed)
+        target = self.nodes.get(final.target.address)
+        if target is not None:
+            self.at(self.now + self.latency_s, lambda: self.deliver(target, final))
+
+    def _translate(self, datagram: Datagram) -> Datagram:
+        """Source NAT for nodes behind one; the ports shift by 10,000 so that nobody can overlook it."""
+        outside = self.nat.get(datagram.source.address)
+        if outside is not None:
+            source = Endpoint(outside, datagram.source.port + 10000)
+            return replace(datagram, source=source)
+        inside = next((i for i, o in self.nat.items() if o == datagram.target.address), None)
+        if inside is not None:
+            return replace(datagram, target=Endpoint(inside, datagram.target.port - 10000))
+        return datagram
+
+    def deliver(self, node: Node, datagram: Datagram) -> None:
+        self.do(node, lambda now: node.engine.handle_datagram(datagram.target, datagram.source, datagram.data, now))
+
+    def run(self, seconds: float) -> None:
+        """Let virtual seconds pass."""
+        end = self.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            when, _, action = heapq.heappop(self._queue)
+            self.now = max(self.now, when)
+            action()
+        self.now = end
+
+
+def selectors(*texts: str) -> tuple[TrafficSelector, ...]:
+    return tuple(parse_selector(t) for t in texts)
+
+
+def child(  # noqa: PLR0913
+    name: str = "lan",
+    local: str = "10.1.1.0/24",
+    remote: str = "10.1.2.0/24",
+    *,
+    esp: tuple[str, ...] = (ESP_PROPOSAL,),
+    start: Start = Start.START,
+    reqid: int = 0x58000001,
+    **more: object,
+) -> ChildConfig:
+    return ChildConfig(
+        name=name,
+        local_ts=selectors(*local.split(",")),
+        remote_ts=selectors(*remote.split(",")),
+        esp=tuple(parse_proposal(p, ProtocolId.ESP) for p in esp),
+        start=start,
+        reqid=reqid,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def connection(  # noqa: PLR0913
+    local: str,
+    remote: str | None,
+    *children: ChildConfig,
+    name: str = "net",
+    ike: tuple[str, ...] = (IKE_PROPOSAL,),
+    psk: bytes = PSK,
+    **more: object,
+) -> ConnectionConfig:
+    defaults: dict[str, object] = {
+        "retransmit": RetransmitPolicy(first_s=1, factor=2, tries=3),
+        "retry": RetryPolicy(first_s=2, max_s=60),
+        "local_id": Identity.of_address(ip_address(local)),
+        "remote_id": Identity.of_address(ip_address(remote)) if remote else None,
+    }
+    return ConnectionConfig(
+        name=name,
+        local=ip_address(local),
+        remote=ip_address(remote) if remote else None,
+        psk=psk,
+        ike=tuple(parse_proposal(p, ProtocolId.IKE) for p in ike),
+        children=children,
+        **(defaults | more),  # type: ignore[arg-type]
+    )
+
+
+ALICE, BOB = "172.16.1.1", "172.16.2.1"
+
+
+def pair(
+    world: World,
+    *,
+    alice: dict[str, object] | None = None,
+    bob: dict[str, object] | None = None,
+    alice_child: dict[str, object] | None = None,
+    bob_child: dict[str, object] | None = None,
+) -> tuple[Node, Node]:
+    """Two gateways that fit each other; Bob only answers."""
+    mirrored: dict[str, object] = {"local": "10.1.2.0/24", "remote": "10.1.1.0/24", "start": Start.NONE}
+    a = world.add("alice", ALICE, connection(ALICE, BOB, child(**(alice_child or {})), **(alice or {})))  # type: ignore[arg-type]
+    b = world.add("bob", BOB, connection(BOB, ALICE, child(**(mirrored | (bob_child or {}))), **(bob or {})))  # type: ignore[arg-type]
+    return a, b
+
+
+def matching(alice: Node, bob: Node) -> None:
+    """Both kernels hold the same SAs with the same keys, mirrored."""
+    assert alice.sad.keys() == bob.sad.keys()
+    for sa_id, (sa, keys) in alice.sad.items():
+        other, other_keys = bob.sad[sa_id]
+        assert keys == other_keys
+        assert sa.direction != other.direction
+        assert sa.suite.encr == other.suite.encr
+        assert sa.suite.esn == other.suite.esn
+
+
+def start(world: World, *nodes: Node) -> None:
+    for node in nodes:
+        world.do(node, node.engine.start_all)
+
+

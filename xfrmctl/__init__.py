@@ -1,0 +1,34 @@
+"""xfrmctl: an IPsec gateway controller for Linux XFRM.
+
+One daemon per gateway (``xfrmctl daemon``) and one command (``xfrmctl``). The daemon speaks IKEv2 to
+peers and keeps the kernel's SAD, SPD, xfrm interfaces, routes and TCPMSS clamps as they should be::
+
+    peers ── UDP 500/4500 ──┐                                         ┌── SendDatagram ─────▶ udp sockets
+    kernel ─ XFRM events ───┤   ┌─────────┐   ┌────────────────────┐  ├── InstallSas(token) ─▶ kernel ──┐
+    control API ────────────┼──▶│ runtime │──▶│ engine: ike        │──┤                                 │
+    one timer ──────────────┘   │ 1 queue │   │ sans-IO, now=…     │  └── events ─▶ logs, metrics, API  │
+           ▲                    └─────────┘   └────────────────────┘                                    │
+           └───────────────────────────────────── Done(token, refusal) is a new input ──────────────────┘
+
+One step: take one input, call the engine synchronously with ``now``, drain its ordered outbox, dispatch
+in order, re-arm one timer at the earliest deadline. Nothing awaits inside a step.
+
+========== ================================================================== =======================
+package    is                                                                 may import
+========== ================================================================== =======================
+model      values everyone shares                                             nothing
+wire       bytes <-> values; raises WireError only                            model
+crypto     algorithms over ``cryptography``                                   model
+ike        the IKEv2 engine: one file per conversation in ``ike/exchanges``   model, wire, crypto
+pmtu       path-MTU arithmetic: outer_mtu -> inner_mtu -> mss                 model
+kernel     effects and desired state -> Linux                                 model
+config     YAML files -> values, errors with file:line:key                    model, ike.config
+control    HTTP + JSON on a unix socket                                       model
+metrics    Prometheus collectors over the snapshot and the events             model
+daemon     the only place where things meet                                   all but lab and cli
+lab        gateways, routers and hosts in network namespaces with real ESP    all but cli
+cli        one verb per file                                                  control client, config, model
+========== ================================================================== =======================
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,205 @@
+"""A CHILD SA between negotiation and kernel: what we offer, what we accept, and the pair of kernel SAs it becomes.
+
+Shared by IKE_AUTH (its first child, no KE payload, RFC 7296 1.2) and CREATE_CHILD_SA (1.3).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xfrmctl.crypto import kex
+from xfrmctl.crypto.keys import derive_child_keys
+from xfrmctl.ike import failures
+from xfrmctl.ike.config import ChildConfig
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.negotiate import Choice, Narrowed, accepted, choose, covered, narrow_children
+from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.iana import NotifyType, PayloadType, ProtocolId
+from xfrmctl.model.sa import Direction, KernelSa, SaId, SaKeys
+from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Proposal
+from xfrmctl.wire.message import first_of
+from xfrmctl.wire.payloads import KeyExchange, Payload, Sa, TrafficSelectors
+
+Pair = tuple[tuple[KernelSa, SaKeys], ...]
+
+NO_KERNEL_SUPPORT = frozenset({2, 38, 93})
+"""ENOENT, ENOSYS, EPROTONOSUPPORT: the kernel lacks the algorithm or the protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a child cannot be, and the Notify that says so."""
+
+    notify: NotifyType
+    failure: Failure
+    data: bytes = b""
+
+
+def proposals(config: ChildConfig, *, with_ke: bool) -> tuple[Proposal, ...]:
+    """The child's proposals as this exchange may carry them, without repetition."""
+    found: list[Proposal] = []
+    for proposal in config.esp:
+        shown = proposal if with_ke else proposal.without_ke()
+        if shown not in found:
+            found.append(shown)
+    return tuple(found)
+
+
+def offer(config: ChildConfig, spi: int, *, with_ke: bool) -> list[Payload]:
+    """SA, TSi, TSr of an initiator."""
+    raw = spi.to_bytes(4, "big")
+    numbered = [p.with_spi(raw, n) for n, p in enumerate(proposals(config, with_ke=with_ke), 1)]
+    return [
+        Sa(tuple(numbered)),
+        TrafficSelectors(PayloadType.TSI, config.local_ts),
+        TrafficSelectors(PayloadType.TSR, config.remote_ts),
+    ]
+
+
+def _selectors(payloads: Sequence[Payload], kind: PayloadType) -> tuple[TrafficSelector, ...]:
+    for payload in payloads:
+        if isinstance(payload, TrafficSelectors) and payload.kind == kind:
+            return payload.selectors
+    return ()
+
+
+@dataclass(slots=True)
+class Answered:
+    """A responder's acceptance: which child, which suite, and the selectors in the peer's order."""
+
+    narrowed: Narrowed
+    choice: Choice
+    spi: int
+
+    def payloads(self) -> list[Payload]:
+        """SA, TSi, TSr of the answer."""
+        answer = Proposal(
+            ProtocolId.ESP,
+            self.choice.suite.transforms(),
+            self.spi.to_bytes(4, "big"),
+            self.choice.number,
+        )
+        return [
+            Sa((answer,)),
+            TrafficSelectors(PayloadType.TSI, self.narrowed.remote_ts),
+            TrafficSelectors(PayloadType.TSR, self.narrowed.local_ts),
+        ]
+
+
+def judge(core: Core, sa: IkeSa, payloads: Sequence[Payload], *, with_ke: bool) -> Answered | Refused:
+    """A responder's decision about an offered child (RFC 7296 2.7, 2.9)."""
+    assert sa.config is not None
+    offered = first_of(payloads, Sa)
+    tsi, tsr = _selectors(payloads, PayloadType.TSI), _selectors(payloads, PayloadType.TSR)
+    fitting = narrow_children(sa.config.children, tsi, tsr)
+    if not fitting or offered is None:
+        ours = [t for c in sa.config.children for t in (*c.local_ts, *c.remote_ts)]
+        return Refused(NotifyType.TS_UNACCEPTABLE, failures.ts_unacceptable(ours, (*tsr, *tsi), by_peer=False))
+    ke = first_of(payloads, KeyExchange) if with_ke else None
+    for narrowed in fitting:
+        choice = choose(
+            proposals(narrowed.child, with_ke=with_ke),
+            [p if with_ke else p.without_ke() for p in offered.proposals],
+            ke.group if ke else None,
+        )
+        if choice is not None and len(choice.spi) == 4:
+            return Answered(narrowed, choice, core.new_child_spi())
+    ours_all = [p for n in fitting for p in proposals(n.child, with_ke=with_ke)]
+    return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failures.no_proposal("ESP", ours_all, offered.proposals))
+
+
+@dataclass(slots=True)
+class Concluded:
+    """An initiator's reading of the answer: everything that the SAs need."""
+
+    choice: Choice
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+
+
+def conclude(config: ChildConfig, payloads: Sequence[Payload], *, with_ke: bool) -> Concluded | Failure:
+    """Check a responder's answer against what we offered; nothing wider is accepted (RFC 7296 2.9)."""
+    answer = first_of(payloads, Sa)
+    mine = proposals(config, with_ke=with_ke)
+    theirs = answer.proposals if answer else ()
+    choice = accepted(mine, [p if with_ke else p.without_ke() for p in theirs])
+    if choice is None or len(choice.spi) != 4:
+        return failures.bad_answer("ESP", mine, theirs)
+    tsi, tsr = _selectors(payloads, PayloadType.TSI), _selectors(payloads, PayloadType.TSR)
+    if not tsi or not tsr or not (covered(tsi, config.local_ts) and covered(tsr, config.remote_ts)):
+        return failures.ts_widened((*config.local_ts, *config.remote_ts), (*tsi, *tsr))
+    return Concluded(choice, tsi, tsr)
+
+
+def shared_secret(ke: kex.PrivateKe | None, payloads: Sequence[Payload]) -> bytes:
+    """The KE payload's contribution; empty without PFS. Raises KeyExchangeError."""
+    peer = first_of(payloads, KeyExchange)
+    if ke is None or peer is None:
+        return b""
+    if peer.group != ke.group:
+        raise kex.KeyExchangeError(f"KE payload of {peer.group.name}, {ke.group.name} was chosen")
+    return ke.shared(peer.data)
+
+
+def build(
+    core: Core,
+    sa: IkeSa,
+    config: ChildConfig,
+    choice: Choice,
+    selectors: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
+    spi: int,
+    nonces: tuple[bytes, bytes],
+    *,
+    initiator: bool,
+    shared: bytes = b"",
+    acquire_seq: int = 0,
+) -> tuple[ChildSa, Pair]:
+    """The CHILD SA and its two kernel SAs.
+
+    ``selectors`` are (local, remote); ``nonces`` (initiator's, responder's) of the exchange that makes the child;
+    ``initiator`` says who began *that exchange*.
+    """
+    assert sa.suite is not None
+    assert sa.suite.prf is not None
+    assert sa.keys is not None
+    suite = choice.suite
+    to_responder, to_initiator = derive_child_keys(suite, sa.suite.prf, sa.keys.d, nonces[0], nonces[1], shared)
+    keys_out, keys_in = (to_responder, to_initiator) if initiator else (to_initiator, to_responder)
+    encap = sa.encap
+    peer_spi = int.from_bytes(choice.spi, "big")
+
+    def half(direction: Direction) -> KernelSa:
+        inbound = direction == Direction.IN
+        ports = encap
+        if encap is not None and inbound:
+            ports = type(encap)(encap.destination_port, encap.source_port)
+        return KernelSa(
+            direction=direction,
+            source=sa.remote.address if inbound else sa.local.address,
+            destination=sa.local.address if inbound else sa.remote.address,
+            spi=spi if inbound else peer_spi,
+            reqid=config.reqid,
+            suite=suite,
+            mode=config.mode,
+            if_id=config.if_id,
+            encap=ports,
+            replay_window=config.replay_window,
+            lifetime=config.lifetime,
+            df=config.df,
+            acquire_seq=0 if inbound else acquire_seq,
+        )
+
+    inbound, outbound = half(Direction.IN), half(Direction.OUT)
+    child = ChildSa(
+        config=config,
+        suite=suite,
+        inbound=SaId(inbound.destination, ProtocolId.ESP, inbound.spi),
+        outbound=SaId(outbound.destination, ProtocolId.ESP, outbound.spi),
+        local_ts=selectors[0],
+        remote_ts=selectors[1],
+        encap=encap,
+        initiator=initiator,
+        created_at=core.now,
+    )
+    return child, ((inbound, keys_in), (outbound, keys_out))

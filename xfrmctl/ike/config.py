@@ -1,0 +1,134 @@
+"""What the IKE engine is told: connections, children and limits as plain, immutable values.
+
+``xfrmctl.config`` makes them from a file; tests make them by hand. Everything here is already checked: the
+engine trusts it. Two values that compare equal mean the same behaviour: a reload compares them.
+Names that end in ``_s`` are seconds, sizes are bytes.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from xfrmctl.model.address import IKE_PORT, NAT_T_PORT, IPAddress
+from xfrmctl.model.identity import Identity
+from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
+from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Proposal
+
+MssSetting = Literal["auto", "off"] | int
+"""``auto`` follows the path MTU, ``off`` clamps nothing, a number is the MSS itself for either family."""
+
+UNLIMITED = Lifetime()
+"""No hard or soft limit."""
+
+
+class Start(Enum):
+    """When a child is negotiated.
+
+    NONE: when the peer asks or an operator says ``xfrmctl up``. TRAP: on the first packet of its selectors.
+    START: at once, and again whenever it goes down.
+    """
+
+    NONE = "none"
+    TRAP = "trap"
+    START = "start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetransmitPolicy:
+    """Retransmission of one request (RFC 7296 2.1, 2.4).
+
+    The first wait is ``first_s``, each further one ``factor`` times longer up to ``max_s``. After ``tries``
+    retransmissions and one more wait the peer counts as silent: 136 s with the defaults.
+    """
+
+    first_s: float = 1.0
+    factor: float = 1.8
+    tries: int = 7
+    max_s: float = 64.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """What follows a failed negotiation: ``tries`` more, or for ever where it is None.
+
+    The first wait is ``first_s``; it doubles up to ``max_s``.
+    """
+
+    tries: int | None = None
+    first_s: float = 2.0
+    max_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildConfig:
+    """One child of a connection.
+
+    ``mtu`` is the *outer* MTU of the path to the peer, None for what the path MTU engine or the route says.
+    ``fail_closed`` keeps a block in the kernel while no SA exists (DESIGN 3.11). ``reqid`` and ``if_id`` come
+    from :mod:`xfrmctl.config.numbering` and stay the same over reloads and restarts; ``if_id`` is 0 and
+    ``interface`` None with the policy data plane.
+    """
+
+    name: str
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    esp: tuple[Proposal, ...]
+    mode: Mode = Mode.TUNNEL
+    dataplane: DataPlane = DataPlane.POLICY
+    start: Start = Start.TRAP
+    mtu: int | None = None
+    mss: MssSetting = "auto"
+    df: DfPolicy = DfPolicy.COPY
+    replay_window: int = 128
+    fail_closed: bool = True
+    reqid: int = 0
+    if_id: int = 0
+    interface: str | None = None
+    lifetime: Lifetime = UNLIMITED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionConfig:
+    """One peer.
+
+    ``local`` None means any local address; ``remote`` None any peer address, and then we only respond.
+    ``remote_id`` None accepts any identity that knows the key. ``dpd_s`` None means no liveness checks.
+    ``retry`` governs ``start: start`` children and whatever an operator brought up.
+    """
+
+    name: str
+    local: IPAddress | None
+    remote: IPAddress | None
+    local_id: Identity
+    remote_id: Identity | None
+    psk: bytes = field(repr=False)
+    ike: tuple[Proposal, ...]
+    children: tuple[ChildConfig, ...]
+    dpd_s: float | None = 30.0
+    keepalive_s: float = 20.0
+    retry: RetryPolicy = RetryPolicy()
+    retransmit: RetransmitPolicy = RetransmitPolicy()
+    force_encap: bool = False
+
+    def child(self, name: str) -> ChildConfig | None:
+        """The child of that name, or None."""
+        return next((c for c in self.children if c.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Everything the engine is told. Connections stand in the order of the file, by name.
+
+    From ``cookie_threshold`` half-open IKE SAs on, an initiator must return a cookie (RFC 7296 2.6); beyond
+    ``half_open_limit`` in all, or ``half_open_per_source`` from one address, new ones are dropped.
+    """
+
+    connections: dict[str, ConnectionConfig]
+    ike_port: int = IKE_PORT
+    nat_t_port: int = NAT_T_PORT
+    half_open_limit: int = 1000
+    half_open_per_source: int = 20
+    cookie_threshold: int = 50
+    half_open_timeout_s: float = 30.0
+    retransmit: RetransmitPolicy = RetransmitPolicy()

@@ -1,0 +1,212 @@
+"""What one step shares: configuration, entropy, the ordered outbox, the tables of SAs, the timers, the tokens.
+
+``now`` is monotonic seconds, set by the engine at the start of each input. Exchanges work on this object and on an
+IKE SA; they never see the engine.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from xfrmctl.crypto.cookie import CookieJar
+from xfrmctl.crypto.entropy import Entropy
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig
+from xfrmctl.ike.connection import Connection
+from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.ike.states import HALF_OPEN, IkeState
+from xfrmctl.ike.timers import Timer, TimerQueue
+from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, Token
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, DatagramDropped, Event, IkeSaClosed
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.sa import KernelSa, SaId, SaKeys
+
+MIN_SPI = 0x100
+"""SPIs 1-255 are reserved by IANA (RFC 4303 2.1)."""
+
+
+class Step(Protocol):
+    """What waits for the kernel's answer."""
+
+    def done(self, core: "Core", sa: IkeSa, refusal: KernelRefusal | None) -> None:
+        """The kernel has taken the SAs, or refused them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A step that waits, and the IKE SA it belongs to."""
+
+    serial: int
+    step: Step
+    sas: tuple[KernelSa, ...]
+
+
+class Core:
+    """State of the engine; plain tables, no behaviour beyond keeping them consistent."""
+
+    def __init__(self, config: EngineConfig, entropy: Entropy) -> None:
+        self.configure(config)
+        self.entropy = entropy
+        self.now = 0.0
+        self.outbox: list[Effect | Event] = []
+        self.timers = TimerQueue()
+        self.cookies = CookieJar(entropy)
+        self.connections: dict[str, Connection] = {name: Connection(name) for name in config.connections}
+        self.sas: dict[int, IkeSa] = {}
+        self.by_spi: dict[bytes, IkeSa] = {}
+        self.by_init: dict[tuple[bytes, Endpoint], IkeSa] = {}
+        self.half_open: dict[IPAddress, int] = {}
+        self.half_open_total = 0
+        self.waiting: dict[Token, Waiting] = {}
+        self.children: dict[SaId, tuple[IkeSa, ChildSa]] = {}
+        self._serial = 0
+        self._token = 0
+
+    def configure(self, config: EngineConfig) -> None:
+        """Take a configuration and index it: a peer or an acquire finds its connection without a walk."""
+        self.config = config
+        self.by_reqid: dict[int, tuple[str, ChildConfig]] = {}
+        self.by_peer: dict[IPAddress | None, list[ConnectionConfig]] = {}
+        for name, connection in config.connections.items():
+            self.by_peer.setdefault(connection.remote, []).append(connection)
+            for child in connection.children:
+                self.by_reqid[child.reqid] = (name, child)
+
+    # -- outbox
+
+    def emit(self, item: Effect | Event) -> None:
+        """Queue an effect or an event; the order is kept."""
+        self.outbox.append(item)
+
+    def drop(self, remote: Endpoint, reason: str, detail: str = "") -> None:
+        """Account for a datagram that is thrown away."""
+        self.emit(DatagramDropped(remote=remote, reason=reason, detail=detail))
+
+    # -- tables of SAs
+
+    def new_spi(self) -> bytes:
+        """An IKE SPI of ours that is not in use; never zero (RFC 7296 3.1)."""
+        while True:
+            spi = self.entropy(8)
+            if any(spi) and spi not in self.by_spi:
+                return spi
+
+    def new_child_spi(self) -> int:
+        """An ESP SPI outside the reserved range; whether it is free the kernel decides (EEXIST)."""
+        while True:
+            spi = int.from_bytes(self.entropy(4), "big")
+            if spi >= MIN_SPI:
+                return spi
+
+    def next_serial(self) -> int:
+        """A number that names an IKE SA for its whole life."""
+        self._serial += 1
+        return self._serial
+
+    def add(self, sa: IkeSa) -> None:
+        """Make an IKE SA reachable by its SPI."""
+        self.sas[sa.serial] = sa
+        self.by_spi[sa.our_spi] = sa
+        if sa.state in HALF_OPEN:
+            sa.init_source = sa.remote
+            self.by_init[sa.spi_i, sa.remote] = sa
+            self.half_open[sa.remote.address] = self.half_open.get(sa.remote.address, 0) + 1
+            self.half_open_total += 1
+            self.timers.set(sa.serial, Timer.HALF_OPEN, self.now + self.config.half_open_timeout_s)
+
+    def no_longer_half_open(self, sa: IkeSa) -> None:
+        """The peer has authenticated itself, or is given up."""
+        source, sa.init_source = sa.init_source, None
+        if source is None:
+            return
+        del self.by_init[sa.spi_i, source]
+        self.timers.cancel(sa.serial, Timer.HALF_OPEN)
+        self.half_open_total -= 1
+        left = self.half_open[source.address] - 1
+        if left:
+            self.half_open[source.address] = left
+        else:
+            del self.half_open[source.address]
+
+    def of_connection(self, name: str) -> list[IkeSa]:
+        """IKE SAs of one connection, oldest first."""
+        connection = self.connections.get(name)
+        return [self.sas[s] for s in connection.serials] if connection else []
+
+    def attach(self, sa: IkeSa) -> None:
+        """Count an IKE SA among those of its connection."""
+        connection = self.connections.get(sa.connection)
+        if connection is not None and sa.serial not in connection.serials:
+            connection.serials.append(sa.serial)
+
+    # -- the kernel
+
+    def install(self, sa: IkeSa, step: Step, sas: tuple[tuple[KernelSa, SaKeys], ...]) -> None:
+        """Ask for SAs; ``step.done`` goes on when the kernel has answered."""
+        self._token += 1
+        self.waiting[self._token] = Waiting(sa.serial, step, tuple(s for s, _ in sas))
+        self.emit(InstallSas(self._token, sas))
+
+    def child_installed(self, sa: IkeSa, child: ChildSa) -> None:
+        """Both SAs of a child are in the kernel."""
+        child.installed = True
+        connection = self.connections.get(sa.connection)
+        if connection is not None:
+            connection.child_up(child.config.name)
+        self.emit(
+            ChildSaInstalled(
+                connection=sa.connection,
+                child=child.config.name,
+                ike=sa.name,
+                inbound=child.inbound,
+                outbound=child.outbound,
+                suite=child.suite,
+                local_ts=child.local_ts,
+                remote_ts=child.remote_ts,
+                encap=child.encap,
+            )
+        )
+
+    def remove_child(self, sa: IkeSa, child: ChildSa, reason: Failure) -> None:
+        """Take a child out of the tables and of the kernel."""
+        sa.children.remove(child)
+        self.children.pop(child.inbound, None)
+        self.children.pop(child.outbound, None)
+        if not child.installed:
+            return
+        self.emit(DeleteSas((child.inbound, child.outbound)))
+        self.emit(
+            ChildSaRemoved(
+                connection=sa.connection,
+                child=child.config.name,
+                ike=sa.name,
+                inbound=child.inbound,
+                outbound=child.outbound,
+                reason=reason,
+            )
+        )
+
+    def add_child(self, sa: IkeSa, child: ChildSa) -> None:
+        """Count a child among those of its IKE SA."""
+        sa.children.append(child)
+        self.children[child.inbound] = self.children[child.outbound] = (sa, child)
+
+    def close(self, sa: IkeSa, reason: Failure) -> None:
+        """End an IKE SA and all that hangs on it, at once and without a word to the peer."""
+        if sa.state == IkeState.CLOSED:
+            return
+        was_established = sa.established_at is not None
+        for child in tuple(sa.children):
+            self.remove_child(sa, child, reason)
+        self.no_longer_half_open(sa)
+        sa.move(IkeState.CLOSED)
+        sa.outstanding = None
+        sa.queue.clear()
+        self.sas.pop(sa.serial, None)
+        self.by_spi.pop(sa.our_spi, None)
+        self.timers.cancel_all(sa.serial)
+        connection = self.connections.get(sa.connection)
+        if connection is not None and sa.serial in connection.serials:
+            connection.serials.remove(sa.serial)
+        if was_established:
+            self.emit(IkeSaClosed(connection=sa.connection, ike=sa.name, reason=reason))

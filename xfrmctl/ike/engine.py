@@ -1,0 +1,458 @@
+"""The face of the IKE engine: inputs with a time stamp in, an ordered outbox of effects and events out.
+
+    engine.handle_datagram(local, remote, data, now)     a UDP payload as it came
+    engine.handle_done(token, refusal, now)              the kernel's answer to an InstallSas
+    engine.handle_acquire(reqid, seq, now)               a packet met a trap policy
+    engine.handle_expire(sa_id, hard, now)               the kernel ended an SA
+    engine.handle_timer(now)                             harmless when early or late
+    engine.initiate / terminate / reload / shutdown      what an operator wants
+
+then ``drain()`` and ``deadline()``. ``now`` is monotonic seconds and never decreases. A peer's misbehaviour never
+raises; a programming error does.
+"""
+
+from xfrmctl.crypto.entropy import Entropy
+from xfrmctl.crypto.protect import IntegrityError
+from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike.config import ConnectionConfig, EngineConfig, Start
+from xfrmctl.ike.connection import Connection
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, informational
+from xfrmctl.ike.exchanges.create_child_sa import CreateChild
+from xfrmctl.ike.sa import IkeSa
+from xfrmctl.ike.states import IkeState
+from xfrmctl.ike.timers import Timer
+from xfrmctl.ike.transport import answered, names, pump, repeat_response, respond, retransmit
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.effects import DeleteSas, Effect, SendDatagram, Token
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.events import Event, MessageReceived, PeerSilent
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.iana import ExchangeType
+from xfrmctl.model.sa import SaId
+from xfrmctl.wire import cardinality
+from xfrmctl.wire.errors import InvalidMajorVersion, UnsupportedCritical, WireError
+from xfrmctl.wire.header import Header
+from xfrmctl.wire.message import Message, decode_payloads, parse
+from xfrmctl.wire.natt import KEEPALIVE, unframe
+from xfrmctl.wire.payloads import Notify, Payload
+
+HANDLERS = {
+    ExchangeType.IKE_AUTH: ike_auth.on_request,
+    ExchangeType.CREATE_CHILD_SA: create_child_sa.on_request,
+    ExchangeType.INFORMATIONAL: informational.on_request,
+}
+
+
+class IkeEngine:
+    """IKEv2 for all connections of one gateway."""
+
+    def __init__(self, config: EngineConfig, entropy: Entropy) -> None:
+        self._core = Core(config, entropy)
+
+    # -- getters
+
+    @property
+    def config(self) -> EngineConfig:
+        """The configuration in force."""
+        return self._core.config
+
+    @property
+    def connections(self) -> dict[str, Connection]:
+        """Run-time side of every configured connection; to be read only."""
+        return self._core.connections
+
+    @property
+    def half_open(self) -> int:
+        """IKE SAs of peers that have not authenticated themselves yet."""
+        return self._core.half_open_total
+
+    def ike_sas(self, connection: str | None = None) -> list[IkeSa]:
+        """IKE SAs, oldest first; to be read only."""
+        if connection is not None:
+            return self._core.of_connection(connection)
+        return list(self._core.sas.values())
+
+    def drain(self) -> list[Effect | Event]:
+        """Take everything out of the outbox, in order."""
+        items, self._core.outbox = self._core.outbox, []
+        return items
+
+    def deadline(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called, monotonic seconds; None for not at all."""
+        return self._core.timers.deadline()
+
+    # -- network
+
+    def handle_datagram(self, local: Endpoint, remote: Endpoint, data: bytes, now: float) -> None:
+        """Take one UDP payload; whatever is wrong with it is counted and dropped with a reason."""
+        core = self._core
+        core.now = now
+        message_bytes: bytes | None = data
+        if local.port == core.config.nat_t_port:
+            message_bytes = unframe(data)
+            if message_bytes is None:
+                if data != KEEPALIVE:
+                    core.drop(remote, "esp_in_user_space")
+                return
+        assert message_bytes is not None
+        try:
+            message = parse(message_bytes)
+        except InvalidMajorVersion as error:
+            core.drop(remote, error.reason, str(error))
+            return
+        except WireError as error:
+            core.drop(remote, error.reason, str(error))
+            return
+        self._route(local, remote, message, message_bytes)
+        self._settle()
+
+    def _route(self, local: Endpoint, remote: Endpoint, message: Message, data: bytes) -> None:
+        core, header = self._core, message.header
+        if header.exchange == ExchangeType.IKE_SA_INIT:
+            self._route_init(local, remote, message, data)
+            return
+        sa = core.by_spi.get(header.spi_r if header.is_initiator else header.spi_i)
+        if sa is None or sa.initiator == header.is_initiator:
+            core.drop(remote, "unknown_spi")
+            return
+        if (header.spi_i, header.spi_r) != (sa.spi_i, sa.spi_r) or message.sk is None:
+            core.drop(remote, "unprotected" if message.sk is None else "unknown_spi")
+            return
+        if header.is_response:
+            outstanding = sa.outstanding
+            if outstanding is None or header.message_id != outstanding.message_id:
+                core.drop(remote, "unexpected_response")
+                return
+        elif header.message_id != sa.expected_id:
+            if header.message_id == sa.expected_id - 1 and self._authentic(sa, message, data) is not None:
+                repeat_response(core, sa)
+            else:
+                core.drop(remote, "message_id")
+            return
+        elif sa.answering:
+            core.drop(remote, "in_progress")
+            return
+        plaintext = self._authentic(sa, message, data)
+        if plaintext is None:
+            core.drop(remote, "integrity")
+            return
+        self._protected(sa, local, remote, message, plaintext, len(data))
+
+    def _route_init(self, local: Endpoint, remote: Endpoint, message: Message, data: bytes) -> None:
+        core, header = self._core, message.header
+        try:
+            cardinality.check(header.exchange, header.is_response, message.payloads)
+        except WireError as error:
+            core.drop(remote, error.reason, str(error))
+            return
+        if header.message_id != 0 or message.sk is not None or header.is_response == header.is_initiator:
+            core.drop(remote, "malformed_init")
+        elif not header.is_response:
+            if any(header.spi_r) or not any(header.spi_i):
+                core.drop(remote, "malformed_init")
+            else:
+                ike_sa_init.on_request(core, local, remote, message, data)
+        else:
+            sa = core.by_spi.get(header.spi_i)
+            if sa is None or not sa.initiator or sa.remote != remote:
+                core.drop(remote, "unknown_spi")
+            else:
+                ike_sa_init.on_response(core, sa, message, data)
+
+    @staticmethod
+    def _authentic(sa: IkeSa, message: Message, data: bytes) -> bytes | None:
+        if sa.protect_in is None or message.sk is None:
+            return None
+        try:
+            return sa.protect_in.open(data, message.sk.offset)
+        except IntegrityError:
+            return None
+
+    def _protected(
+        self, sa: IkeSa, local: Endpoint, remote: Endpoint, message: Message, plaintext: bytes, size: int
+    ) -> None:
+        """An authentic message: everything from here on is the peer's own doing."""
+        core, header = self._core, message.header
+        assert message.sk is not None
+        sa.last_seen = core.now
+        if not header.is_response and remote != sa.remote:
+            sa.local, sa.remote = local, remote
+        if sa.established_at is not None and sa.config is not None and sa.config.dpd_s is not None:
+            core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
+        try:
+            payloads = decode_payloads(message.sk.first, plaintext)
+            cardinality.check(header.exchange, header.is_response, payloads)
+        except WireError as error:
+            self._malformed(sa, message, error)
+            return
+        core.emit(
+            MessageReceived(
+                connection=sa.connection,
+                ike=sa.name,
+                exchange=header.exchange,
+                response=header.is_response,
+                message_id=header.message_id,
+                payloads=names(payloads),
+                remote=remote,
+                size=size,
+            )
+        )
+        if header.is_response:
+            self._response(sa, header, payloads)
+        else:
+            self._request(sa, header, payloads)
+
+    def _response(self, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
+        core = self._core
+        if sa.outstanding is None or header.exchange != sa.outstanding.exchange:
+            core.drop(sa.remote, "unexpected_response", header.exchange.name)
+            return
+        request = answered(core, sa)
+        if request is not None:
+            request.on_response(core, sa, payloads)
+        pump(core, sa)
+
+    def _request(self, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
+        core = self._core
+        handler = HANDLERS.get(header.exchange)
+        before_auth = sa.state == IkeState.INIT_ANSWERED
+        if handler is None or before_auth != (header.exchange == ExchangeType.IKE_AUTH):
+            core.drop(sa.remote, "unexpected_exchange", header.exchange.name)
+            return
+        sa.answering = True
+        handler(core, sa, payloads)
+
+    def _malformed(self, sa: IkeSa, message: Message, error: WireError) -> None:
+        """An authentic message that cannot be read (RFC 7296 2.21.3): INVALID_SYNTAX ends the IKE SA."""
+        core, header = self._core, message.header
+        core.drop(sa.remote, error.reason, str(error))
+        if not header.is_response:
+            critical = isinstance(error, UnsupportedCritical)
+            data = bytes([error.payload_type]) if isinstance(error, UnsupportedCritical) else b""
+            respond(core, sa, header.exchange, [Notify(error.notify, data)])
+            if critical:
+                return
+        failure = failures.invalid_syntax(str(error))
+        initiator = sa.initiator and sa.established_at is None
+        lifecycle.close(core, sa, failure)
+        lifecycle.failed(core, sa, failure, initiator=initiator)
+
+    # -- kernel
+
+    def handle_done(self, token: Token, refusal: KernelRefusal | None, now: float) -> None:
+        """The kernel's answer. An IKE SA that has gone meanwhile leaves nothing behind."""
+        core = self._core
+        core.now = now
+        waiting = core.waiting.pop(token)
+        sa = core.sas.get(waiting.serial)
+        if sa is None:
+            if refusal is None:
+                core.emit(DeleteSas(tuple(s.id for s in waiting.sas)))
+            return
+        waiting.step.done(core, sa, refusal)
+        pump(core, sa)
+        self._settle()
+
+    def handle_acquire(self, reqid: int, seq: int, now: float) -> None:
+        """A packet met the trap policy of the child with this reqid. ``seq`` names the kernel's larval state."""
+        core = self._core
+        core.now = now
+        name, child = core.by_reqid.get(reqid, ("", None))
+        if child is not None and child.name not in core.connections[name].held:
+            core.connections[name].acquires[child.name] = seq
+            lifecycle.kick(core, name)
+            self._settle()
+
+    def handle_expire(self, sa_id: SaId, hard: bool, now: float) -> None:
+        """An SA has reached a limit. A hard one has left the kernel already: its CHILD SA ends."""
+        core = self._core
+        core.now = now
+        sa, child = core.children.get(sa_id, (None, None))
+        if hard and sa is not None and child is not None:
+            informational.delete_child(core, sa, child, failures.lifetime_expired())
+            lifecycle.child_gone(core, sa, child.config.name, failures.lifetime_expired())
+            self._settle()
+
+    # -- time
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        self._core.now = now
+        self._settle()
+
+    def _settle(self) -> None:
+        """Run everything that is due, until nothing is."""
+        core = self._core
+        while due := core.timers.expire(core.now):
+            for owner, timer in due:
+                if isinstance(owner, str):
+                    self._try(owner)
+                    continue
+                sa = core.sas.get(owner)
+                if sa is not None:
+                    self._due(sa, timer)
+
+    def _due(self, sa: IkeSa, timer: Timer) -> None:
+        core = self._core
+        assert sa.config is not None or timer == Timer.HALF_OPEN
+        if timer == Timer.RETRANSMIT:
+            if not retransmit(core, sa):
+                self._silent(sa)
+        elif timer == Timer.HALF_OPEN:
+            core.drop(sa.remote, "half_open_timeout")
+            core.close(sa, failures.no_response(sa.remote, 1, "IKE_AUTH"))
+        elif timer == Timer.LIVENESS and sa.config is not None and sa.config.dpd_s is not None:
+            informational.alive(core, sa)
+            core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
+        elif timer == Timer.KEEPALIVE and sa.config is not None:
+            core.emit(SendDatagram(sa.local, sa.remote, KEEPALIVE))
+            core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
+
+    def _silent(self, sa: IkeSa) -> None:
+        """All retransmissions went unanswered."""
+        core, outstanding = self._core, sa.outstanding
+        assert outstanding is not None
+        core.emit(
+            PeerSilent(
+                connection=sa.connection,
+                ike=sa.name,
+                remote=sa.remote,
+                exchange=outstanding.exchange,
+                attempts=outstanding.attempts,
+            )
+        )
+        if sa.established_at is None:
+            failure = failures.no_response(sa.remote, outstanding.attempts, outstanding.exchange.name)
+            core.close(sa, failure)
+            lifecycle.failed(core, sa, failure, initiator=True)
+            return
+        lifecycle.close(core, sa, failures.peer_dead(sa.remote, outstanding.attempts))
+
+    # -- what an operator wants
+
+    def start_all(self, now: float) -> None:
+        """Want every child with ``start: start``."""
+        self._core.now = now
+        for name, config in self._core.config.connections.items():
+            self._want_started(name, config)
+        self._settle()
+
+    def _want_started(self, name: str, config: ConnectionConfig) -> None:
+        connection = self._core.connections[name]
+        wanted = {c.name for c in config.children if c.start == Start.START} - connection.held
+        if wanted:
+            connection.wanted |= wanted
+            lifecycle.kick(self._core, name)
+
+    def initiate(self, connection: str, child: str | None, now: float) -> None:
+        """Bring a connection up, or one child of it; KeyError for names that are not configured."""
+        core = self._core
+        core.now = now
+        config, state = core.config.connections[connection], core.connections[connection]
+        names_ = {c.name for c in config.children} if child is None else {child}
+        if not names_ <= {c.name for c in config.children}:
+            raise KeyError(child)
+        state.held -= names_
+        state.wanted |= names_
+        state.attempts = 0
+        state.retry_at = None
+        lifecycle.kick(core, connection)
+        self._settle()
+
+    def terminate(self, connection: str, child: str | None, now: float, reason: Failure | None = None) -> None:
+        """Take a connection or one child down, and keep it down until ``initiate`` or a reload."""
+        core = self._core
+        core.now = now
+        config, state = core.config.connections[connection], core.connections[connection]
+        names_ = {c.name for c in config.children} if child is None else {child}
+        state.held |= names_
+        state.wanted -= names_
+        for name in names_:
+            state.acquires.pop(name, None)
+        if not state.wanted:
+            state.retry_at = None
+            core.timers.cancel(connection, Timer.RETRY)
+        reason = reason or failures.operator("taken down by the operator")
+        for sa in core.of_connection(connection):
+            if child is None:
+                informational.delete_ike(core, sa, reason)
+                continue
+            for found in tuple(sa.children):
+                if found.config.name == child:
+                    informational.delete_child(core, sa, found, reason)
+        self._settle()
+
+    def reload(self, config: EngineConfig, now: float) -> None:
+        """Take a new configuration; IKE SAs of connections that have not changed are not touched."""
+        core = self._core
+        core.now = now
+        old = core.config
+        core.configure(config)
+        reason = failures.operator("the configuration of the connection has changed")
+        for name in old.connections.keys() - config.connections.keys():
+            for sa in core.of_connection(name):
+                informational.delete_ike(core, sa, failures.operator("taken out of the configuration"))
+            core.timers.cancel(name, Timer.RETRY)
+            del core.connections[name]
+        for name, new in config.connections.items():
+            before = old.connections.get(name)
+            if before == new:
+                continue
+            up = {c.config.name for sa in core.of_connection(name) for c in sa.children}
+            for sa in core.of_connection(name):
+                informational.delete_ike(core, sa, reason)
+            state = core.connections.setdefault(name, Connection(name))
+            state.held.clear()
+            state.acquires.clear()
+            state.attempts, state.retry_at, state.last_failure = 0, None, None
+            state.wanted = (up | state.wanted) & {c.name for c in new.children}
+            if new.remote is None:
+                state.wanted.clear()
+            self._want_started(name, new)
+            lifecycle.kick(core, name)
+        self._settle()
+
+    def shutdown(self, now: float) -> None:
+        """Tell every peer that we go; the answers need not be waited for."""
+        core = self._core
+        core.now = now
+        for name, state in core.connections.items():
+            state.wanted.clear()
+            state.acquires.clear()
+            core.timers.cancel(name, Timer.RETRY)
+            state.held |= {c.name for c in core.config.connections[name].children}
+        for sa in tuple(core.sas.values()):
+            informational.delete_ike(core, sa, failures.operator("the gateway stops"))
+
+    def _try(self, name: str) -> None:
+        """Negotiate what a connection wants, over the IKE SA it has or a new one."""
+        core = self._core
+        connection, config = core.connections.get(name), core.config.connections.get(name)
+        if connection is None or config is None or config.remote is None or config.local is None:
+            return
+        connection.retry_at = None
+        sas = core.of_connection(name)
+        up = {c.config.name for sa in sas for c in sa.children if c.installed}
+        for child in connection.demanded:
+            if child in up:
+                connection.child_up(child)
+        demanded = connection.demanded
+        if not demanded or any(sa.initiator and sa.established_at is None for sa in sas):
+            return
+        established = [sa for sa in sas if sa.state == IkeState.ESTABLISHED]
+        if not established:
+            ike_sa_init.start(core, config)
+            return
+        sa = established[-1]
+        under_way = {r.child.name for r in self._requests(sa) if isinstance(r, CreateChild)}
+        under_way |= {c.config.name for c in sa.children}
+        for child_config in config.children:
+            if child_config.name in demanded and child_config.name not in under_way:
+                sa.queue.append(CreateChild(child_config, connection.acquires.get(child_config.name, 0)))
+        pump(core, sa)
+
+    @staticmethod
+    def _requests(sa: IkeSa) -> list[object]:
+        current = sa.outstanding.request if sa.outstanding is not None else None
+        return [current, *sa.queue]

@@ -1,0 +1,245 @@
+"""CREATE_CHILD_SA (RFC 7296 1.3.1): a further CHILD SA of an established IKE SA, with or without PFS.
+
+    HDR, SK { SA, Ni, [KEi], TSi, TSr }  -->
+                     <--  HDR, SK { SA, Nr, [KEr], TSi, TSr }
+
+As responder a CHILD SA that replaces another one (N(REKEY_SA), 1.3.3) is made like any other; the initiator deletes
+the old one. Rekeying of the IKE SA is refused with NO_ADDITIONAL_SAS, which 1.3 allows a minimal peer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xfrmctl.crypto import kex
+from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike.child import (
+    NO_KERNEL_SUPPORT,
+    Answered,
+    Refused,
+    build,
+    conclude,
+    judge,
+    offer,
+    proposals,
+    shared_secret,
+)
+from xfrmctl.ike.config import ChildConfig
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges.informational import Say, delete_child
+from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.ike.states import IkeState
+from xfrmctl.ike.transport import begin, respond
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
+from xfrmctl.wire.message import first_of, notify_of
+from xfrmctl.wire.payloads import Delete, KeyExchange, Nonce, Notify, Payload, Sa
+
+NONCE_LEN = 32
+
+# -- initiator
+
+
+@dataclass(slots=True)
+class CreateChild:
+    """Ask for one more child. ``group`` is the key exchange method that the peer has asked for."""
+
+    child: ChildConfig
+    acquire_seq: int = 0
+    group: KeGroup | None = None
+    exchange: ExchangeType = ExchangeType.CREATE_CHILD_SA
+    spi: int = 0
+    nonce: bytes = b""
+    ke: kex.PrivateKe | None = field(default=None, repr=False)
+
+    def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
+        """SA, Ni, KEi where PFS is wanted, TSi, TSr; nothing when the child has come up meanwhile."""
+        if sa.state != IkeState.ESTABLISHED or any(c.config.name == self.child.name for c in sa.children):
+            return None
+        self.spi, self.nonce = core.new_child_spi(), core.entropy(NONCE_LEN)
+        groups = [t.id for p in self.child.esp for t in p.of(TransformType.KE)]
+        group = self.group or (KeGroup(groups[0]) if groups else None)
+        sa_, *selectors = offer(self.child, self.spi, with_ke=True)
+        payloads: list[Payload] = [sa_, Nonce(self.nonce)]
+        if group:
+            self.ke = kex.generate(group, core.entropy)
+            payloads.append(KeyExchange(group, self.ke.public))
+        return payloads + selectors
+
+    def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """Take the child up, or begin again with the peer's key exchange method."""
+        retry = notify_of(payloads, NotifyType.INVALID_KE_PAYLOAD)
+        if retry is not None and self._other_group(core, sa, retry):
+            return
+        nonce = first_of(payloads, Nonce)
+        step = InstallOurs(
+            self.child,
+            self.spi,
+            (self.nonce, nonce.data if nonce else b""),
+            self.ke,
+            self.acquire_seq,
+            with_ke=True,
+        )
+        child_answer(core, sa, step, payloads)
+
+    def _other_group(self, core: Core, sa: IkeSa, notify: Notify) -> bool:
+        group = KeGroup(int.from_bytes(notify.data, "big")) if len(notify.data) == 2 else KeGroup.NONE
+        offered = {t.id for p in self.child.esp for t in p.of(TransformType.KE)}
+        if group not in offered or self.group is not None:
+            return False
+        begin(core, sa, CreateChild(self.child, self.acquire_seq, group))
+        return True
+
+
+@dataclass(slots=True)
+class InstallOurs:
+    """What an initiator knows while the answer is read and while the kernel is asked."""
+
+    config: ChildConfig
+    spi: int
+    nonces: tuple[bytes, bytes]
+    ke: kex.PrivateKe | None
+    acquire_seq: int
+    with_ke: bool = False
+    child: ChildSa | None = None
+
+    def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
+        """The SAs are in the kernel, or the peer must be told that they are not."""
+        assert self.child is not None
+        if refusal is None:
+            core.child_installed(sa, self.child)
+            lifecycle.kick(core, sa.connection)
+            return
+        failure = failures.kernel_refused(str(refusal))
+        delete_child(core, sa, self.child, failure)
+        lifecycle.failed(core, sa, failure, child=self.config.name, initiator=True)
+
+
+def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Payload, ...]) -> None:
+    """An initiator's reading of SA, TSi, TSr in an answer of either exchange."""
+    error = next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+    if error is not None:
+        lifecycle.failed(core, sa, _refusal(step, error), child=step.config.name, initiator=True)
+        return
+    outcome = conclude(step.config, payloads, with_ke=step.with_ke)
+    failure = outcome if isinstance(outcome, Failure) else None
+    shared = b""
+    if not isinstance(outcome, Failure):
+        try:
+            shared = shared_secret(step.ke if outcome.choice.suite.ke else None, payloads)
+        except kex.KeyExchangeError as error_:
+            failure = failures.invalid_ke(str(error_))
+        if outcome.choice.suite.ke and not shared and failure is None:
+            failure = failures.invalid_ke("the peer chose PFS and sent no KE payload")
+    if isinstance(outcome, Failure) or failure is not None:
+        assert failure is not None
+        begin(core, sa, Say([Delete(ProtocolId.ESP, (step.spi.to_bytes(4, "big"),))]))
+        lifecycle.failed(core, sa, failure, child=step.config.name, initiator=True)
+        return
+    child, pair = build(
+        core,
+        sa,
+        step.config,
+        outcome.choice,
+        (outcome.local_ts, outcome.remote_ts),
+        step.spi,
+        step.nonces,
+        initiator=True,
+        shared=shared,
+        acquire_seq=step.acquire_seq,
+    )
+    step.child = child
+    core.add_child(sa, child)
+    core.install(sa, step, pair)
+
+
+def _refusal(step: InstallOurs, error: Notify) -> Failure:
+    if error.type == NotifyType.NO_PROPOSAL_CHOSEN:
+        return failures.peer_refused_proposal("ESP", proposals(step.config, with_ke=step.with_ke))
+    if error.type == NotifyType.TS_UNACCEPTABLE:
+        return failures.ts_unacceptable((*step.config.local_ts, *step.config.remote_ts), (), by_peer=True)
+    return failures.refused_by_peer(error.type)
+
+
+# -- responder
+
+
+def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+    """Judge the child, install it, answer."""
+    refusal = _early_refusal(sa, payloads)
+    nonce = first_of(payloads, Nonce)
+    if refusal is not None or nonce is None:
+        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal or Notify(NotifyType.INVALID_SYNTAX)])
+        return
+    verdict = judge(core, sa, payloads, with_ke=True)
+    if isinstance(verdict, Refused):
+        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(verdict.notify, verdict.data)])
+        lifecycle.failed(core, sa, verdict.failure, initiator=False)
+        return
+    group, ke, shared = verdict.choice.suite.ke, None, b""
+    if group:
+        theirs = first_of(payloads, KeyExchange)
+        if theirs is None or theirs.group != group:
+            wanted = Notify(NotifyType.INVALID_KE_PAYLOAD, int(group).to_bytes(2, "big"))
+            respond(core, sa, ExchangeType.CREATE_CHILD_SA, [wanted])
+            return
+        ke = kex.generate(group, core.entropy)
+        try:
+            shared = shared_secret(ke, payloads)
+        except kex.KeyExchangeError as error:
+            respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(NotifyType.INVALID_SYNTAX)])
+            lifecycle.failed(core, sa, failures.invalid_ke(str(error)), initiator=False)
+            return
+    mine = core.entropy(NONCE_LEN)
+    child, pair = build(
+        core,
+        sa,
+        verdict.narrowed.child,
+        verdict.choice,
+        (verdict.narrowed.local_ts, verdict.narrowed.remote_ts),
+        verdict.spi,
+        (nonce.data, mine),
+        initiator=False,
+        shared=shared,
+    )
+    core.add_child(sa, child)
+    core.install(sa, AnswerChild(child, verdict, mine, ke), pair)
+
+
+def _early_refusal(sa: IkeSa, payloads: Sequence[Payload]) -> Notify | None:
+    offered = first_of(payloads, Sa)
+    if sa.state != IkeState.ESTABLISHED:
+        return Notify(NotifyType.TEMPORARY_FAILURE)
+    if offered is not None and any(p.protocol == ProtocolId.IKE for p in offered.proposals):
+        return Notify(NotifyType.NO_ADDITIONAL_SAS)
+    rekey = notify_of(payloads, NotifyType.REKEY_SA)
+    if rekey is not None and sa.child_by_outbound(rekey.protocol, int.from_bytes(rekey.spi, "big")) is None:
+        return Notify(NotifyType.CHILD_SA_NOT_FOUND, b"", rekey.protocol, rekey.spi)
+    return None
+
+
+@dataclass(slots=True)
+class AnswerChild:
+    """The kernel holds the child, or not: now CREATE_CHILD_SA can be answered."""
+
+    child: ChildSa
+    verdict: Answered
+    nonce: bytes
+    ke: kex.PrivateKe | None
+
+    def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
+        """Answer with the child, or with the Notify that fits the kernel's refusal."""
+        if refusal is None:
+            sa_, *selectors = self.verdict.payloads()
+            payloads: list[Payload] = [sa_, Nonce(self.nonce)]
+            if self.ke is not None:
+                payloads.append(KeyExchange(self.ke.group, self.ke.public))
+            respond(core, sa, ExchangeType.CREATE_CHILD_SA, payloads + selectors)
+            core.child_installed(sa, self.child)
+            return
+        failure = failures.kernel_refused(str(refusal))
+        core.remove_child(sa, self.child, failure)
+        lacking = refusal.code in NO_KERNEL_SUPPORT
+        notify = NotifyType.NO_PROPOSAL_CHOSEN if lacking else NotifyType.TEMPORARY_FAILURE
+        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(notify)])
+        lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)

@@ -1,0 +1,260 @@
+"""IKE_AUTH with pre-shared keys (RFC 7296 1.2, 2.15) and the first CHILD SA.
+
+    HDR, SK { IDi, [N(INITIAL_CONTACT)], [IDr], AUTH, SAi2, TSi, TSr }  -->
+                                     <--  HDR, SK { IDr, AUTH, SAr2, TSi, TSr }
+
+A child that cannot be made does not end the IKE SA: the answer then carries the error Notify in place of
+SAr2, TSi, TSr (1.2). The responder answers when the kernel has taken the SAs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xfrmctl.crypto.auth import psk_auth, psk_verify
+from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike.child import NO_KERNEL_SUPPORT, Answered, Refused, build, judge, offer
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges.create_child_sa import InstallOurs, child_answer
+from xfrmctl.ike.exchanges.informational import Say, delete_ike
+from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.ike.states import IkeState
+from xfrmctl.ike.timers import Timer
+from xfrmctl.ike.transport import begin, respond
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.events import IkeSaEstablished
+from xfrmctl.model.failure import Failure, FailureCode
+from xfrmctl.model.iana import AuthMethod, ExchangeType, NotifyType, PayloadType, Prf
+from xfrmctl.wire.message import first_of, notify_of
+from xfrmctl.wire.payloads import Auth, Id, Notify, Payload
+
+MacInput = tuple[Prf, bytes, bytes, bytes, bytes, bytes]
+
+# -- both
+
+
+def _psk(sa: IkeSa, config: ConnectionConfig, identity: Id, *, of_initiator: bool) -> MacInput:
+    """Arguments of the PSK MAC over one side's signed octets (RFC 7296 2.15)."""
+    assert sa.suite is not None
+    assert sa.suite.prf is not None
+    assert sa.keys is not None
+    if of_initiator:
+        return sa.suite.prf, config.psk, sa.init_request, sa.nonce_r, sa.keys.pi, identity.body
+    return sa.suite.prf, config.psk, sa.init_response, sa.nonce_i, sa.keys.pr, identity.body
+
+
+def _id(payloads: Sequence[Payload], kind: PayloadType) -> Id | None:
+    return next((p for p in payloads if isinstance(p, Id) and p.kind == kind), None)
+
+
+def _established(core: Core, sa: IkeSa) -> None:
+    """Both ends have proved who they are: start the watch over the peer."""
+    assert sa.config is not None
+    assert sa.suite is not None
+    assert sa.local_id is not None
+    assert sa.remote_id is not None
+    sa.move(IkeState.ESTABLISHED)
+    sa.established_at = sa.last_seen = core.now
+    sa.init_request = sa.init_response = b""
+    if sa.config.dpd_s is not None:
+        core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
+    if sa.nat_local:
+        core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
+    core.emit(
+        IkeSaEstablished(
+            connection=sa.connection,
+            ike=sa.name,
+            initiator=sa.initiator,
+            local=sa.local,
+            remote=sa.remote,
+            local_id=sa.local_id,
+            remote_id=sa.remote_id,
+            suite=sa.suite,
+            nat_local=sa.nat_local,
+            nat_remote=sa.nat_remote,
+            handshake_s=core.now - sa.created_at,
+        )
+    )
+    lifecycle.kick(core, sa.connection)
+
+
+# -- initiator
+
+
+@dataclass(slots=True)
+class IkeAuth:
+    """Our side of the exchange. The child is chosen when the request is built: the first one that is wanted."""
+
+    exchange: ExchangeType = ExchangeType.IKE_AUTH
+    child: ChildConfig | None = None
+    spi: int = 0
+    acquire_seq: int = 0
+    identity: Id | None = field(default=None, repr=False)
+
+    def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
+        """IDi, IDr, AUTH and the first child."""
+        assert sa.config is not None
+        config, connection = sa.config, core.connections.get(sa.connection)
+        demanded = connection.demanded if connection else []
+        self.child = next((c for c in config.children if c.name in demanded), config.children[0])
+        self.acquire_seq = connection.acquires.get(self.child.name, 0) if connection else 0
+        self.spi = core.new_child_spi()
+        self.identity = Id(PayloadType.IDI, config.local_id)
+        sa.local_id = config.local_id
+        payloads: list[Payload] = [self.identity]
+        if not any(o.established_at is not None for o in core.of_connection(sa.connection)):
+            payloads.append(Notify(NotifyType.INITIAL_CONTACT))
+        if config.remote_id is not None:
+            payloads.append(Id(PayloadType.IDR, config.remote_id))
+        mac = psk_auth(*_psk(sa, config, self.identity, of_initiator=True))
+        payloads.append(Auth(AuthMethod.SHARED_KEY_MIC, mac))
+        return payloads + offer(self.child, self.spi, with_ke=False)
+
+    def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """Verify the responder, then take up the child."""
+        assert sa.config is not None
+        assert self.child is not None
+        identity, auth = _id(payloads, PayloadType.IDR), first_of(payloads, Auth)
+        error = next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+        if identity is None or auth is None:
+            _fail(core, sa, _refusal(sa, error))
+            return
+        failure = _check(sa, sa.config, identity, auth, of_initiator=False)
+        if failure is not None:
+            begin(core, sa, Say([Notify(NotifyType.AUTHENTICATION_FAILED)], then_close=failure))
+            sa.move(IkeState.DELETING)
+            lifecycle.failed(core, sa, failure, initiator=True)
+            return
+        sa.remote_id = identity.identity
+        _established(core, sa)
+        step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
+        child_answer(core, sa, step, payloads)
+
+
+def _refusal(sa: IkeSa, error: Notify | None) -> Failure:
+    assert sa.config is not None
+    if error is None:
+        return failures.invalid_syntax("IKE_AUTH answer without IDr and AUTH")
+    if error.type == NotifyType.AUTHENTICATION_FAILED:
+        return failures.peer_rejected_auth(sa.config.local_id, sa.config.remote_id)
+    return failures.refused_by_peer(error.type)
+
+
+def _fail(core: Core, sa: IkeSa, failure: Failure) -> None:
+    core.close(sa, failure)
+    lifecycle.failed(core, sa, failure, initiator=sa.initiator)
+
+
+def _check(sa: IkeSa, config: ConnectionConfig, identity: Id, auth: Auth, *, of_initiator: bool) -> Failure | None:
+    """Why the peer's proof is not good enough, or None."""
+    if config.remote_id is not None and identity.identity != config.remote_id:
+        return failures.identity_mismatch([config.remote_id], identity.identity, whose="remote")
+    if auth.method != AuthMethod.SHARED_KEY_MIC:
+        return failures.wrong_method(auth.method, config.name)
+    if not psk_verify(*_psk(sa, config, identity, of_initiator=of_initiator), auth.data):
+        return failures.psk_mismatch(config.local_id, identity.identity)
+    return None
+
+
+# -- responder
+
+
+def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+    """Verify the initiator, judge the child, install it, answer."""
+    if sa.state != IkeState.INIT_ANSWERED:
+        respond(core, sa, ExchangeType.IKE_AUTH, [Notify(NotifyType.INVALID_SYNTAX)])
+        return
+    identity, wanted = _id(payloads, PayloadType.IDI), _id(payloads, PayloadType.IDR)
+    auth = first_of(payloads, Auth)
+    if identity is None or auth is None:
+        _reject(core, sa, failures.wrong_method(AuthMethod(0), sa.connection or "?"))
+        return
+    outcome = _identify(core, sa, identity, wanted, auth)
+    if isinstance(outcome, Failure):
+        _reject(core, sa, outcome)
+        return
+    sa.config, sa.candidates = outcome, ()
+    sa.local_id, sa.remote_id = outcome.local_id, identity.identity
+    core.no_longer_half_open(sa)
+    core.attach(sa)
+    mine = Id(PayloadType.IDR, outcome.local_id)
+    mac = psk_auth(*_psk(sa, outcome, mine, of_initiator=False))
+    answer: list[Payload] = [mine, Auth(AuthMethod.SHARED_KEY_MIC, mac)]
+    if notify_of(payloads, NotifyType.INITIAL_CONTACT) is not None:
+        _forget_others(core, sa)
+    verdict = judge(core, sa, payloads, with_ke=False)
+    if isinstance(verdict, Refused):
+        respond(core, sa, ExchangeType.IKE_AUTH, [*answer, Notify(verdict.notify, verdict.data)])
+        _established(core, sa)
+        lifecycle.failed(core, sa, verdict.failure, initiator=False)
+        return
+    sa.move(IkeState.AUTH_RECEIVED)
+    child, pair = build(
+        core,
+        sa,
+        verdict.narrowed.child,
+        verdict.choice,
+        (verdict.narrowed.local_ts, verdict.narrowed.remote_ts),
+        verdict.spi,
+        (sa.nonce_i, sa.nonce_r),
+        initiator=False,
+    )
+    core.add_child(sa, child)
+    core.install(sa, AnswerAuth(child, verdict, answer), pair)
+
+
+@dataclass(slots=True)
+class AnswerAuth:
+    """The kernel holds the first child, or not: now IKE_AUTH can be answered."""
+
+    child: ChildSa
+    verdict: Answered
+    payloads: list[Payload]
+
+    def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
+        """Answer, and only then call the IKE SA established."""
+        if refusal is None:
+            respond(core, sa, ExchangeType.IKE_AUTH, self.payloads + self.verdict.payloads())
+            _established(core, sa)
+            core.child_installed(sa, self.child)
+            return
+        failure = failures.kernel_refused(str(refusal))
+        core.remove_child(sa, self.child, failure)
+        lacking = refusal.code in NO_KERNEL_SUPPORT
+        notify = NotifyType.NO_PROPOSAL_CHOSEN if lacking else NotifyType.TEMPORARY_FAILURE
+        respond(core, sa, ExchangeType.IKE_AUTH, [*self.payloads, Notify(notify)])
+        _established(core, sa)
+        lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)
+
+
+def _identify(core: Core, sa: IkeSa, identity: Id, wanted: Id | None, auth: Auth) -> ConnectionConfig | Failure:
+    """The candidate that the identities and the key point at (RFC 7296 2.15: the key goes with the identity)."""
+    candidates = [core.config.connections.get(c.name, c) for c in sa.candidates]
+    if wanted is not None:
+        named = [c for c in candidates if c.local_id == wanted.identity]
+        if not named:
+            return failures.identity_mismatch([c.local_id for c in candidates], wanted.identity, whose="local")
+        candidates = named
+    outcome: Failure | None = None
+    for config in sorted(candidates, key=lambda c: c.remote_id is None):
+        failure = _check(sa, config, identity, auth, of_initiator=True)
+        if failure is None:
+            return config
+        if outcome is None or outcome.code == FailureCode.IDENTITY_MISMATCH:
+            outcome = failure
+            sa.config = config
+    return outcome or failures.unknown_peer(sa.remote, sa.local)
+
+
+def _reject(core: Core, sa: IkeSa, failure: Failure) -> None:
+    """Say AUTHENTICATION_FAILED, nothing more (RFC 7296 2.21.2), and forget the IKE SA."""
+    respond(core, sa, ExchangeType.IKE_AUTH, [Notify(NotifyType.AUTHENTICATION_FAILED)])
+    core.close(sa, failure)
+    lifecycle.failed(core, sa, failure, initiator=False)
+
+
+def _forget_others(core: Core, sa: IkeSa) -> None:
+    """INITIAL_CONTACT: the peer has no other IKE SA with us (RFC 7296 2.4)."""
+    for other in core.of_connection(sa.connection):
+        if other is not sa and other.state == IkeState.ESTABLISHED and other.remote_id == sa.remote_id:
+            delete_ike(core, other, failures.superseded())

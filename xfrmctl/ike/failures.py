@@ -1,0 +1,251 @@
+"""Every failure of a negotiation in an operator's words: what, why, and what to do. One place, one wording.
+
+Each function returns a :class:`Failure`; the engine emits it, ``show`` prints it, metrics label it by its code.
+"""
+
+from collections.abc import Iterable
+
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.failure import Failure, FailureCode
+from xfrmctl.model.iana import AuthMethod, NotifyType
+from xfrmctl.model.identity import Identity
+from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Proposal
+
+
+def _strings(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(str(v) for v in values)
+
+
+def no_proposal(what: str, ours: Iterable[Proposal], theirs: Iterable[Proposal]) -> Failure:
+    """We found nothing acceptable in the peer's offer. ``what``: IKE or ESP."""
+    key = "ike.proposals" if what == "IKE" else "children.*.esp"
+    return Failure(
+        code=FailureCode.NO_PROPOSAL_CHOSEN,
+        notify=NotifyType.NO_PROPOSAL_CHOSEN.name,
+        text=f"no common {what} proposal: the peer offers nothing that we accept",
+        cause=f"our {key} and the peer's share no combination of algorithms",
+        cure=f"give both ends one {what} proposal in common, for example by adding one of the peer's to {key}",
+        ours=_strings(ours),
+        theirs=_strings(theirs),
+    )
+
+
+def peer_refused_proposal(what: str, ours: Iterable[Proposal]) -> Failure:
+    """The peer answered NO_PROPOSAL_CHOSEN. It does not say what it would take."""
+    key = "ike.proposals" if what == "IKE" else "children.*.esp"
+    return Failure(
+        code=FailureCode.NO_PROPOSAL_CHOSEN,
+        notify=NotifyType.NO_PROPOSAL_CHOSEN.name,
+        text=f"the peer answered NO_PROPOSAL_CHOSEN to our {what} offer",
+        cause=f"its {what} algorithms share nothing with ours"
+        + (", or it has no connection for our address" if what == "IKE" else ", for instance in PFS"),
+        cure=f"compare {key} with the peer's configuration; its log names what it would accept",
+        ours=_strings(ours),
+    )
+
+
+def bad_answer(what: str, ours: Iterable[Proposal], theirs: Iterable[Proposal]) -> Failure:
+    """The peer chose something that we had not offered."""
+    return Failure(
+        code=FailureCode.NO_PROPOSAL_CHOSEN,
+        text=f"the peer's {what} answer is not one of our proposals",
+        cause="the peer does not follow RFC 7296 3.3.6, or the message is not from the peer",
+        cure="look at the peer's software; report the offer and the answer shown here",
+        ours=_strings(ours),
+        theirs=_strings(theirs),
+    )
+
+
+def ts_unacceptable(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector], *, by_peer: bool) -> Failure:
+    """Selectors are disjoint; ``ours`` and ``theirs`` are flat lists spelled ``local === remote``."""
+    text = "the peer answered TS_UNACCEPTABLE" if by_peer else "the peer asks for selectors that no child of ours has"
+    return Failure(
+        code=FailureCode.TS_UNACCEPTABLE,
+        notify=NotifyType.TS_UNACCEPTABLE.name,
+        text=text,
+        cause="local_ts here must meet remote_ts there, and the other way round",
+        cure="make local_ts/remote_ts mirror images of the peer's",
+        ours=_strings(ours),
+        theirs=_strings(theirs),
+    )
+
+
+def ts_widened(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector]) -> Failure:
+    """The responder's answer is not a subset of our selectors (RFC 7296 2.9)."""
+    return Failure(
+        code=FailureCode.TS_UNACCEPTABLE,
+        text="the peer's answer has selectors that we did not offer",
+        cause="the peer widens selectors, which RFC 7296 2.9 forbids",
+        cure="look at the peer's software; report the selectors shown here",
+        ours=_strings(ours),
+        theirs=_strings(theirs),
+    )
+
+
+def psk_mismatch(local_id: Identity, remote_id: Identity) -> Failure:
+    """The peer's AUTH does not verify with our key."""
+    return Failure(
+        code=FailureCode.AUTHENTICATION_FAILED,
+        notify=NotifyType.AUTHENTICATION_FAILED.name,
+        text=f"the peer's proof of identity {remote_id} does not verify",
+        cause=f"the pre-shared key for {local_id} and {remote_id} differs between the two ends",
+        cure="put the same key on both ends; mind a trailing newline or a different encoding (0x…, 0s…)",
+    )
+
+
+def peer_rejected_auth(local_id: Identity, remote_id: Identity | None) -> Failure:
+    """The peer answered AUTHENTICATION_FAILED; it does not say why (RFC 7296 2.21.2)."""
+    return Failure(
+        code=FailureCode.AUTHENTICATION_FAILED,
+        notify=NotifyType.AUTHENTICATION_FAILED.name,
+        text="the peer answered AUTHENTICATION_FAILED",
+        cause=f"the pre-shared key differs, or the peer knows no connection for our identity {local_id}"
+        + (f" and its own {remote_id}" if remote_id else ""),
+        cure="compare the key and both identities with the peer's configuration; its log says which one it was",
+    )
+
+
+def wrong_method(method: AuthMethod, connection: str) -> Failure:
+    """The peer proves itself in a way that the connection does not expect."""
+    return Failure(
+        code=FailureCode.AUTHENTICATION_FAILED,
+        notify=NotifyType.AUTHENTICATION_FAILED.name,
+        text=f"the peer authenticates by {method.name}, connection {connection} expects a pre-shared key",
+        cause="the two ends are configured for different kinds of authentication",
+        cure="configure a pre-shared key on the peer",
+        theirs=(method.name,),
+    )
+
+
+def identity_mismatch(expected: Iterable[Identity | None], got: Identity, *, whose: str) -> Failure:
+    """An identity is not the configured one. ``whose``: remote (IDi/IDr of the peer) or local (what it calls us)."""
+    key = "remote.id" if whose == "remote" else "local.id"
+    return Failure(
+        code=FailureCode.IDENTITY_MISMATCH,
+        notify=NotifyType.AUTHENTICATION_FAILED.name,
+        text=f"the peer {'says it is' if whose == 'remote' else 'wants to talk to'} {got}",
+        cause=f"{key} of the connection is another identity, or of another type",
+        cure=f"write {key}: {got}, or change the identity on the peer",
+        ours=_strings(e if e is not None else "any" for e in expected),
+        theirs=(str(got),),
+    )
+
+
+def unknown_peer(remote: Endpoint, local: Endpoint) -> Failure:
+    """No connection is configured between these addresses."""
+    return Failure(
+        code=FailureCode.UNKNOWN_PEER,
+        notify=NotifyType.NO_PROPOSAL_CHOSEN.name,
+        text=f"no connection is configured for {remote.address} to {local.address}",
+        cause="local.address/remote.address of no connection fits; behind a NAT the peer's address is the NAT's",
+        cure="add the connection, or leave remote.address out for peers with changing addresses",
+        theirs=(str(remote),),
+    )
+
+
+def invalid_ke(text: str) -> Failure:
+    """A public value is not acceptable, or the peer insists on a method that we do not offer."""
+    return Failure(
+        code=FailureCode.INVALID_KE,
+        notify=NotifyType.INVALID_KE_PAYLOAD.name,
+        text=text,
+        cause="the two ends do not agree on a key exchange method, or a message was tampered with",
+        cure="give both ends one key exchange method in common, for example x25519",
+    )
+
+
+def invalid_syntax(detail: str) -> Failure:
+    """A peer's authentic message breaks the protocol."""
+    return Failure(
+        code=FailureCode.INVALID_SYNTAX,
+        notify=NotifyType.INVALID_SYNTAX.name,
+        text=f"the peer's message breaks the protocol: {detail}",
+        cause="a fault in the peer's software, or one in ours",
+        cure="report it with the log of both ends",
+    )
+
+
+def no_response(remote: Endpoint, attempts: int, stage: str) -> Failure:
+    """Nothing came back. ``stage`` names the exchange."""
+    first = stage == "IKE_SA_INIT"
+    return Failure(
+        code=FailureCode.NO_RESPONSE,
+        text=f"no answer from {remote} to {stage} after {attempts} attempts",
+        cause="the peer is down or unreachable, or a firewall drops UDP "
+        + ("500 on the way there or back" if first else f"{remote.port}"),
+        cure="check that the peer runs and that UDP 500 and 4500 are open both ways",
+    )
+
+
+def peer_dead(remote: Endpoint, attempts: int) -> Failure:
+    """An established peer has gone silent (RFC 7296 2.4)."""
+    return Failure(
+        code=FailureCode.PEER_DEAD,
+        text=f"{remote} no longer answers: {attempts} attempts",
+        cause="the peer has stopped, lost its state, or the path to it is broken",
+        cure="it is tried again by itself where the configuration says so; check the peer and the path",
+    )
+
+
+def peer_deleted(what: str) -> Failure:
+    """The peer took an SA down. ``what``: IKE SA or CHILD SA."""
+    return Failure(
+        code=FailureCode.PEER_DELETED,
+        text=f"the peer deleted the {what}",
+        cause="its operator or its configuration ended it",
+        cure="it comes up again by itself with start: start (at once) or start: trap (on traffic)",
+    )
+
+
+def kernel_refused(detail: str) -> Failure:
+    """The kernel would not take an SA."""
+    return Failure(
+        code=FailureCode.KERNEL_REFUSED,
+        text=f"the kernel refused: {detail}",
+        cause="an algorithm or module is missing, or the SPI is in use",
+        cure="load esp4/esp6 and the cipher's module, or choose algorithms that this kernel has",
+    )
+
+
+def refused_by_peer(notify: NotifyType) -> Failure:
+    """Any other error Notify."""
+    hints = {
+        NotifyType.NO_ADDITIONAL_SAS: "the peer takes no further CHILD SAs or no rekeying on this IKE SA",
+        NotifyType.TEMPORARY_FAILURE: "the peer is busy, for instance rekeying; it is tried again",
+        NotifyType.INVALID_SYNTAX: "the peer could not read our message",
+        NotifyType.SINGLE_PAIR_REQUIRED: "the peer takes one pair of addresses per CHILD SA only",
+        NotifyType.FAILED_CP_REQUIRED: "the peer wants to hand out an address (remote access)",
+        NotifyType.INTERNAL_ADDRESS_FAILURE: "the peer has no address to hand out",
+    }
+    return Failure(
+        code=FailureCode.REFUSED_BY_PEER,
+        notify=notify.name,
+        text=f"the peer answered {notify.name}",
+        cause=hints.get(notify, "see the peer's log"),
+        cure="see the peer's log for the reason it had",
+    )
+
+
+def lifetime_expired() -> Failure:
+    """A hard lifetime ended an SA."""
+    return Failure(
+        code=FailureCode.LIFETIME_EXPIRED,
+        text="the SA has reached its lifetime",
+        cause="children.*.lifetime",
+        cure="it is negotiated again by itself where the child starts by itself or on traffic",
+    )
+
+
+def superseded() -> Failure:
+    """The peer says that it knows of no other IKE SA with us (N(INITIAL_CONTACT), RFC 7296 2.4)."""
+    return Failure(
+        code=FailureCode.PEER_DELETED,
+        text="the peer has started afresh: a new IKE SA takes this one's place",
+        cause="INITIAL_CONTACT: the peer restarted or lost its state",
+    )
+
+
+def operator(text: str) -> Failure:
+    """Somebody on our side wanted it: ``down``, ``reload``, a stop."""
+    return Failure(code=FailureCode.OPERATOR, text=text)

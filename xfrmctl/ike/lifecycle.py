@@ -1,0 +1,87 @@
+"""What follows when something fails or ends: who is told, what is tried again, and when.
+
+Starting a negotiation is left to the engine: :func:`kick` arms the connection's RETRY timer for now, and the engine
+runs due timers before it ends a step.
+"""
+
+from xfrmctl.ike.config import Start
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.sa import IkeSa
+from xfrmctl.ike.timers import Timer
+from xfrmctl.model.events import NegotiationFailed, RetryScheduled
+from xfrmctl.model.failure import Failure
+
+
+def kick(core: Core, connection: str) -> None:
+    """Look at what the connection wants before this step ends."""
+    core.timers.set(connection, Timer.RETRY, core.now)
+
+
+def failed(core: Core, sa: IkeSa, failure: Failure, *, child: str = "", initiator: bool) -> None:
+    """A negotiation ended without an SA: report it; what is wanted for good is tried again later."""
+    core.emit(
+        NegotiationFailed(
+            connection=sa.connection,
+            child=child,
+            ike=sa.name,
+            remote=sa.remote,
+            initiator=initiator,
+            failure=failure,
+        )
+    )
+    connection = core.connections.get(sa.connection)
+    if connection is None:
+        return
+    connection.last_failure = failure
+    connection.failed_at = core.now
+    if not initiator:
+        return
+    if child:
+        connection.acquires.pop(child, None)
+    else:
+        connection.acquires.clear()
+    retry_later(core, sa.connection)
+
+
+def retry_later(core: Core, name: str) -> None:
+    """Arm the next try of a connection that wants something, by its back-off."""
+    connection, config = core.connections[name], core.config.connections[name]
+    if not connection.wanted:
+        return
+    delay = connection.backoff(config.retry)
+    if delay is None:
+        connection.wanted.clear()
+        connection.retry_at = None
+        return
+    connection.retry_at = core.now + delay
+    core.timers.set(name, Timer.RETRY, connection.retry_at)
+    core.emit(RetryScheduled(connection=name, attempt=connection.attempts, delay_s=delay))
+
+
+def close(core: Core, sa: IkeSa, reason: Failure) -> None:
+    """End an IKE SA; children that start by themselves are wanted again."""
+    name = sa.connection
+    lost = {child.config.name for child in sa.children}
+    core.close(sa, reason)
+    _want_again(core, name, lost, reason)
+
+
+def child_gone(core: Core, sa: IkeSa, child_name: str, reason: Failure) -> None:
+    """A CHILD SA has ended, its IKE SA lives on."""
+    _want_again(core, sa.connection, {child_name}, reason)
+
+
+def _want_again(core: Core, name: str, children: set[str], reason: Failure) -> None:
+    connection, config = core.connections.get(name), core.config.connections.get(name)
+    if connection is None or config is None:
+        return
+    alive = {c.config.name for sa in core.of_connection(name) for c in sa.children}
+    lost = children - alive
+    if lost:
+        connection.last_failure = reason
+        connection.failed_at = core.now
+    for child in config.children:
+        if child.name in lost and child.start == Start.START and child.name not in connection.held:
+            connection.wanted.add(child.name)
+    if connection.wanted and connection.retry_at is None:
+        retry_later(core, name)

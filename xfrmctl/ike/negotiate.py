@@ -1,0 +1,146 @@
+"""Choosing: proposals (RFC 7296 3.3.6) and children by their traffic selectors (2.9). Pure functions.
+
+Preference is ours: the responder walks its own configured proposals and alternatives in order. One exception
+saves a round trip: among key exchange methods that both accept, the one whose KE payload is already here wins.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from xfrmctl.ike.config import ChildConfig
+from xfrmctl.model.algorithms import ENCR
+from xfrmctl.model.iana import Encr, Esn, Integ, KeGroup, Prf, ProtocolId, TransformType
+from xfrmctl.model.selector import TrafficSelector, narrow
+from xfrmctl.model.suite import Proposal, Suite, Transform
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen; ``number`` and ``spi`` are those of the peer's proposal."""
+
+    suite: Suite
+    number: int
+    spi: bytes
+
+
+def choose(ours: Iterable[Proposal], offered: Sequence[Proposal], ke_present: KeGroup | None = None) -> Choice | None:
+    """The first of our proposals that one of the offered ones can satisfy, or None.
+
+    ``ke_present`` is the method of the KE payload that came with the offer.
+    """
+    for mine in ours:
+        for theirs in offered:
+            if theirs.protocol != mine.protocol:
+                continue
+            suite = match(mine, theirs, ke_present)
+            if suite is not None:
+                return Choice(suite, theirs.number, theirs.spi)
+    return None
+
+
+def match(mine: Proposal, theirs: Proposal, ke_present: KeGroup | None = None) -> Suite | None:
+    """One transform of each type from both, by my order; None where a type has nothing in common."""
+    encr = _first(mine, theirs, TransformType.ENCR)
+    if encr is None:
+        return None
+    integ = _first(mine, theirs, TransformType.INTEG)
+    prf = _first(mine, theirs, TransformType.PRF)
+    ke = _first(mine, theirs, TransformType.KE, ke_present)
+    facts = ENCR[Encr(encr.id)]
+    if not facts.is_aead and integ is None:
+        return None
+    if facts.is_aead and not _absent_or_none(theirs, TransformType.INTEG):
+        return None
+    if mine.protocol == ProtocolId.IKE and (prf is None or ke is None):
+        return None
+    if ke is None and not (_absent_or_none(mine, TransformType.KE) and _absent_or_none(theirs, TransformType.KE)):
+        return None
+    if any(t.type not in _UNDERSTOOD for t in theirs.transforms):
+        return None
+    return (
+        Suite(
+            mine.protocol,
+            Encr(encr.id),
+            encr.key_bits or facts.default_key_bits,
+            integ=Integ(integ.id) if integ is not None else None,
+            prf=Prf(prf.id) if prf is not None else None,
+            ke=KeGroup(ke.id) if ke is not None and ke.id else None,
+            esn=esn,
+        )
+        if (esn := _esn(mine, theirs)) is not None
+        else None
+    )
+
+
+_UNDERSTOOD = frozenset(
+    {TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE, TransformType.ESN}
+)
+
+
+def _first(mine: Proposal, theirs: Proposal, kind: TransformType, preferred: KeGroup | None = None) -> Transform | None:
+    offered = {(t.id, t.key_bits) for t in theirs.of(kind) if not t.malformed}
+    common = [t for t in mine.of(kind) if (t.id, t.key_bits) in offered]
+    for transform in common:
+        if preferred is not None and transform.id == preferred:
+            return transform
+    return common[0] if common else None
+
+
+def _absent_or_none(proposal: Proposal, kind: TransformType) -> bool:
+    found = proposal.of(kind)
+    return not found or any(t.id == 0 for t in found)
+
+
+def _esn(mine: Proposal, theirs: Proposal) -> bool | None:
+    """Whether ESN is used, None without agreement. Absence means none (RFC 7296 3.3.3 has it mandatory in ESP)."""
+    if mine.protocol == ProtocolId.IKE:
+        return False
+    offered = {t.id for t in theirs.of(TransformType.ESN)} or {int(Esn.NO)}
+    wanted = [t.id for t in mine.of(TransformType.ESN)] or [int(Esn.NO)]
+    for number in wanted:
+        if number in offered:
+            return number == Esn.YES
+    return None
+
+
+def accepted(ours: Iterable[Proposal], answer: Sequence[Proposal]) -> Choice | None:
+    """The initiator's check of an answer: one proposal, each transform one of ours (RFC 7296 2.7, 3.3.6)."""
+    if len(answer) != 1:
+        return None
+    kinds = [t.type for t in answer[0].transforms]
+    if len(kinds) != len(set(kinds)):
+        return None
+    return choose(ours, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A child of ours and what of its selectors the peer's request allows."""
+
+    child: ChildConfig
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+
+
+def narrow_children(
+    children: Iterable[ChildConfig],
+    their_local: Sequence[TrafficSelector],
+    their_remote: Sequence[TrafficSelector],
+) -> list[Narrowed]:
+    """Children whose selectors meet the request, those that keep all of their own selectors first.
+
+    ``their_local`` are selectors of the *peer's* side (TSi of its request), ``their_remote`` of ours (TSr).
+    """
+    found = []
+    for child in children:
+        local_ts = narrow(their_remote, child.local_ts)
+        remote_ts = narrow(their_local, child.remote_ts)
+        if local_ts and remote_ts:
+            found.append(Narrowed(child, local_ts, remote_ts))
+    found.sort(key=lambda n: not (covered(n.child.local_ts, n.local_ts) and covered(n.child.remote_ts, n.remote_ts)))
+    return found
+
+
+def covered(inner: Iterable[TrafficSelector], outer: Sequence[TrafficSelector]) -> bool:
+    """Whether each of ``inner`` lies in one of ``outer``."""
+    return all(any(o.covers(i) for o in outer) for i in inner)

@@ -1,0 +1,142 @@
+"""An IKE SA and a CHILD SA as data. Behaviour lives in ``transport`` and in ``exchanges``."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from xfrmctl.crypto.kex import PrivateKe
+from xfrmctl.crypto.keys import IkeKeys
+from xfrmctl.crypto.protect import Protection
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig
+from xfrmctl.ike.states import TRANSITIONS, IkeState
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.iana import ExchangeType, ProtocolId
+from xfrmctl.model.identity import Identity
+from xfrmctl.model.sa import Encap, SaId
+from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Suite
+from xfrmctl.wire.payloads import Payload
+
+if TYPE_CHECKING:
+    from xfrmctl.ike.core import Core
+
+
+class Request(Protocol):
+    """A conversation that we began: what it says, and what its answer means."""
+
+    exchange: ExchangeType
+
+    def build(self, core: "Core", sa: "IkeSa") -> "list[Payload] | None":
+        """The payloads of the request; None when there is nothing left to say."""
+
+    def on_response(self, core: "Core", sa: "IkeSa", payloads: "tuple[Payload, ...]") -> None:
+        """The peer's authentic answer has come."""
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """Our one request that is under way (window of 1, RFC 7296 2.3), kept byte for byte for retransmission."""
+
+    exchange: ExchangeType
+    message_id: int
+    datagram: bytes
+    payload_names: tuple[str, ...]
+    request: Request | None
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class ChildSa:
+    """One CHILD SA: a pair of kernel SAs. Its keys are not kept."""
+
+    config: ChildConfig
+    suite: Suite
+    inbound: SaId
+    outbound: SaId
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    encap: Encap | None
+    initiator: bool
+    created_at: float
+    installed: bool = False
+
+
+@dataclass(slots=True)
+class IkeSa:
+    """One IKE SA.
+
+    SPIs are 8 bytes; ``spi_r`` is zero until the responder has chosen one. ``init_source`` is where the peer's
+    IKE_SA_INIT came from, while it counts as half-open. ``candidates`` are connections that the peer's addresses
+    allow, until its identity decides. ``answering`` is set while a request waits for the kernel.
+    """
+
+    serial: int
+    initiator: bool
+    spi_i: bytes
+    local: Endpoint
+    remote: Endpoint
+    created_at: float
+    state: IkeState
+    spi_r: bytes = bytes(8)
+    init_source: Endpoint | None = None
+    config: ConnectionConfig | None = None
+    candidates: tuple[ConnectionConfig, ...] = ()
+    suite: Suite | None = None
+    keys: IkeKeys | None = field(default=None, repr=False)
+    protect_in: Protection | None = field(default=None, repr=False)
+    protect_out: Protection | None = field(default=None, repr=False)
+    ke: PrivateKe | None = field(default=None, repr=False)
+    nonce_i: bytes = b""
+    nonce_r: bytes = b""
+    init_request: bytes = field(default=b"", repr=False)
+    init_response: bytes = field(default=b"", repr=False)
+    cookie: bytes = b""
+    init_retries: int = 0
+    local_id: Identity | None = None
+    remote_id: Identity | None = None
+    nat_local: bool = False
+    nat_remote: bool = False
+    next_id: int = 0
+    expected_id: int = 0
+    answering: bool = False
+    last_response: bytes = field(default=b"", repr=False)
+    outstanding: Outstanding | None = None
+    queue: deque[Request] = field(default_factory=deque)
+    children: list[ChildSa] = field(default_factory=list)
+    established_at: float | None = None
+    last_seen: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Short name for logs: ``branch-7#3``; half-open SAs of unknown peers are ``?#3``."""
+        return f"{self.connection or '?'}#{self.serial}"
+
+    @property
+    def connection(self) -> str:
+        """Name of the configured connection, "" while unknown."""
+        return self.config.name if self.config is not None else ""
+
+    @property
+    def our_spi(self) -> bytes:
+        """The SPI under which peers reach this SA."""
+        return self.spi_i if self.initiator else self.spi_r
+
+    @property
+    def encap(self) -> Encap | None:
+        """UDP encapsulation of CHILD SAs: once a NAT was found and IKE has floated (RFC 7296 2.23)."""
+        if not (self.nat_local or self.nat_remote):
+            return None
+        return Encap(self.local.port, self.remote.port)
+
+    def move(self, state: IkeState) -> None:
+        """Change state; a transition that the table does not know is our bug."""
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"{self.name}: no transition {self.state.value} -> {state.value}")
+        self.state = state
+
+    def child_by_outbound(self, protocol: ProtocolId, spi: int) -> ChildSa | None:
+        """The CHILD SA whose packets to the peer carry this SPI."""
+        for child in self.children:
+            if child.outbound.spi == spi and child.outbound.protocol == protocol:
+                return child
+        return None

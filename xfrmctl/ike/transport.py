@@ -1,0 +1,148 @@
+"""Messages of one IKE SA: ids, the window of one (RFC 7296 2.3), retransmission (2.1), cached answers, protection.
+
+A request may not be abandoned: it is retransmitted byte for byte until it is answered or the IKE SA ends. An answer
+is kept byte for byte until the peer's next request.
+"""
+
+from collections.abc import Sequence
+
+from xfrmctl.ike.config import RetransmitPolicy
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.sa import IkeSa, Outstanding, Request
+from xfrmctl.ike.states import IkeState
+from xfrmctl.ike.timers import Timer
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.effects import SendDatagram
+from xfrmctl.model.events import MessageSent
+from xfrmctl.model.iana import ExchangeType, PayloadType
+from xfrmctl.wire.header import Header
+from xfrmctl.wire.message import encode_payloads
+from xfrmctl.wire.natt import frame
+from xfrmctl.wire.payloads import Payload
+
+
+def names(payloads: Sequence[Payload]) -> tuple[str, ...]:
+    """Payloads as a log tells them: ``SA, KE, No, N(COOKIE)``."""
+    return tuple(p.name for p in payloads)
+
+
+def send(core: Core, local: Endpoint, remote: Endpoint, message: bytes) -> None:
+    """Emit a datagram, framed where the port is shared with ESP (RFC 3948 2.2)."""
+    data = frame(message) if local.port == core.config.nat_t_port else message
+    core.emit(SendDatagram(local, remote, data))
+
+
+def seal(
+    core: Core,
+    sa: IkeSa,
+    exchange: ExchangeType,
+    message_id: int,
+    payloads: Sequence[Payload],
+    *,
+    response: bool,
+) -> bytes:
+    """A protected message (RFC 7296 3.14), without framing."""
+    assert sa.protect_out is not None
+    header = Header(sa.spi_i, sa.spi_r, PayloadType.SK, exchange, sa.initiator, response, message_id, 0)
+    first, plaintext = encode_payloads(payloads)
+    return sa.protect_out.seal(header.encode(0), first, plaintext, core.entropy)
+
+
+def policy(core: Core, sa: IkeSa) -> RetransmitPolicy:
+    """The retransmission policy of the connection."""
+    return sa.config.retransmit if sa.config is not None else core.config.retransmit
+
+
+def begin(core: Core, sa: IkeSa, request: Request) -> None:
+    """Queue a conversation of ours and start it if the window is free."""
+    sa.queue.append(request)
+    pump(core, sa)
+
+
+def pump(core: Core, sa: IkeSa) -> None:
+    """Start the next queued conversation that still has something to say."""
+    while sa.outstanding is None and sa.queue and sa.state != IkeState.CLOSED:
+        request = sa.queue.popleft()
+        payloads = request.build(core, sa)
+        if payloads is None:
+            continue
+        message = seal(core, sa, request.exchange, sa.next_id, payloads, response=False)
+        track(core, sa, Outstanding(request.exchange, sa.next_id, message, names(payloads), request))
+
+
+def track(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
+    """Send a request for the first time and watch over it."""
+    sa.outstanding = outstanding
+    sa.next_id = outstanding.message_id + 1
+    _transmit(core, sa, outstanding)
+
+
+def retransmit(core: Core, sa: IkeSa) -> bool:
+    """Send the outstanding request once more; False when all attempts are used up."""
+    outstanding = sa.outstanding
+    if outstanding is None:
+        return True
+    if outstanding.attempts > policy(core, sa).tries:
+        return False
+    outstanding.attempts += 1
+    _transmit(core, sa, outstanding)
+    return True
+
+
+def _transmit(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
+    send(core, sa.local, sa.remote, outstanding.datagram)
+    rules = policy(core, sa)
+    wait = min(rules.max_s, rules.first_s * rules.factor ** (outstanding.attempts - 1))
+    core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + wait)
+    core.emit(
+        MessageSent(
+            connection=sa.connection,
+            ike=sa.name,
+            exchange=outstanding.exchange,
+            response=False,
+            message_id=outstanding.message_id,
+            payloads=outstanding.payload_names,
+            remote=sa.remote,
+            size=len(outstanding.datagram),
+            attempt=outstanding.attempts,
+        )
+    )
+
+
+def answered(core: Core, sa: IkeSa) -> Request | None:
+    """The outstanding request has its answer: free the window, hand the conversation back."""
+    outstanding, sa.outstanding = sa.outstanding, None
+    core.timers.cancel(sa.serial, Timer.RETRANSMIT)
+    return outstanding.request if outstanding is not None else None
+
+
+def respond(core: Core, sa: IkeSa, exchange: ExchangeType, payloads: Sequence[Payload]) -> None:
+    """Answer the request whose id is ``expected_id`` and move on to the next id."""
+    message = seal(core, sa, exchange, sa.expected_id, payloads, response=True)
+    sent(core, sa, exchange, message, payloads)
+
+
+def sent(core: Core, sa: IkeSa, exchange: ExchangeType, message: bytes, payloads: Sequence[Payload]) -> None:
+    """Send and remember an answer."""
+    sa.last_response = message
+    sa.answering = False
+    message_id, sa.expected_id = sa.expected_id, sa.expected_id + 1
+    send(core, sa.local, sa.remote, message)
+    core.emit(
+        MessageSent(
+            connection=sa.connection,
+            ike=sa.name,
+            exchange=exchange,
+            response=True,
+            message_id=message_id,
+            payloads=names(payloads),
+            remote=sa.remote,
+            size=len(message),
+        )
+    )
+
+
+def repeat_response(core: Core, sa: IkeSa) -> None:
+    """The peer has not got our answer: send the same bytes again."""
+    if sa.last_response:
+        send(core, sa.local, sa.remote, sa.last_response)

@@ -1,0 +1,41 @@
+"""What the IKE engine wants done. An effect must happen; one that can fail carries a token.
+
+The answer to a token is the engine's input ``handle_done(token, refusal, now)``.
+"""
+
+from dataclasses import dataclass
+
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.sa import KernelSa, SaId, SaKeys
+
+Token = int
+
+
+class Effect:
+    """Something that must be done by the edge."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram(Effect):
+    """Send one UDP payload as it is (a non-ESP marker is part of it where RFC 3948 wants one)."""
+
+    local: Endpoint
+    remote: Endpoint
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSas(Effect):
+    """Put SAs into the kernel, all or none; answered by Done(token)."""
+
+    token: Token
+    sas: tuple[tuple[KernelSa, SaKeys], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSas(Effect):
+    """Take SAs out of the kernel; one that is gone already is no failure."""
+
+    ids: tuple[SaId, ...]

@@ -1,0 +1,151 @@
+"""Past-tense facts an engine reports: for logs, metrics and the control API's stream, never needed for correctness.
+
+``connection`` is the configured name, "" where no connection is known yet. ``ike`` is the short name of an IKE SA
+for logs (``branch-7#3``).
+"""
+
+from dataclasses import dataclass
+
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.iana import ExchangeType
+from xfrmctl.model.identity import Identity
+from xfrmctl.model.sa import Encap, SaId
+from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Suite
+
+
+class Event:
+    """Something that has happened."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent(Event):
+    """A message left; ``payloads`` are names in order, as in ``SA, KE, Ni, N(COOKIE)``. ``attempt`` counts from 1."""
+
+    connection: str
+    ike: str
+    exchange: ExchangeType
+    response: bool
+    message_id: int
+    payloads: tuple[str, ...]
+    remote: Endpoint
+    size: int
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReceived(Event):
+    """A message was accepted (authentic where that can be told)."""
+
+    connection: str
+    ike: str
+    exchange: ExchangeType
+    response: bool
+    message_id: int
+    payloads: tuple[str, ...]
+    remote: Endpoint
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatagramDropped(Event):
+    """A datagram was thrown away; ``reason`` is a metrics label of a small fixed set."""
+
+    remote: Endpoint
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IkeSaEstablished(Event):
+    """IKE_AUTH has succeeded in both directions. ``handshake_s`` is seconds from the first message."""
+
+    connection: str
+    ike: str
+    initiator: bool
+    local: Endpoint
+    remote: Endpoint
+    local_id: Identity
+    remote_id: Identity
+    suite: Suite
+    nat_local: bool
+    nat_remote: bool
+    handshake_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IkeSaClosed(Event):
+    """An IKE SA is gone, with all its CHILD SAs."""
+
+    connection: str
+    ike: str
+    reason: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSaInstalled(Event):
+    """Both SAs of a CHILD SA are in the kernel."""
+
+    connection: str
+    child: str
+    ike: str
+    inbound: SaId
+    outbound: SaId
+    suite: Suite
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    encap: Encap | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSaRemoved(Event):
+    """A CHILD SA is gone."""
+
+    connection: str
+    child: str
+    ike: str
+    inbound: SaId
+    outbound: SaId
+    reason: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NegotiationFailed(Event):
+    """A negotiation ended without an SA; ``child`` is "" when the IKE SA itself failed."""
+
+    connection: str
+    child: str
+    ike: str
+    remote: Endpoint
+    initiator: bool
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled(Event):
+    """A connection that should be up will be tried again in ``delay_s`` seconds."""
+
+    connection: str
+    attempt: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieDemanded(Event):
+    """Half-open IKE SAs are many: this source must prove that it can receive."""
+
+    remote: Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSilent(Event):
+    """A request went unanswered through all its retransmissions."""
+
+    connection: str
+    ike: str
+    remote: Endpoint
+    exchange: ExchangeType
+    attempts: int

@@ -1,0 +1,40 @@
+"""Why something failed: one value that log, ``show`` and a metrics label all tell the same way."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class FailureCode(Enum):
+    """Every way a negotiation can fail; the value is the metrics label."""
+
+    NO_PROPOSAL_CHOSEN = "no_proposal_chosen"
+    TS_UNACCEPTABLE = "ts_unacceptable"
+    AUTHENTICATION_FAILED = "authentication_failed"
+    IDENTITY_MISMATCH = "identity_mismatch"
+    UNKNOWN_PEER = "unknown_peer"
+    INVALID_KE = "invalid_ke"
+    INVALID_SYNTAX = "invalid_syntax"
+    NO_RESPONSE = "no_response"
+    PEER_DEAD = "peer_dead"
+    PEER_DELETED = "peer_deleted"
+    KERNEL_REFUSED = "kernel_refused"
+    REFUSED_BY_PEER = "refused_by_peer"
+    LIFETIME_EXPIRED = "lifetime_expired"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failure in an operator's words.
+
+    ``text`` says what happened, ``cause`` why as far as is known, ``cure`` what to do. ``ours`` and ``theirs`` are
+    what each side offered or demanded (proposals, selectors, identities), spelled as in a configuration file.
+    """
+
+    code: FailureCode
+    text: str
+    cause: str = ""
+    cure: str = ""
+    notify: str = ""
+    ours: tuple[str, ...] = ()
+    theirs: tuple[str, ...] = ()

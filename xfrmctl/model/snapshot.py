@@ -1,0 +1,158 @@
+"""The state of a gateway as one plain value: what ``show --json`` prints, metrics collect, the control API serves.
+
+Only JSON types, so that the published schema follows from the dataclasses. Times are seconds; ``*_at`` are seconds
+since the epoch, ``*_s`` are durations. Sizes are bytes.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureInfo:
+    """Why something failed, in an operator's words (see :mod:`xfrmctl.model.failure`)."""
+
+    code: str
+    text: str
+    cause: str
+    cure: str
+    notify: str
+    ours: list[str]
+    theirs: list[str]
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaInfo:
+    """One direction of a CHILD SA, counted by the kernel. ``missing`` means the kernel no longer has it."""
+
+    spi: str
+    bytes: int
+    packets: int
+    replay_drops: int
+    integrity_failures: int
+    missing: bool
+    soft_expires_in_s: float | None
+    hard_expires_in_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MtuInfo:
+    """Sizes in force: outer_mtu from ``source``, inner_mtu and mss by pmtu/overhead. mss is None where off."""
+
+    outer_mtu: int
+    source: str
+    inner_mtu: int
+    overhead: int
+    mss_ipv4: int | None
+    mss_ipv6: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildInfo:
+    """One CHILD SA."""
+
+    name: str
+    suite: str
+    mode: str
+    dataplane: str
+    reqid: int
+    if_id: int
+    interface: str | None
+    encap: str | None
+    local_ts: list[str]
+    remote_ts: list[str]
+    established_s: float
+    inbound: SaInfo
+    outbound: SaInfo
+    mtu: MtuInfo | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IkeInfo:
+    """One IKE SA. ``state`` is a word of ``ike.states``; ``meaning`` says it in plain English."""
+
+    name: str
+    state: str
+    meaning: str
+    initiator: bool
+    spi_initiator: str
+    spi_responder: str
+    local: str
+    remote: str
+    local_id: str
+    remote_id: str
+    suite: str | None
+    nat_local: bool
+    nat_remote: bool
+    age_s: float
+    last_seen_s: float
+    children: list[ChildInfo]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredChild:
+    """A child of the configuration, whether it is up or not. ``state``: up, connecting, down, trap."""
+
+    name: str
+    state: str
+    protection: str
+    local_ts: list[str]
+    remote_ts: list[str]
+    dataplane: str
+    start: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo:
+    """One configured connection, whether it is up or not. ``state``: up, partial, connecting, waiting, down."""
+
+    name: str
+    state: str
+    meaning: str
+    local: str
+    remote: str
+    attempts: int
+    retry_in_s: float | None
+    last_failure: FailureInfo | None
+    children: list[ConfiguredChild]
+    ike_sas: list[IkeInfo]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClampInfo:
+    """One TCPMSS rule: how many selectors' pairs it serves and what it has rewritten so far."""
+
+    family: int
+    mss: int
+    pairs: int
+    packets: int
+    bytes: int
+    standing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelInfo:
+    """What the kernel side reports: xfrm_stat by name, drift that could not be mended, the last refusal."""
+
+    xfrm_stat: dict[str, int]
+    policies: int
+    states: int
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The whole gateway."""
+
+    version: str
+    started_at: float
+    uptime_s: float
+    config_file: str
+    config_hash: str
+    reload_ok: bool
+    reload_error: str
+    half_open: int
+    connections: list[ConnectionInfo]
+    clamps: list[ClampInfo]
+    kernel: KernelInfo
+    counters: dict[str, int]
