@@ -12,7 +12,14 @@ IKE = [
     "aes128-sha256-modp2048",
     "chacha20poly1305-prfsha512-modp3072",
 ]
-ESP = ["aes128gcm16", "aes256gcm16-esn", "aes256-sha256", "aes128-sha384", "aes256-sha512-esn-noesn", "chacha20poly1305"]
+ESP = [
+    "aes128gcm16",
+    "aes256gcm16-esn",
+    "aes256-sha256",
+    "aes128-sha384",
+    "aes256-sha512-esn-noesn",
+    "chacha20poly1305",
+]
 
 
 @pytest.mark.parametrize("ike", IKE)

@@ -153,7 +153,7 @@ def selectors(*texts: str) -> tuple[TrafficSelector, ...]:
     return tuple(parse_selector(t) for t in texts)
 
 
-def child(  # noqa: PLR0913
+def child(
     name: str = "lan",
     local: str = "10.1.1.0/24",
     remote: str = "10.1.2.0/24",
@@ -174,7 +174,7 @@ def child(  # noqa: PLR0913
     )
 
 
-def connection(  # noqa: PLR0913
+def connection(
     local: str,
     remote: str | None,
     *children: ChildConfig,
@@ -232,5 +232,3 @@ def matching(alice: Node, bob: Node) -> None:
 def start(world: World, *nodes: Node) -> None:
     for node in nodes:
         world.do(node, node.engine.start_all)
-
-

@@ -149,3 +149,18 @@ class PeerSilent(Event):
     remote: Endpoint
     exchange: ExchangeType
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatagramNotSent(Event):
+    """The kernel would not send a datagram (no route, no such address); retransmission covers the loss."""
+
+    remote: Endpoint
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelTrouble(Event):
+    """Something in the kernel is not as it should be and could not be mended; says cause and cure."""
+
+    problem: str

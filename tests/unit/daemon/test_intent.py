@@ -1,0 +1,133 @@
+"""Configuration and negotiated children -> policies, routes, clamps; above all: nothing is ever left uncovered."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from tests.sim.world import ALICE, BOB, child, connection, selectors
+from xfrmctl.daemon.intent import Established, merge, of_child, of_gateway, sizes, suites_of
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
+from xfrmctl.kernel.desired import Action, Desired
+from xfrmctl.model.iana import Encr, ProtocolId
+from xfrmctl.model.sa import DataPlane, Direction
+from xfrmctl.model.selector import parse_selector
+from xfrmctl.model.suite import Suite
+
+GCM = Suite(ProtocolId.ESP, Encr.AES_GCM_16, 256)
+
+
+def established(local: str = "10.1.1.0/24", remote: str = "10.1.2.0/24", *, encap: bool = False) -> Established:
+    return Established(GCM, ip_address(ALICE), ip_address(BOB), encap, selectors(local), selectors(remote))
+
+
+def part(
+    config: ChildConfig, sa: Established | None = None, *, remote: str | None = BOB, stopping: bool = False
+) -> Desired:
+    conn: ConnectionConfig = connection(ALICE, remote, config)
+    return of_child(conn, config, sa, sizes(conn, config, sa, 1500), stopping=stopping)
+
+
+@pytest.mark.parametrize("start", list(Start))
+@pytest.mark.parametrize("remote", [BOB, None])
+@pytest.mark.parametrize("sa", [None, established(), established("10.1.1.0/25", "10.1.2.128/25")])
+@pytest.mark.parametrize("stopping", [False, True])
+def test_configured_selectors_have_a_closed_policy_in_every_direction_at_all_times(
+    start: Start, remote: str | None, sa: Established | None, stopping: bool
+) -> None:
+    desired = part(child(start=start), sa, remote=remote, stopping=stopping)
+    for direction, source, target in (
+        (Direction.OUT, "10.1.1.0/24", "10.1.2.0/24"),
+        (Direction.IN, "10.1.2.0/24", "10.1.1.0/24"),
+        (Direction.FWD, "10.1.2.0/24", "10.1.1.0/24"),
+    ):
+        (policy,) = [
+            p
+            for k, p in desired.policies.items()
+            if (k.direction, k.source, k.destination) == (direction, ip_network(source), ip_network(target))
+        ]
+        assert policy.action is Action.BLOCK or policy.template is not None
+
+
+def test_full_selectors_are_one_entry_whose_content_changes() -> None:
+    trap, up, stopped = part(child()), part(child(), established()), part(child(), stopping=True)
+    assert trap.policies.keys() == up.policies.keys() == stopped.policies.keys()
+    assert trap.policies == up.policies
+    assert all(p.action is Action.BLOCK for p in stopped.policies.values())
+
+
+def test_what_the_peer_narrowed_away_is_blocked_below_the_narrowed_policy() -> None:
+    desired = part(child(), established("10.1.1.0/25", "10.1.2.0/24"))
+    out = {k.source: p for k, p in desired.policies.items() if k.direction == Direction.OUT}
+    wide, narrow = out[ip_network("10.1.1.0/24")], out[ip_network("10.1.1.0/25")]
+    assert wide.action is Action.BLOCK
+    assert narrow.template is not None
+    assert narrow.priority < wide.priority
+
+
+def test_a_more_specific_child_wins() -> None:
+    wide = part(child(local="10.0.0.0/8", remote="10.0.0.0/8"))
+    narrow = part(child(local="10.1.0.0/16", remote="10.2.0.0/16"))
+    assert max(p.priority for p in narrow.policies.values()) < min(p.priority for p in wide.policies.values())
+
+
+def test_bypass_goes_before_everything() -> None:
+    bypass = of_gateway([(parse_selector("0.0.0.0/0"), parse_selector("0.0.0.0/0"))])
+    tunnel = part(child(local="10.1.1.1/32", remote="10.1.2.1/32"))
+    assert max(p.priority for p in bypass.policies.values()) < min(p.priority for p in tunnel.policies.values())
+    assert all(p.template is None and p.action is Action.ALLOW for p in bypass.policies.values())
+
+
+def test_fail_open_leaves_nothing_behind() -> None:
+    config = child(fail_closed=False, start=Start.NONE)
+    assert part(config) == Desired(clamps=part(config).clamps)
+    assert part(config, stopping=True) == Desired()
+
+
+def interface_child(**more: object) -> ChildConfig:
+    return child(dataplane=DataPlane.INTERFACE, if_id=0x58000007, interface="xfc-7", **more)  # type: ignore[arg-type]
+
+
+def test_the_interface_plane_has_a_blackhole_beside_each_route_and_keeps_it_at_stop() -> None:
+    up, stopped = part(interface_child(), established()), part(interface_child(), stopping=True)
+    through = {r.destination: r for r in up.routes if r.device == "xfc-7"}
+    holes = {r.destination: r for r in up.routes if r.device is None}
+    assert through.keys() == holes.keys() == {ip_network("10.1.2.0/24")}
+    assert all(through[n].metric < holes[n].metric for n in through)
+    assert stopped.routes == frozenset(holes.values())
+    assert not stopped.interfaces
+    assert all(k.if_id == 0x58000007 for k in up.policies)
+
+
+def test_the_interface_mtu_is_the_inner_mtu_and_the_smallest_of_those_who_share_it() -> None:
+    one, two = part(interface_child(), established()), part(interface_child(), established(encap=True))
+    assert one.interfaces["xfc-7"].mtu == 1446
+    assert two.interfaces["xfc-7"].mtu == 1438
+    assert merge([one, two]).interfaces["xfc-7"].mtu == 1438
+
+
+def test_a_default_route_is_never_taken_over() -> None:
+    assert not part(interface_child(remote="0.0.0.0/0"), established(remote="0.0.0.0/0")).routes
+
+
+def test_the_clamp_is_exact_with_an_sa_and_safe_without() -> None:
+    (exact,) = part(child(esp=("aes256gcm16", "aes256-sha512")), established()).clamps
+    (safe,) = part(child(esp=("aes256gcm16", "aes256-sha512"))).clamps
+    assert exact.mss == 1446 - 40
+    assert safe.mss == 1406 - 40, "AES-CBC with SHA2-512 in UDP is the largest that may come"
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("off", {}), (1200, {4: 1200}), ("auto", {4: 1406})])
+def test_mss_settings(setting: object, expected: dict[int, int]) -> None:
+    config = child(mss=setting)
+    assert sizes(connection(ALICE, BOB, config), config, established(), 1500).mss == expected
+
+
+def test_the_configured_mtu_wins_over_the_route() -> None:
+    config = child(mtu=1400)
+    found = sizes(connection(ALICE, BOB, config), config, established(), 1500)
+    assert (found.outer_mtu, found.source, found.inner_mtu) == (1400, "configured", 1346)
+
+
+def test_suites_of_a_proposal_are_all_its_combinations() -> None:
+    found = suites_of(child(esp=("aes256-aes128-sha256-sha512",)).esp)
+    assert len(found) == 4

@@ -1,0 +1,11 @@
+"""The only place where things meet.
+
+``main``      composition root: configuration, kernel, sockets, engine, control API, metrics, signals
+``runtime``   one input a step: call the engine, drain its outbox, dispatch in order, re-arm the one timer
+``udp``       the IKE sockets; ``clock`` time and entropy; ``routes`` what the kernel would send where
+``intent``    configuration + established children -> what should stand in the kernel
+``reconcile`` brings it about in a worker thread, and watches over it
+``snapshot``  the state of the gateway as one value; ``handlers`` what the control API may ask
+``bus``       events to logs, metrics and the API; ``logs`` the only formatter
+``cleanup``   removes every trace of us; ``lifecycle`` tells the service manager how we are
+"""

@@ -1,0 +1,123 @@
+"""What the control API may ask of the daemon."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from xfrmctl.config.load import load
+from xfrmctl.config.problem import ConfigError
+from xfrmctl.control.events import event_json
+from xfrmctl.control.schema import ActionResult, PlanResult, ReloadResult, RequestError, unknown_name
+from xfrmctl.daemon.clock import wall
+from xfrmctl.daemon.snapshot import failure_info
+from xfrmctl.model.events import ChildSaInstalled, Event, NegotiationFailed
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from xfrmctl.daemon.main import Daemon
+
+STREAM_LIMIT = 10_000
+"""Events that wait for a slow follower before the oldest are dropped."""
+
+
+class DaemonHandlers:
+    """Implements ``control.server.Handlers`` on a running daemon."""
+
+    def __init__(self, daemon: "Daemon") -> None:
+        self._daemon = daemon
+
+    async def snapshot(self) -> Snapshot:
+        """The state now."""
+        return await self._daemon.snapshot()
+
+    def _children(self, connection: str, child: str | None) -> set[str]:
+        connections = self._daemon.engine.config.connections
+        if connection not in connections:
+            raise unknown_name("connection", connection, connections)
+        known = [c.name for c in connections[connection].children]
+        if child is None:
+            return set(known)
+        if child not in known:
+            raise unknown_name("child", child, known)
+        return {child}
+
+    def _up(self, connection: str) -> set[str]:
+        sas = self._daemon.engine.ike_sas(connection)
+        return {c.config.name for sa in sas for c in sa.children if c.installed}
+
+    async def up(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
+        """Ask for children and wait until they stand, one attempt has failed, or time is up."""
+        wanted = self._children(connection, child)
+        if self._daemon.engine.config.connections[connection].remote is None:
+            raise RequestError(
+                f"connection {connection} has no remote.address", "only the peer can bring it up", status=409
+            )
+        failures: list[Failure] = []
+        changed = asyncio.Event()
+
+        def observe(event: Event) -> None:
+            if isinstance(event, NegotiationFailed | ChildSaInstalled) and event.connection == connection:
+                if isinstance(event, NegotiationFailed) and event.initiator:
+                    failures.append(event.failure)
+                changed.set()
+
+        unsubscribe = self._daemon.bus.subscribe(observe)
+        try:
+            engine = self._daemon.engine
+            self._daemon.runtime.step(lambda now: engine.initiate(connection, child, now))
+            async with asyncio.timeout(timeout_s):
+                while not failures and not wanted <= self._up(connection):
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            missing = ", ".join(sorted(wanted - self._up(connection)))
+            return ActionResult(ok=False, message=f"{missing} not up after {timeout_s:.0f} s; still trying")
+        finally:
+            unsubscribe()
+        if failures:
+            failure = failures[0]
+            return ActionResult(ok=False, message=failure.text, failure=failure_info(failure, wall()))
+        await self._daemon.reconciler.changed()
+        return ActionResult(ok=True, message=f"{connection}: {', '.join(sorted(wanted))} up")
+
+    async def down(self, connection: str, child: str | None) -> ActionResult:
+        """Take children down and keep them down."""
+        names = self._children(connection, child)
+        was = names & self._up(connection)
+        engine = self._daemon.engine
+        self._daemon.runtime.step(lambda now: engine.terminate(connection, child, now))
+        await self._daemon.reconciler.changed()
+        text = f"{', '.join(sorted(was))} taken down" if was else "was not up"
+        return ActionResult(ok=True, message=f"{connection}: {text}; `xfrmctl up {connection}` brings it back")
+
+    async def reload(self) -> ReloadResult:
+        """Read the configuration again."""
+        return await self._daemon.reload()
+
+    async def plan(self) -> PlanResult:
+        """What a reload would change in the kernel."""
+        daemon = self._daemon
+        try:
+            configuration = await asyncio.to_thread(load, daemon.configuration.file, daemon.configuration)
+        except ConfigError as error:
+            raise RequestError(str(error), "correct the file; `xfrmctl check` shows all problems", status=422) from None
+        desired = daemon.reconciler.planned(daemon.resolved(configuration).connections.values())
+        plan = await asyncio.to_thread(daemon.kernel.plan, desired)
+        return PlanResult(lines=plan.render().splitlines())
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What happens from now on."""
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(STREAM_LIMIT)
+
+        def observe(event: Event) -> None:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event_json(event, wall()))
+
+        unsubscribe = self._daemon.bus.subscribe(observe)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            unsubscribe()

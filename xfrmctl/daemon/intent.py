@@ -1,0 +1,247 @@
+"""Configuration and established children -> what should stand in the kernel besides SAs. Pure.
+
+Never in clear (DESIGN 3.11). Every selector pair of a child that fails closed has a policy at all times, and it is
+*one* entry of the SPD whose content changes by an atomic update:
+
+=============== ====================================================================================
+trap            a template without an SA: the kernel drops and asks for an SA
+SA              the same template, now with an SA
+block           an explicit block: where no template can be (any peer), where the peer has narrowed our
+                selectors away, and what stays behind when the daemon stops
+=============== ====================================================================================
+
+On the interface data plane routes decide, so the same promise is kept by a blackhole route of a worse metric beside
+each route through the interface; it outlives interface and daemon. A selector of 0.0.0.0/0 or ::/0 gets no routes:
+which traffic goes into that tunnel is the operator's routing.
+
+The MSS is clamped from the first moment on, with the smallest value that any of the child's proposals would need,
+so that no SYN slips through between the SA and its clamp.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
+from xfrmctl.ike.negotiate import covered
+from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
+from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.algorithms import ENCR
+from xfrmctl.model.iana import Encr, Integ, TransformType
+from xfrmctl.model.sa import DataPlane, Direction
+from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Proposal, Suite
+from xfrmctl.pmtu.clamp import mss
+from xfrmctl.pmtu.overhead import inner_mtu
+
+BYPASS_PRIORITY = 1_000
+NARROWED_PRIORITY = 100_000
+CHILD_PRIORITY = 200_000
+"""Bands of the SPD: the lower value wins. Within a band the more specific selector wins."""
+
+ROUTE_METRIC = 58
+BLACKHOLE_METRIC = 4_000_000_000
+
+MIN_DEVICE_MTU = 68
+MIN_MSS = 88
+"""Below this no stack accepts an MSS anyway (Linux: TCP_MIN_MSS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """What negotiation has made of a child; ``encap`` says whether ESP goes in UDP."""
+
+    suite: Suite
+    local: IPAddress
+    remote: IPAddress
+    encap: bool
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """MTU and MSS of a child. ``source`` says where outer_mtu is from: configured, route, or default."""
+
+    outer_mtu: int
+    source: str
+    inner_mtu: int
+    mss: dict[int, int]
+
+
+def suites_of(proposals: Iterable[Proposal]) -> list[Suite]:
+    """Every combination of cipher and integrity algorithm that a proposal allows, for size arithmetic."""
+    found = []
+    for proposal in proposals:
+        integs: list[Integ | None] = [Integ(t.id) for t in proposal.of(TransformType.INTEG)]
+        for transform in proposal.of(TransformType.ENCR):
+            encr = Encr(transform.id)
+            bits = transform.key_bits or ENCR[encr].default_key_bits
+            found += [Suite(proposal.protocol, encr, bits, integ) for integ in integs or [None]]
+    return found
+
+
+def sizes(
+    connection: ConnectionConfig, child: ChildConfig, established: Established | None, outer: int | None
+) -> Sizes:
+    """MTU and MSS of a child. ``outer`` is what the route to the peer takes, None without a route."""
+    outer_mtu, source = (
+        (child.mtu, "configured")
+        if child.mtu
+        else (outer, "route")
+        if outer
+        else (1500, "default: no route to the peer")
+    )
+    if established is not None:
+        version, options = established.remote.version, [(established.suite, established.encap)]
+    else:
+        version = connection.remote.version if connection.remote is not None else 6
+        options = [(suite, True) for suite in suites_of(child.esp)]
+    inner = min(inner_mtu(outer_mtu, suite, version, encap, child.mode) for suite, encap in options)
+    found: dict[int, int] = {}
+    if child.mss != "off":
+        for family in sorted({ts.version for ts in child.local_ts}):
+            automatic = max(MIN_MSS, mss(inner, family))
+            found[family] = automatic if child.mss == "auto" else child.mss
+    return Sizes(outer_mtu, source, inner, found)
+
+
+def of_child(
+    connection: ConnectionConfig,
+    child: ChildConfig,
+    established: Established | None,
+    child_sizes: Sizes,
+    *,
+    stopping: bool = False,
+) -> Desired:
+    """The part of one child."""
+    if child.dataplane == DataPlane.INTERFACE:
+        return _interface_plane(connection, child, established, child_sizes, stopping=stopping)
+    policies = _policies(connection, child, established, stopping=stopping)
+    return Desired(policies, {}, frozenset(), frozenset() if stopping else _clamps(child, child_sizes))
+
+
+def of_gateway(bypass: Iterable[tuple[TrafficSelector, TrafficSelector]]) -> Desired:
+    """What is excepted from every tunnel, both ways: pairs of (local, remote)."""
+    policies: dict[PolicyKey, Policy] = {}
+    for local, remote in bypass:
+        for key in _keys((local,), (remote,), 0):
+            policies[key] = Policy(key, Action.ALLOW, _priority(BYPASS_PRIORITY, key))
+    return Desired(policies)
+
+
+def merge(parts: Iterable[Desired]) -> Desired:
+    """All parts together; an interface that several children share takes the smallest MTU."""
+    policies: dict[PolicyKey, Policy] = {}
+    interfaces: dict[str, XfrmInterface] = {}
+    routes: set[Route] = set()
+    clamps: set[Clamp] = set()
+    for part in parts:
+        policies.update(part.policies)
+        for name, interface in part.interfaces.items():
+            known = interfaces.get(name)
+            if known is None or interface.mtu < known.mtu:
+                interfaces[name] = interface
+        routes |= part.routes
+        clamps |= part.clamps
+    return Desired(policies, interfaces, frozenset(routes), frozenset(clamps))
+
+
+def _policies(
+    connection: ConnectionConfig, child: ChildConfig, established: Established | None, *, stopping: bool
+) -> dict[PolicyKey, Policy]:
+    keys = list(_keys(child.local_ts, child.remote_ts, child.if_id))
+    if stopping or (established is None and not _can_trap(connection, child)):
+        if not child.fail_closed or child.if_id:
+            return {}
+        return {key: Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key)) for key in keys}
+    local, remote = (established.local, established.remote) if established else (connection.local, connection.remote)
+    assert local is not None
+    assert remote is not None
+    found: dict[PolicyKey, Policy] = {}
+    narrowed = established is not None and not _same(child, established)
+    for key in keys:
+        found[key] = (
+            Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key))
+            if narrowed
+            else _protect(child, key, CHILD_PRIORITY, local, remote)
+        )
+    if narrowed:
+        assert established is not None
+        for key in _keys(established.local_ts, established.remote_ts, child.if_id):
+            found[key] = _protect(child, key, NARROWED_PRIORITY, local, remote)
+    return found
+
+
+def _can_trap(connection: ConnectionConfig, child: ChildConfig) -> bool:
+    """Whether a template can stand without an SA: it needs both addresses, and somebody who would negotiate."""
+    if connection.local is None or connection.remote is None:
+        return False
+    return child.start != Start.NONE
+
+
+def _same(child: ChildConfig, established: Established) -> bool:
+    """Whether the peer took our selectors as they are."""
+    return covered(child.local_ts, established.local_ts) and covered(child.remote_ts, established.remote_ts)
+
+
+def _protect(child: ChildConfig, key: PolicyKey, band: int, local: IPAddress, remote: IPAddress) -> Policy:
+    source, destination = (local, remote) if key.direction == Direction.OUT else (remote, local)
+    template = Template(source, destination, child.reqid, child.mode)
+    return Policy(key, Action.ALLOW, _priority(band, key), template)
+
+
+def _keys(local_ts: Sequence[TrafficSelector], remote_ts: Sequence[TrafficSelector], if_id: int) -> Iterable[PolicyKey]:
+    """All policies of these selectors: out, in and fwd for each pair of prefixes."""
+    for local in local_ts:
+        for remote in remote_ts:
+            if local.version != remote.version:
+                continue
+            protocol = local.protocol or remote.protocol
+            here, there = _port(local), _port(remote)
+            for mine in local.networks():
+                for theirs in remote.networks():
+                    yield PolicyKey(Direction.OUT, mine, theirs, protocol, here, there, if_id)
+                    yield PolicyKey(Direction.IN, theirs, mine, protocol, there, here, if_id)
+                    yield PolicyKey(Direction.FWD, theirs, mine, protocol, there, here, if_id)
+
+
+def _port(selector: TrafficSelector) -> int:
+    return selector.start_port if selector.start_port == selector.end_port else 0
+
+
+def _priority(band: int, key: PolicyKey) -> int:
+    bits = 2 * key.source.max_prefixlen - key.source.prefixlen - key.destination.prefixlen
+    return band + 4 * bits + (0 if key.protocol else 2) + (0 if key.source_port or key.destination_port else 1)
+
+
+def _interface_plane(
+    connection: ConnectionConfig,
+    child: ChildConfig,
+    established: Established | None,
+    child_sizes: Sizes,
+    *,
+    stopping: bool,
+) -> Desired:
+    assert child.interface is not None
+    networks: list[IPNetwork] = [n for ts in child.remote_ts for n in ts.networks() if n.prefixlen]
+    blackholes = {Route(n, None, BLACKHOLE_METRIC) for n in networks} if child.fail_closed else set()
+    if stopping:
+        return Desired(routes=frozenset(blackholes))
+    interface = XfrmInterface(child.interface, child.if_id, max(MIN_DEVICE_MTU, child_sizes.inner_mtu))
+    return Desired(
+        _policies(connection, child, established, stopping=False),
+        {child.interface: interface},
+        frozenset({Route(n, child.interface, ROUTE_METRIC) for n in networks} | blackholes),
+        _clamps(child, child_sizes),
+    )
+
+
+def _clamps(child: ChildConfig, child_sizes: Sizes) -> frozenset[Clamp]:
+    return frozenset(
+        Clamp(mine, theirs, child_sizes.mss[local.version])
+        for local in child.local_ts
+        for remote in child.remote_ts
+        if local.version == remote.version and local.version in child_sizes.mss
+        for mine in local.networks()
+        for theirs in remote.networks()
+    )

@@ -1,0 +1,252 @@
+"""Composition root of the daemon: everything is made here, started in this order, stopped in the reverse one.
+
+Policies come before sockets, and blocks before anything is torn down: no packet of a configured child leaves in
+clear at start or stop (DESIGN 3.11).
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from xfrmctl import __version__
+from xfrmctl.config.load import Configuration, load
+from xfrmctl.config.problem import ConfigError
+from xfrmctl.control.schema import ReloadResult
+from xfrmctl.control.server import ControlServer
+from xfrmctl.daemon import clock, logs, routes
+from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.handlers import DaemonHandlers
+from xfrmctl.daemon.lifecycle import notify
+from xfrmctl.daemon.reconcile import BypassPairs, Reconciler
+from xfrmctl.daemon.runtime import Runtime
+from xfrmctl.daemon.snapshot import DaemonState, Observed, SnapshotBuilder
+from xfrmctl.daemon.udp import UdpPorts
+from xfrmctl.ike.config import EngineConfig
+from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.kernel.events import Lost
+from xfrmctl.kernel.ports import EventSource
+from xfrmctl.kernel.system import LinuxKernel
+from xfrmctl.metrics.endpoint import Metrics, MetricsEndpoint
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.snapshot import Snapshot
+
+GOODBYE_S = 1.0
+"""How long a stop waits for the peers to acknowledge our deletes."""
+
+EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says. ``log_format``: story or json."""
+
+    config: Path
+    control: Path
+    log_format: str = "story"
+    log_level: str = "info"
+
+
+class Daemon:
+    """One gateway."""
+
+    def __init__(self, options: Options, configuration: Configuration, loop: asyncio.AbstractEventLoop) -> None:
+        self.configuration = configuration
+        self.kernel = LinuxKernel()
+        self.bus = Bus()
+        self.engine = IkeEngine(self.resolved(configuration), clock.entropy)
+        self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self._bypass(configuration))
+        self._ports: UdpPorts | None = None
+        self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop)
+        self._loop = loop
+        self._control = ControlServer(DaemonHandlers(self), options.control, configuration.gateway.control_group)
+        self._metrics = Metrics(self.snapshot)
+        self._endpoint: MetricsEndpoint | None = None
+        self._events: EventSource | None = None
+        self._builder = SnapshotBuilder(self.engine, self.reconciler)
+        self._started, self._started_wall = loop.time(), clock.wall()
+        self._reload_error = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger("daemon")
+        storyteller = logs.Storyteller(options.log_format)
+        for listener in (storyteller.observe, self._metrics.counters.observe, self.reconciler.observe):
+            self.bus.subscribe(listener)
+
+    # -- configuration
+
+    @staticmethod
+    def _bypass(configuration: Configuration) -> BypassPairs:
+        return tuple((b.local, b.remote) for b in configuration.gateway.bypass)
+
+    @staticmethod
+    def resolved(configuration: Configuration) -> EngineConfig:
+        """The engine's configuration with local addresses filled in from the routes where none is written."""
+        connections = {
+            name: replace(c, local=routes.local_address(c.remote)) if c.local is None and c.remote is not None else c
+            for name, c in configuration.engine.connections.items()
+        }
+        return replace(configuration.engine, connections=connections)
+
+    async def reload(self) -> ReloadResult:
+        """Read the file again; what has not changed is not touched, and a faulty file changes nothing."""
+        try:
+            newer = await asyncio.to_thread(load, self.configuration.file, self.configuration)
+        except ConfigError as error:
+            self._reload_error = str(error)
+            self._log.error("reload refused, the old configuration stays in force", problems=str(error))
+            return ReloadResult(ok=False, message=str(error))
+        changes = self.configuration.changes(newer)
+        if newer.gateway != self.configuration.gateway:
+            self._log.warning("gateway settings other than bypass take effect at the next start")
+        self.configuration, self._reload_error = newer, ""
+        self.reconciler.bypass = self._bypass(newer)
+        resolved = self.resolved(newer)
+        self.runtime.step(lambda now: self.engine.reload(resolved, now))
+        await self.reconciler.everything()
+        lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
+        text = ", ".join(f"{len(names)} {what}" for what, names in lists.items() if names) or "nothing has changed"
+        self._log.info("reloaded", changes=text)
+        return ReloadResult(ok=True, message=text, **lists)
+
+    # -- state
+
+    async def snapshot(self) -> Snapshot:
+        """The state now, with counters fresh from the kernel."""
+        clamps = await asyncio.to_thread(self.kernel.clamp_counters)
+        seen = Observed(
+            now=self._loop.time(),
+            wall=clock.wall(),
+            sad=self.kernel.dump(),
+            clamps=clamps,
+            xfrm_stat=self.kernel.xfrm_stat(),
+        )
+        state = DaemonState(
+            configuration=self.configuration,
+            started_wall=self._started_wall,
+            started=self._started,
+            reload_error=self._reload_error,
+            counters={},
+        )
+        return self._builder.build(state, seen)
+
+    # -- life
+
+    def _send(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
+        return self._ports.send(local, remote, data) if self._ports is not None else "the sockets are closed"
+
+    def _kernel_readable(self) -> None:
+        assert self._events is not None
+        for event in self._events.read():
+            if isinstance(event, Lost):
+                self._background(self.reconciler.everything())
+            else:
+                self.runtime.kernel_event(event)
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def start(self) -> None:
+        """Come up: API, policies, sockets, negotiations."""
+        await self._control.start()
+        await self.reconciler.everything()
+        self.kernel.delete(list(self.kernel.dump()))
+        engine = self.configuration.engine
+        self._ports = UdpPorts(engine.ike_port, engine.nat_t_port, self.runtime.datagram)
+        self._events = self.kernel.open_events()
+        self._loop.add_reader(self._events.fileno(), self._kernel_readable)
+        listen = self.configuration.gateway.metrics
+        if listen is not None:
+            self._endpoint = MetricsEndpoint(self._metrics, listen.host, listen.port)
+            await self._endpoint.start()
+        self._ports.listen(self._loop)
+        self._background(self.reconciler.run())
+        self.runtime.step(self.engine.start_all)
+        self._log.info("ready", version=__version__, connections=len(engine.connections))
+        notify("READY=1")
+
+    async def stop(self) -> None:
+        """Go: blocks first, then the SAs and a word to every peer, then everything else."""
+        notify("STOPPING=1")
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self.reconciler.everything(stopping=True)
+        self.runtime.step(self.engine.shutdown)
+        end = self._loop.time() + GOODBYE_S
+        while self.engine.ike_sas() and self._loop.time() < end:
+            await asyncio.sleep(0.02)
+        await self.close()
+        self._log.info("stopped")
+
+    async def close(self) -> None:
+        """Release what is held; the kernel keeps what it has."""
+        self.runtime.stop()
+        if self._endpoint is not None:
+            await self._endpoint.stop()
+        await self._control.stop()
+        if self._events is not None:
+            self._loop.remove_reader(self._events.fileno())
+            self._events.close()
+        if self._ports is not None:
+            self._ports.close(self._loop)
+            self._ports = None
+        self.kernel.close()
+
+
+async def _serve(options: Options, configuration: Configuration) -> int:
+    loop = asyncio.get_running_loop()
+    daemon = Daemon(options, configuration, loop)
+    done = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, done.set)
+    reloads: set[asyncio.Task[ReloadResult]] = set()
+
+    def hangup() -> None:
+        task = loop.create_task(daemon.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hangup)
+    try:
+        await daemon.start()
+    except BaseException:
+        with suppress(Exception):
+            await daemon.close()
+        raise
+    await done.wait()
+    await daemon.stop()
+    return EXIT_OK
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (DESIGN 3.10)."""
+    try:
+        import uvloop  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def run(options: Options) -> int:
+    """Be the daemon until a signal comes; returns the exit code. Says on stderr what is wrong with a configuration."""
+    logs.configure(options.log_format, options.log_level)
+    try:
+        configuration = load(options.config)
+        for warning in configuration.warnings:
+            print(warning, file=sys.stderr)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(options, configuration))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    except XfrmctlError as error:
+        print(f"xfrmctl daemon: {error}", file=sys.stderr)
+        return EXIT_FAILED

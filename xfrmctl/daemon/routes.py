@@ -1,0 +1,47 @@
+"""What the kernel would send where: asked by connecting a UDP socket, which sends nothing."""
+
+import socket
+from ipaddress import ip_address
+
+from xfrmctl.daemon.udp import bypass
+from xfrmctl.model.address import IKE_PORT, IPAddress
+
+IP_MTU = 14
+IPV6_MTU = 24
+
+
+def _probe(local: IPAddress | None, remote: IPAddress) -> socket.socket:
+    family = socket.AF_INET if remote.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        bypass(sock, family)
+        if local is not None:
+            sock.bind((str(local), 0))
+        sock.connect((str(remote), IKE_PORT))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def local_address(remote: IPAddress) -> IPAddress | None:
+    """The address we would speak to ``remote`` from; None without a route."""
+    try:
+        with _probe(None, remote) as sock:
+            return ip_address(sock.getsockname()[0])
+    except OSError:
+        return None
+
+
+def outer_mtu(local: IPAddress | None, remote: IPAddress) -> int | None:
+    """Bytes of the largest IP packet the route to ``remote`` takes; None without a route.
+
+    It is the link's MTU, or what a route metric or an ICMP error has lowered it to.
+    """
+    try:
+        with _probe(local, remote) as sock:
+            if remote.version == 4:
+                return sock.getsockopt(socket.IPPROTO_IP, IP_MTU)
+            return sock.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU)
+    except OSError:
+        return None

@@ -1,0 +1,113 @@
+"""One input a step: call the engine, drain its outbox, dispatch in order, re-arm the one timer.
+
+Nothing awaits inside a step. An effect that can fail is answered by an input of its own, which is drained before the
+next one from outside is looked at.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from xfrmctl.daemon.bus import Bus
+from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.kernel.events import Acquire, Expire, KernelEvent
+from xfrmctl.kernel.ports import SadPort
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, SendDatagram
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
+
+Input = Callable[[float], None]
+"""A bound method of the engine that takes ``now``."""
+
+
+class Sender(Protocol):
+    """Sends a UDP payload; returns the kernel's complaint, if any."""
+
+    def __call__(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
+        """Send, now or never."""
+
+
+class Runtime:
+    """Feeds the engine and carries out what it wants. All of it runs in the event loop's thread."""
+
+    def __init__(
+        self, engine: IkeEngine, sad: SadPort, send: Sender, bus: Bus, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.engine = engine
+        self._sad = sad
+        self._send = send
+        self._bus = bus
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._executors: dict[type[Effect], Callable[[Effect], None]] = {
+            SendDatagram: self._send_datagram,
+            InstallSas: self._install,
+            DeleteSas: self._delete,
+        }
+
+    def step(self, action: Input) -> None:
+        """Give the engine one input and do everything that follows from it."""
+        action(self._loop.time())
+        while items := self.engine.drain():
+            for item in items:
+                if isinstance(item, Event):
+                    self._bus.publish(item)
+                else:
+                    self._executors[type(item)](item)
+        self._arm()
+
+    def datagram(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
+        """A UDP payload has come."""
+        self.step(lambda now: self.engine.handle_datagram(local, remote, data, now))
+
+    def kernel_event(self, event: KernelEvent) -> None:
+        """The kernel has reported something about SAs of ours."""
+        match event:
+            case Acquire(reqid=reqid, seq=seq):
+                self.step(lambda now: self.engine.handle_acquire(reqid, seq, now))
+            case Expire(id=sa_id, hard=hard):
+                self.step(lambda now: self.engine.handle_expire(sa_id, hard, now))
+
+    def stop(self) -> None:
+        """No more timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self) -> None:
+        deadline = self.engine.deadline()
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() == deadline and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.step(self.engine.handle_timer)
+
+    # -- executors
+
+    def _send_datagram(self, effect: Effect) -> None:
+        assert isinstance(effect, SendDatagram)
+        complaint = self._send(effect.local, effect.remote, effect.data)
+        if complaint is not None:
+            self._bus.publish(DatagramNotSent(remote=effect.remote, detail=complaint))
+
+    def _install(self, effect: Effect) -> None:
+        assert isinstance(effect, InstallSas)
+        refusal: KernelRefusal | None = None
+        try:
+            self._sad.install(effect.sas)
+        except KernelRefusal as error:
+            refusal = error
+        self.engine.handle_done(effect.token, refusal, self._loop.time())
+
+    def _delete(self, effect: Effect) -> None:
+        assert isinstance(effect, DeleteSas)
+        try:
+            self._sad.delete(effect.ids)
+        except KernelRefusal as error:
+            self._bus.publish(KernelTrouble(problem=str(error)))

@@ -1,0 +1,235 @@
+"""The state of the gateway as one value, from the engine, the reconciler and what the kernel has counted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xfrmctl import __version__
+from xfrmctl.config.load import Configuration
+from xfrmctl.daemon.intent import Sizes
+from xfrmctl.daemon.reconcile import Reconciler
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
+from xfrmctl.ike.connection import Connection
+from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.ike.states import MEANING, IkeState
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.sa import DataPlane, Lifetime, SaCounters, SaId
+from xfrmctl.model.snapshot import (
+    ChildInfo,
+    ClampInfo,
+    ConfiguredChild,
+    ConnectionInfo,
+    FailureInfo,
+    IkeInfo,
+    KernelInfo,
+    MtuInfo,
+    SaInfo,
+    Snapshot,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was read for this snapshot. ``now`` is monotonic, ``wall`` since the epoch."""
+
+    now: float
+    wall: float
+    sad: Mapping[SaId, SaCounters]
+    clamps: list[ClampInfo]
+    xfrm_stat: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonState:
+    """What the daemon knows of itself."""
+
+    configuration: Configuration
+    started_wall: float
+    started: float
+    reload_error: str
+    counters: dict[str, int]
+
+
+class SnapshotBuilder:
+    """Reads engine and reconciler; must run in the event loop's thread."""
+
+    def __init__(self, engine: IkeEngine, reconciler: Reconciler) -> None:
+        self._engine = engine
+        self._reconciler = reconciler
+
+    def build(self, state: DaemonState, seen: Observed) -> Snapshot:
+        """The whole gateway."""
+        return Snapshot(
+            version=__version__,
+            started_at=state.started_wall,
+            uptime_s=seen.now - state.started,
+            config_file=str(state.configuration.file),
+            config_hash=state.configuration.hash,
+            reload_ok=not state.reload_error,
+            reload_error=state.reload_error,
+            half_open=self._engine.half_open,
+            connections=[self._connection(c, seen) for c in self._engine.config.connections.values()],
+            clamps=seen.clamps,
+            kernel=KernelInfo(
+                xfrm_stat=seen.xfrm_stat,
+                policies=len(self._reconciler.desired().policies),
+                states=len(seen.sad),
+                problems=list(self._reconciler.problems),
+            ),
+            counters=state.counters,
+        )
+
+    def _connection(self, config: ConnectionConfig, seen: Observed) -> ConnectionInfo:
+        run_time = self._engine.connections[config.name]
+        sas = self._engine.ike_sas(config.name)
+        children = [self._configured(config, c, run_time, sas) for c in config.children]
+        state, meaning = _state(children, run_time, sas, seen.now)
+        return ConnectionInfo(
+            name=config.name,
+            state=state,
+            meaning=meaning,
+            local=str(config.local or "any"),
+            remote=str(config.remote or "any"),
+            attempts=run_time.attempts,
+            retry_in_s=max(0.0, run_time.retry_at - seen.now) if run_time.retry_at is not None else None,
+            last_failure=failure_info(run_time.last_failure, seen.wall - (seen.now - run_time.failed_at)),
+            children=children,
+            ike_sas=[self._ike(sa, seen) for sa in sas],
+        )
+
+    def _configured(
+        self, config: ConnectionConfig, child: ChildConfig, run_time: Connection, sas: list[IkeSa]
+    ) -> ConfiguredChild:
+        up = any(c.installed and c.config.name == child.name for sa in sas for c in sa.children)
+        if up:
+            state = "up"
+        elif child.name in run_time.demanded:
+            state = "connecting"
+        elif child.start == Start.TRAP and config.remote is not None and child.name not in run_time.held:
+            state = "trap"
+        else:
+            state = "down"
+        return ConfiguredChild(
+            name=child.name,
+            state=state,
+            protection=_protection(config, child, up=up),
+            local_ts=[str(t) for t in child.local_ts],
+            remote_ts=[str(t) for t in child.remote_ts],
+            dataplane=child.dataplane.value,
+            start=child.start.value,
+        )
+
+    def _ike(self, sa: IkeSa, seen: Observed) -> IkeInfo:
+        return IkeInfo(
+            name=sa.name,
+            state=sa.state.value,
+            meaning=MEANING[sa.state],
+            initiator=sa.initiator,
+            spi_initiator=sa.spi_i.hex(),
+            spi_responder=sa.spi_r.hex(),
+            local=str(sa.local),
+            remote=str(sa.remote),
+            local_id=str(sa.local_id or ""),
+            remote_id=str(sa.remote_id or ""),
+            suite=str(sa.suite) if sa.suite else None,
+            nat_local=sa.nat_local,
+            nat_remote=sa.nat_remote,
+            age_s=seen.now - sa.created_at,
+            last_seen_s=seen.now - sa.last_seen if sa.last_seen else seen.now - sa.created_at,
+            children=[self._child(sa, c, seen) for c in sa.children if c.installed],
+        )
+
+    def _child(self, sa: IkeSa, child: ChildSa, seen: Observed) -> ChildInfo:
+        config = child.config
+        sizes = self._reconciler.sizes(sa.connection, config.name)
+        encap = child.encap
+        return ChildInfo(
+            name=config.name,
+            suite=str(child.suite),
+            mode=config.mode.value,
+            dataplane=config.dataplane.value,
+            reqid=config.reqid,
+            if_id=config.if_id,
+            interface=config.interface,
+            encap=f"udp {encap.source_port} -> {encap.destination_port}" if encap else None,
+            local_ts=[str(t) for t in child.local_ts],
+            remote_ts=[str(t) for t in child.remote_ts],
+            established_s=seen.now - child.created_at,
+            inbound=_sa(child.inbound, config.lifetime, seen),
+            outbound=_sa(child.outbound, config.lifetime, seen),
+            mtu=_mtu(sizes) if sizes is not None else None,
+        )
+
+
+def failure_info(failure: Failure | None, at: float) -> FailureInfo | None:
+    """A failure as the API shows it; ``at`` is seconds since the epoch."""
+    if failure is None:
+        return None
+    return FailureInfo(
+        code=failure.code.value,
+        text=failure.text,
+        cause=failure.cause,
+        cure=failure.cure,
+        notify=failure.notify,
+        ours=list(failure.ours),
+        theirs=list(failure.theirs),
+        at=at,
+    )
+
+
+def _state(children: list[ConfiguredChild], run_time: Connection, sas: list[IkeSa], now: float) -> tuple[str, str]:
+    up = sum(c.state == "up" for c in children)
+    if up == len(children):
+        return "up", "every child has its SAs"
+    if run_time.retry_at is not None:
+        left = max(0.0, run_time.retry_at - now)
+        return "waiting", f"attempt {run_time.attempts} failed; the next one starts in {left:.0f} s"
+    negotiating = [sa for sa in sas if sa.state != IkeState.ESTABLISHED]
+    if negotiating and run_time.demanded:
+        return "connecting", MEANING[negotiating[-1].state]
+    if up:
+        return "partial", f"{up} of {len(children)} children have their SAs"
+    if run_time.demanded:
+        return "connecting", "a CHILD SA is being negotiated"
+    if any(c.state == "trap" for c in children):
+        return "trap", "waits for the first packet of its selectors"
+    return "down", "nobody asks for it" if not run_time.held else "taken down by the operator"
+
+
+def _protection(config: ConnectionConfig, child: ChildConfig, *, up: bool) -> str:
+    if up:
+        return "esp"
+    if child.dataplane == DataPlane.INTERFACE:
+        return "blackhole" if child.fail_closed else "none"
+    if config.remote is not None and child.start != Start.NONE:
+        return "trap"
+    return "block" if child.fail_closed else "none"
+
+
+def _sa(sa_id: SaId, lifetime: Lifetime, seen: Observed) -> SaInfo:
+    counted = seen.sad.get(sa_id)
+
+    def left(limit: int) -> float | None:
+        return max(0.0, limit - (seen.wall - counted.added_at)) if limit and counted is not None else None
+
+    return SaInfo(
+        spi=f"{sa_id.spi:#010x}",
+        bytes=counted.bytes if counted else 0,
+        packets=counted.packets if counted else 0,
+        replay_drops=counted.replay_drops if counted else 0,
+        integrity_failures=counted.integrity_failures if counted else 0,
+        missing=counted is None,
+        soft_expires_in_s=left(lifetime.soft_seconds),
+        hard_expires_in_s=left(lifetime.hard_seconds),
+    )
+
+
+def _mtu(sizes: Sizes) -> MtuInfo:
+    return MtuInfo(
+        outer_mtu=sizes.outer_mtu,
+        source=sizes.source,
+        inner_mtu=sizes.inner_mtu,
+        overhead=sizes.outer_mtu - sizes.inner_mtu,
+        mss_ipv4=sizes.mss.get(4),
+        mss_ipv6=sizes.mss.get(6),
+    )

@@ -1,0 +1,170 @@
+"""The IKE sockets: UDP 500 and 4500, IPv4 and IPv6, bound to the wildcard address.
+
+Each socket bypasses the SPD by a policy of its own (IP_XFRM_POLICY, ``net/xfrm/xfrm_state.c``), so that IKE is never
+caught by a tunnel that covers the peer. The sockets of the NAT traversal port take ESP in UDP (UDP_ENCAP, RFC 3948):
+the kernel decrypts it and hands us the rest. Path-MTU discovery is off on them: IKE may be fragmented by the path.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.model.errors import XfrmctlError
+
+IP_XFRM_POLICY = 17
+IPV6_XFRM_POLICY = 35
+UDP_ENCAP = 100
+UDP_ENCAP_ESPINUDP = 2
+IP_PKTINFO = 8
+IPV6_RECVPKTINFO = 49
+IPV6_PKTINFO = 50
+IP_MTU_DISCOVER = 10
+IPV6_MTU_DISCOVER = 23
+PMTUDISC_DONT = 0
+USERPOLICY_INFO_LEN = 168
+"""``sizeof(struct xfrm_userpolicy_info)``: selector 56, two lifetimes 64 + 32, priority, index, dir, action, flags."""
+
+BATCH = 64
+"""Datagrams taken from one socket before others get their turn."""
+
+MAX_DATAGRAM = 65535
+
+Receiver = Callable[[Endpoint, Endpoint, bytes], None]
+
+
+class SocketError(XfrmctlError):
+    """A socket cannot be had; the message says which, why, and what to do."""
+
+
+def bypass(sock: socket.socket, family: int) -> None:
+    """Let everything of this socket pass the SPD untouched, both ways."""
+    level, option = (
+        (socket.IPPROTO_IP, IP_XFRM_POLICY) if family == socket.AF_INET else (socket.IPPROTO_IPV6, IPV6_XFRM_POLICY)
+    )
+    for direction in (0, 1):  # XFRM_POLICY_IN, XFRM_POLICY_OUT
+        policy = bytearray(USERPOLICY_INFO_LEN)
+        struct.pack_into("=H", policy, 40, family)  # selector.family
+        struct.pack_into("=B", policy, 160, direction)
+        sock.setsockopt(level, option, bytes(policy))
+
+
+class UdpPort:
+    """One socket: a family and a port."""
+
+    def __init__(self, family: int, port: int, *, encap: bool) -> None:
+        self._family = family
+        self.port = port
+        self.version = 4 if family == socket.AF_INET else 6
+        self.sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            self._prepare(encap)
+        except OSError as error:
+            self.sock.close()
+            raise SocketError(
+                f"UDP port {port} (IPv{self.version}): {error.strerror}. Is another IKE daemon running here? "
+                f"`ss -ulpn sport = :{port}` names it; CAP_NET_ADMIN and CAP_NET_BIND_SERVICE are needed"
+            ) from None
+
+    def _prepare(self, encap: bool) -> None:
+        sock = self.sock
+        if self._family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DONT)
+            sock.bind(("0.0.0.0", self.port))
+        else:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
+            sock.bind(("::", self.port))
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        bypass(sock, self._family)
+        if encap:
+            with suppress(OSError):  # a kernel without ESP over IPv6 in UDP still does IKE
+                sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP)
+
+    def receive(self) -> list[tuple[Endpoint, Endpoint, bytes]]:
+        """Up to BATCH datagrams as (local, remote, data); errors of the network show up as silence."""
+        found = []
+        for _ in range(BATCH):
+            try:
+                data, ancillary, _, source = self.sock.recvmsg(MAX_DATAGRAM, 64)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue
+            local = self._local(ancillary)
+            if local is not None:
+                remote = Endpoint(ip_address(source[0].partition("%")[0]), source[1])
+                found.append((Endpoint(local, self.port), remote, data))
+        return found
+
+    @staticmethod
+    def _local(ancillary: list[tuple[int, int, bytes]]) -> IPAddress | None:
+        for level, kind, data in ancillary:
+            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+                return IPv4Address(data[8:12])  # ipi_addr: the header's destination
+            if level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
+                return IPv6Address(data[:16])
+        return None
+
+    def send(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
+        """Send from the given address; the kernel's refusal (no route, no address) is the caller's to report."""
+        if self._family == socket.AF_INET:
+            info = struct.pack("=i4s4s", 0, local.address.packed, bytes(4))
+            ancillary = [(socket.IPPROTO_IP, IP_PKTINFO, info)]
+        else:
+            ancillary = [(socket.IPPROTO_IPV6, IPV6_PKTINFO, local.address.packed + bytes(4))]
+        self.sock.sendmsg([data], ancillary, 0, (str(remote.address), remote.port))
+
+
+class UdpPorts:
+    """All IKE sockets; ``receiver`` gets each datagram."""
+
+    def __init__(self, ike_port: int, nat_t_port: int, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._ports: dict[tuple[int, int], UdpPort] = {}
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for port in (ike_port, nat_t_port):
+                try:
+                    opened = UdpPort(family, port, encap=port == nat_t_port)
+                except SocketError:
+                    self.close()
+                    raise
+                except OSError:
+                    if family == socket.AF_INET6:
+                        continue  # IPv6 is switched off on this host
+                    raise
+                self._ports[opened.version, port] = opened
+
+    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deliver datagrams from now on."""
+        for port in self._ports.values():
+            loop.add_reader(port.sock, self._readable, port)
+
+    def _readable(self, port: UdpPort) -> None:
+        for local, remote, data in port.receive():
+            self._receiver(local, remote, data)
+
+    def send(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
+        """Send; returns the kernel's complaint, if any. Retransmission covers the loss."""
+        port = self._ports.get((local.address.version, local.port))
+        if port is None:
+            return f"no socket for {local}"
+        try:
+            port.send(local, remote, data)
+        except OSError as error:
+            return f"{local} to {remote}: {error.strerror}"
+        return None
+
+    def close(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Close all sockets."""
+        for port in self._ports.values():
+            if loop is not None:
+                loop.remove_reader(port.sock)
+            port.sock.close()
+        self._ports.clear()
