@@ -51,6 +51,7 @@ class Options:
     control: Path
     log_format: str = "story"
     log_level: str = "info"
+    state_dir: Path | None = None
 
 
 class Daemon:

@@ -1,0 +1,42 @@
+# The two commands are `make lab` and `make test`; both install what is missing first (root or sudo).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+# The lab needs root; sudo keeps the caller's environment apart from the result, so only what matters is passed on.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
+
+.PHONY: help lab lab-shell test test-host test-lab bench lint setup setup-test clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+lab: setup ## Two gateways, a tunnel with real ESP between them, and a report of what was measured
+	@$(SUDO) $(PYTHON) -m xfrmctl lab demo
+
+lab-shell: setup ## The same tunnel, left up, and a shell to explore it
+	@$(SUDO) $(PYTHON) -m xfrmctl lab shell
+
+test: setup-test ## Everything that CI runs: lint, tests on this machine, tests with real ESP in the lab
+	@tools/test.sh
+
+lint: setup-test ## Style, types, import rules, spelling
+	@tools/test.sh lint
+
+test-host: setup-test ## The tests that need no ESP
+	@tools/test.sh host
+
+test-lab: setup-test ## The tests that need real ESP
+	@tools/test.sh lab
+
+bench: setup-test ## Handshakes per second beside strongSwan's, in the lab
+	@$(SUDO) $(PYTHON) -m xfrmctl.lab run -- $(PYTHON) -m bench
+
+setup:
+	@tools/setup.sh lab
+
+setup-test:
+	@tools/setup.sh test
+
+clean: ## Remove what was made here; the built lab kernel stays in the user's cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

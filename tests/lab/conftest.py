@@ -1,0 +1,32 @@
+"""What the tests with real ESP share. They run inside the lab: `make test-lab`, or one file with
+
+xfrmctl lab run -- .venv/bin/python -m pytest -m lab tests/lab/test_lab_topology.py
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from xfrmctl.lab.job import inside
+from xfrmctl.lab.topology import Topology
+
+
+@pytest.fixture(scope="session", autouse=True)
+def inside_the_lab(request: pytest.FixtureRequest) -> None:
+    """Refuse to make namespaces on the machine itself."""
+    if inside() is None and any(item.get_closest_marker("lab") for item in request.session.items):
+        pytest.exit("these tests run in the lab: xfrmctl lab run -- python -m pytest -m lab tests/lab", returncode=4)
+
+
+@pytest.fixture
+def topology() -> Iterator[Topology]:
+    """host A - gateway A - router - gateway B - host B."""
+    with Topology() as made:
+        yield made
+
+
+@pytest.fixture
+def nat_topology() -> Iterator[Topology]:
+    """The same with a NAT box between gateway A and the router."""
+    with Topology(nat=True) as made:
+        yield made

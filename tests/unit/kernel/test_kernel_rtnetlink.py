@@ -1,0 +1,81 @@
+"""Messages of NETLINK_ROUTE against pyroute2's own tables, and back."""
+
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from xfrmctl.kernel.desired import Route, XfrmInterface
+from xfrmctl.kernel.netlink import constants as c
+from xfrmctl.kernel.netlink import link, route
+from xfrmctl.kernel.netlink.socket import Request
+from xfrmctl.kernel.netlink.tables import decode
+from xfrmctl.kernel.ownership import ROUTE_PROTOCOL, if_id_for
+
+INTERFACE = XfrmInterface("ipsec7", if_id_for(7), 1446)
+
+
+def read(table: type[Any], request: Request) -> Any:
+    return decode(table, memoryview(request.payload))
+
+
+def test_new_link() -> None:
+    create, dress = link.new_link(INTERFACE)
+    message = read(ifinfmsg, create)
+    assert (create.type, create.flags) == (16, c.NLM_F_CREATE | c.NLM_F_EXCL)
+    assert message.get_attr("IFLA_IFNAME") == "ipsec7"
+    assert message.get_attr("IFLA_MTU") == 1446
+    info = message.get_attr("IFLA_LINKINFO")
+    assert info.get_attr("IFLA_INFO_KIND") == "xfrm"
+    assert info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_XFRM_IF_ID") == 0x58000007
+    message = read(ifinfmsg, dress)
+    assert (dress.type, message["flags"], message["change"], message["index"]) == (19, 1, 1, 0)
+    assert message.get_attr("IFLA_IFALIAS").startswith("xfrmctl")
+    assert read(ifinfmsg, link.set_link(9, INTERFACE)).get_attr("IFLA_IFNAME") is None
+
+
+def test_links_are_read_back_and_foreign_ones_left_out() -> None:
+    ours = link.new_link(INTERFACE)[0].payload
+    up = ours[:8] + (1).to_bytes(4, "little") + ours[12:]
+    foreign = up.replace((0x58000007).to_bytes(4, "little"), (7).to_bytes(4, "little"))
+    messages = [(c.RTM_NEWLINK, memoryview(data)) for data in (up, foreign)]
+    assert link.links_from(messages) == {"ipsec7": link.Link(0, INTERFACE)}
+    [(_, down)] = link.links_from([(c.RTM_NEWLINK, memoryview(ours))]).items()
+    assert down.interface.mtu == 0  # a device that is down
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Route(ip_network("10.1.2.0/24"), "ipsec7", 10, 1400), 1),
+        (Route(ip_network("10.1.2.0/24"), None, 9000), 6),
+        (Route(ip_network("fd10:2::/64"), "ipsec7", 10, table=1000), 1),
+        (Route(ip_network("::/0"), None, 9000), 6),
+        (Route(ip_network("0.0.0.0/0"), None, 9000), 6),
+    ],
+)
+def test_routes(value: Route, kind: int) -> None:
+    request = route.new_route(value, 12, replace=False)
+    message = read(rtmsg, request)
+    assert request.flags == c.NLM_F_CREATE | c.NLM_F_EXCL
+    assert (message["type"], message["proto"], message["dst_len"]) == (kind, 158, value.destination.prefixlen)
+    assert message.get_attr("RTA_DST") == str(value.destination.network_address)
+    assert message.get_attr("RTA_PRIORITY") == value.metric
+    assert message.get_attr("RTA_TABLE") == value.table
+    assert message.get_attr("RTA_OIF") == (12 if value.device else None)
+    if value.mtu:
+        metrics = message.get_attr("RTA_METRICS")
+        assert (metrics.get_attr("RTAX_MTU"), metrics.get_attr("RTAX_LOCK")) == (1400, 4)
+    back = route.routes_from([(c.RTM_NEWROUTE, memoryview(request.payload))], lambda index: f"ipsec{index - 5}")
+    assert back == [value]
+    gone = read(rtmsg, route.delete_route(value))
+    assert gone["proto"] == ROUTE_PROTOCOL
+    assert gone.get_attr("RTA_PRIORITY") == value.metric
+
+
+def test_foreign_routes_are_left_out() -> None:
+    payload = bytearray(route.new_route(Route(ip_network("10.0.0.0/8"), None, 9), 0, replace=False).payload)
+    payload[5] = 3  # RTPROT_BOOT
+    assert route.routes_from([(c.RTM_NEWROUTE, memoryview(payload))], str) == []

@@ -1,0 +1,53 @@
+#!/bin/bash
+# All checks and tests, or one part of them: tools/test.sh [lint|host|lab]. The environment is set up already.
+# Every part runs even when an earlier one failed; the exit status is 1 if any did.
+set -uo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+bin=.venv/bin
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
+failed=()
+results=build/test-results
+mkdir -p $results
+
+part() { # name command...
+    local name=$1 began=$SECONDS
+    shift
+    printf '== %s\n' "$name"
+    if "$@"; then
+        printf '== %s: ok (%s s)\n' "$name" $((SECONDS - began))
+    else
+        printf '== %s: FAILED (%s s)\n' "$name" $((SECONDS - began))
+        failed+=("$name")
+    fi
+}
+
+lint() {
+    part "ruff" $bin/ruff check --quiet .
+    part "ruff format" $bin/ruff format --check --quiet .
+    part "mypy" $bin/mypy --no-error-summary
+    part "imports" $bin/lint-imports
+    part "codespell" $bin/codespell xfrmctl tests bench tools Makefile .ci pyproject.toml
+}
+
+host() {
+    part "tests without ESP" $bin/python -m pytest -q -m "not lab" --junitxml $results/host.junit.xml
+}
+
+lab() {
+    part "tests with real ESP" "${as_root[@]}" $bin/python tools/lab_tests.py
+}
+
+case ${1:-all} in
+    lint) lint ;;
+    host) host ;;
+    lab) lab ;;
+    all) lint; host; lab ;;
+    *) echo "usage: tools/test.sh [lint|host|lab]" >&2; exit 2 ;;
+esac
+
+if [ ${#failed[@]} != 0 ]; then
+    printf '== FAILED: %s\n' "${failed[*]}"
+    exit 1
+fi
+printf '== all ok (%s s)\n' "$SECONDS"

@@ -1,0 +1,5 @@
+"""``python -m xfrmctl``."""
+
+from xfrmctl.cli.main import main
+
+main()

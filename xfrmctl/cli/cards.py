@@ -1,0 +1,174 @@
+"""What ``show`` prints: two tables on a wide terminal, cards of short lines on a narrow one, then what failed."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from xfrmctl.cli.action import failure_lines
+from xfrmctl.cli.words import count, duration, plural, size
+from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, SaInfo, Snapshot
+
+WIDE = 120
+_COLOURS = {"up": "green", "partial": "yellow", "connecting": "yellow", "waiting": "yellow", "down": "red"}
+
+
+def render(snapshot: Snapshot, chosen: list[ConnectionInfo], width: int) -> Iterator[RenderableType]:
+    """Everything to print, for a terminal of ``width`` columns."""
+    yield _headline(snapshot)
+    if snapshot.kernel.problems:
+        yield Text("\n".join(f"kernel: {problem}" for problem in snapshot.kernel.problems), style="red")
+    if width >= WIDE:
+        yield _ike_table(chosen)
+        children = _child_table(chosen)
+        if children.row_count:
+            yield children
+    else:
+        for connection in chosen:
+            yield _card(connection)
+    for connection in chosen:
+        if connection.state != "up" and (connection.last_failure or connection.retry_in_s is not None):
+            yield _failure(connection)
+
+
+def _headline(snapshot: Snapshot) -> Text:
+    states = [c.state for c in snapshot.connections]
+    text = Text(f"xfrmctl {snapshot.version}, up {duration(snapshot.uptime_s)}, ")
+    text.append(f"{plural(len(states), 'connection')}, {states.count('up')} up")
+    text.append(f"; {snapshot.config_file} ({snapshot.config_hash[:12]})")
+    if snapshot.half_open:
+        text.append(f"; {snapshot.half_open} half-open")
+    if not snapshot.reload_ok:
+        text.append(f"\nthe last reload failed, the old configuration is in force: {snapshot.reload_error}", "red")
+    return text
+
+
+def _state(connection: ConnectionInfo) -> Text:
+    return Text(connection.state, style=_COLOURS.get(connection.state, ""))
+
+
+def _nat(ike: IkeInfo) -> str:
+    return {(False, False): "no", (True, False): "here", (False, True): "peer", (True, True): "both"}[
+        ike.nat_local, ike.nat_remote
+    ]
+
+
+def _ike_table(chosen: list[ConnectionInfo]) -> Table:
+    table = Table(title="IKE SAs", title_justify="left", expand=True)
+    for name in ("connection", "state", "local", "remote", "peer is", "suite", "NAT", "age", "heard"):
+        table.add_column(name, overflow="fold")
+    for connection in chosen:
+        if not connection.ike_sas:
+            blank = [""] * 5
+            table.add_row(_plain(connection.name), _state(connection), connection.local, connection.remote, *blank)
+        for ike in connection.ike_sas:
+            table.add_row(
+                _plain(ike.name),
+                _state(connection) if ike.state == "established" else Text(ike.state, "yellow"),
+                _plain(ike.local),
+                _plain(ike.remote),
+                _plain(ike.remote_id),
+                ike.suite or "",
+                _nat(ike),
+                duration(ike.age_s),
+                f"{duration(ike.last_seen_s)} ago",
+            )
+    return table
+
+
+def _child_table(chosen: list[ConnectionInfo]) -> Table:
+    table = Table(title="CHILD SAs", title_justify="left", expand=True)
+    for name in ("child", "selectors", "SPIs in/out", "suite", "in", "out", "ends in", "MTU", "MSS"):
+        table.add_column(name, overflow="fold")
+    for connection in chosen:
+        for child in _children(connection):
+            table.add_row(
+                _plain(f"{connection.name}/{child.name}"),
+                _plain(_selectors(child)),
+                f"{child.inbound.spi}\n{child.outbound.spi}",
+                child.suite + (f"\n{child.encap}" if child.encap else ""),
+                _traffic(child.inbound),
+                _traffic(child.outbound),
+                _ends(child),
+                _mtu(child, "\n"),
+                _mss(child),
+            )
+    return table
+
+
+def _children(connection: ConnectionInfo) -> Iterator[ChildInfo]:
+    for ike in connection.ike_sas:
+        yield from ike.children
+
+
+def _card(connection: ConnectionInfo) -> RenderableType:
+    title = Text.assemble((connection.name, "bold"), " ", _state(connection), f": {connection.meaning}")
+    lines: list[RenderableType] = [title]
+    if not connection.ike_sas:
+        lines.append(_indented(f"{connection.local} to {connection.remote}"))
+    for ike in connection.ike_sas:
+        nat = "" if _nat(ike) == "no" else f", NAT {_nat(ike)}"
+        lines.append(_indented(f"IKE SA {ike.name}: {ike.state}, {duration(ike.age_s)} old{nat}"))
+        lines.append(_indented(f"{ike.local} to {ike.remote}, peer is {ike.remote_id}", 4))
+        lines.append(_indented(f"{ike.suite or 'no suite yet'}", 4))
+        for child in ike.children:
+            lines.append(_indented(f"CHILD SA {child.name}: {_selectors(child)}"))
+            lines.append(_indented(f"SPIs {child.inbound.spi} in, {child.outbound.spi} out; {child.suite}", 4))
+            lines.append(_indented(f"in {_traffic(child.inbound, ', ')}; out {_traffic(child.outbound, ', ')}", 4))
+            lines.append(_indented(f"MTU {_mtu(child, ', ')}; MSS {_mss(child)}; ends in {_ends(child)}", 4))
+    up = {child.name for child in _children(connection)}
+    for configured in connection.children:
+        if configured.name not in up:
+            lines.append(_indented(f"child {configured.name}: {configured.state}, {configured.protection}"))
+    return Group(*lines)
+
+
+def _failure(connection: ConnectionInfo) -> RenderableType:
+    lines: list[RenderableType] = [Text(f"{connection.name} is {connection.state}: {connection.meaning}", "bold")]
+    if connection.last_failure:
+        lines += [_indented(line) for line in failure_lines(connection.last_failure)]
+    tried = f"{plural(connection.attempts, 'attempt')} so far"
+    if connection.retry_in_s is not None:
+        lines.append(_indented(f"{'next try:':<13} in {duration(connection.retry_in_s)}; {tried}"))
+    return Group(*lines)
+
+
+def _plain(text: str) -> Text:
+    return Text(text)
+
+
+def _indented(text: str, columns: int = 2) -> Padding:
+    return Padding(Text(text), (0, 0, 0, columns))
+
+
+def _selectors(child: ChildInfo) -> str:
+    return f"{' '.join(child.local_ts)} to {' '.join(child.remote_ts)}"
+
+
+def _traffic(sa: SaInfo, joint: str = "\n") -> str:
+    if sa.missing:
+        return "gone from the kernel"
+    text = f"{size(sa.bytes)}{joint}{count(sa.packets)} packets"
+    if sa.replay_drops or sa.integrity_failures:
+        text += f"{joint}{sa.replay_drops} replayed, {sa.integrity_failures} forged"
+    return text
+
+
+def _ends(child: ChildInfo) -> str:
+    limits = [s.hard_expires_in_s for s in (child.inbound, child.outbound) if s.hard_expires_in_s is not None]
+    return duration(min(limits)) if limits else "never"
+
+
+def _mtu(child: ChildInfo, joint: str) -> str:
+    if child.mtu is None:
+        return "-"
+    return f"{child.mtu.inner_mtu} inner{joint}{child.mtu.outer_mtu} outer ({child.mtu.source})"
+
+
+def _mss(child: ChildInfo) -> str:
+    if child.mtu is None:
+        return "-"
+    found = [str(m) for m in (child.mtu.mss_ipv4, child.mtu.mss_ipv6) if m is not None]
+    return "/".join(found) or "off"

@@ -1,0 +1,53 @@
+"""``xfrmctl daemon``: the gateway itself."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xfrmctl.cli.session import DEFAULT_CONFIG, session
+
+
+class LogFormat(StrEnum):
+    """A story to read, or JSON lines for machines."""
+
+    STORY = "story"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """What is worth a line."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def daemon(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option("--config", help="Configuration file.")] = DEFAULT_CONFIG,
+    control: Annotated[
+        Path | None, typer.Option("--control", help="Control socket to make (default: the global --control).")
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to log.")] = LogFormat.STORY,
+    log_level: Annotated[LogLevel, typer.Option("--log-level", help="What to log.")] = LogLevel.INFO,
+) -> None:
+    """Run the gateway in the foreground, until SIGTERM or ^C. SIGHUP reloads.
+
+    Needs root (CAP_NET_ADMIN, CAP_NET_RAW, UDP 500 and 4500). A stop deletes our SAs and tells the peers;
+    what is configured stays blocked, never in clear, until `xfrmctl cleanup`.
+
+    Example: `xfrmctl daemon --config /etc/xfrmctl/xfrmctl.yaml --log-format json`
+    """
+    found = session(context)
+    from xfrmctl.daemon.main import Options, run  # noqa: PLC0415
+
+    options = Options(
+        config=config,
+        control=control or found.control,
+        log_format=log_format.value,
+        log_level=log_level.value,
+    )
+    raise typer.Exit(run(options))

@@ -1,0 +1,49 @@
+"""Exit codes, and how a failure is told: one line a problem on stderr, never a traceback for a user's
+mistake.
+
+With ``--json`` the same goes to stdout as ``{"error": {"message": …, "cure": …, "problems": […]}}``.
+"""
+
+import json
+import sys
+from typing import Any
+
+OK = 0
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+
+HELP = (
+    "Exit codes: 0 it is as asked; 1 it failed; 2 wrong usage, or a configuration that cannot be used; "
+    "3 no daemon answers."
+)
+
+
+def tell(error: Exception, as_json: bool) -> int:
+    """Print a failure; returns the exit code for it."""
+    from xfrmctl.config.problem import ConfigError  # noqa: PLC0415  only where something went wrong
+    from xfrmctl.control.client import ControlError, RequestRefused, Unreachable  # noqa: PLC0415
+    from xfrmctl.model.suite import SuiteError  # noqa: PLC0415
+
+    message, cure = str(error), ""
+    problems: list[str] = []
+    code = FAILED
+    if isinstance(error, ConfigError):
+        code = USAGE
+        problems = [str(p) for p in error.problems]
+        message = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in the configuration"
+    elif isinstance(error, ControlError):
+        message, cure = error.message, error.cure
+        if isinstance(error, Unreachable):
+            code = UNREACHABLE
+        elif isinstance(error, RequestRefused) and error.status in (400, 404):
+            code = USAGE
+    elif isinstance(error, SuiteError):
+        code = USAGE
+    if as_json:
+        body: dict[str, Any] = {"error": {"message": message, "cure": cure, "problems": problems}}
+        print(json.dumps(body, indent=2))
+    else:
+        for line in problems or [message + (f"\n  cure: {cure}" if cure else "")]:
+            print(f"xfrmctl: {line}", file=sys.stderr)
+    return code

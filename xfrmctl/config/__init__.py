@@ -1,0 +1,18 @@
+"""Files -> values: a YAML file of the form of DESIGN 4 becomes a :class:`~xfrmctl.config.load.Configuration`.
+
+============  ====================================================================================
+module        is
+============  ====================================================================================
+problem       what is wrong in a file: where, what, why, cure; ConfigError carries all of them
+document      YAML text -> plain data, and where each value stands; duplicate keys are errors
+spelling      how single values are written: 30s, 10G, 127.0.0.1:9877, selectors, proposals
+schema        which keys there are, their kinds and defaults (pydantic)
+explain       pydantic's findings -> problems in an operator's words
+secrets       where pre-shared keys come from, and who may read them
+check         what no single value shows: overlaps, twins, missing addresses
+numbering     reqid and if_id, stable over reloads and restarts
+build         schema -> values of the IKE engine
+load          the way from a path to a Configuration; digests that tell what a reload changes
+jsonschema    the published JSON schema, for editors and for CI
+============  ====================================================================================
+"""

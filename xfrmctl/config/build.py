@@ -1,0 +1,202 @@
+"""Schema -> values of the IKE engine. Everything is checked already, except that secrets are fetched here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from xfrmctl.config import numbering, schema, secrets
+from xfrmctl.config.document import Key
+from xfrmctl.config.problem import Wrong
+from xfrmctl.config.spelling import ListenAddress
+from xfrmctl.ike.config import (
+    ChildConfig,
+    ConnectionConfig,
+    EngineConfig,
+    RetransmitPolicy,
+    RetryPolicy,
+    Start,
+)
+from xfrmctl.model.address import IPAddress
+from xfrmctl.model.identity import Identity
+from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
+from xfrmctl.model.selector import TrafficSelector
+
+Report = Callable[[Key, str, str], None]
+"""Takes key, cause, cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """A pair of selectors that never enters a tunnel; it holds in both directions."""
+
+    local: TrafficSelector
+    remote: TrafficSelector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """What the daemon needs beside the engine; None means off, or the command line's value."""
+
+    metrics: ListenAddress | None = None
+    bypass: tuple[Bypass, ...] = ()
+    state_dir: Path | None = None
+    control_group: str | None = None
+
+
+def gateway(found: schema.Gateway) -> GatewaySettings:
+    """The settings of this machine."""
+    return GatewaySettings(
+        metrics=found.metrics,
+        bypass=tuple(Bypass(b.local, b.remote) for b in found.bypass),
+        state_dir=Path(found.state_dir) if found.state_dir else None,
+        control_group=found.control_group,
+    )
+
+
+def engine(found: schema.File, file: Path, previous: Mapping[str, ConnectionConfig], report: Report) -> EngineConfig:
+    """The engine's configuration; secrets that cannot be had are reported and left empty."""
+    limits, ports = found.gateway.limits, found.gateway.ports
+    default = _retransmit(found.gateway.retransmit)
+    connections = {name: _connection(name, c, file, default, report) for name, c in found.connections.items()}
+    return EngineConfig(
+        connections=number(connections, previous),
+        ike_port=ports.ike,
+        nat_t_port=ports.nat_t,
+        half_open_limit=limits.half_open,
+        half_open_per_source=limits.half_open_per_source,
+        cookie_threshold=limits.cookies_from,
+        half_open_timeout_s=limits.half_open_timeout,
+        retransmit=default,
+    )
+
+
+def number(
+    connections: Mapping[str, ConnectionConfig], previous: Mapping[str, ConnectionConfig]
+) -> dict[str, ConnectionConfig]:
+    """Give every child its reqid and, with the interface data plane, its if_id and interface name."""
+    reqids = numbering.assign(
+        (_child_key(c, ch) for c in connections.values() for ch in c.children),
+        {_child_key(c, ch): ch.reqid for c in previous.values() for ch in c.children},
+    )
+    if_ids = numbering.assign(
+        (_link_key(c, ch) for c in connections.values() for ch in c.children if _has_interface(ch)),
+        {_link_key(c, ch): ch.if_id for c in previous.values() for ch in c.children if _has_interface(ch)},
+    )
+    return {
+        name: replace(
+            connection,
+            children=tuple(
+                replace(
+                    child,
+                    reqid=reqids[_child_key(connection, child)],
+                    if_id=(if_id := if_ids.get(_link_key(connection, child), 0) if _has_interface(child) else 0),
+                    interface=(child.interface or default_interface(if_id)) if if_id else None,
+                )
+                for child in connection.children
+            ),
+        )
+        for name, connection in connections.items()
+    }
+
+
+def default_interface(if_id: int) -> str:
+    """The name of an interface nobody has named: ``xfc-`` and the if_id's own 24 bits."""
+    return f"xfc-{if_id & 0xFFFFFF:06x}"
+
+
+def _has_interface(child: ChildConfig) -> bool:
+    return child.dataplane == DataPlane.INTERFACE
+
+
+def _child_key(connection: ConnectionConfig, child: ChildConfig) -> str:
+    return f"{connection.name}/{child.name}"
+
+
+def _link_key(connection: ConnectionConfig, child: ChildConfig) -> str:
+    """Children that name the same interface share it, and its if_id."""
+    if child.interface is None or child.interface == default_interface(child.if_id):
+        return _child_key(connection, child)
+    return f"interface {child.interface}"
+
+
+def local_identity(side: schema.Side) -> Identity | None:
+    """What we say we are: what is written, else our address, else None (an error, found by check)."""
+    return side.id or (Identity.of_address(side.address) if side.address else None)
+
+
+def remote_identity(side: schema.Side) -> Identity | None:
+    """Whom we accept: what is written (``any`` for anybody), else the peer's address."""
+    if "id" in side.model_fields_set:
+        return side.id
+    return Identity.of_address(side.address) if side.address else None
+
+
+def _connection(
+    name: str, found: schema.Connection, file: Path, default: RetransmitPolicy, report: Report
+) -> ConnectionConfig:
+    key: Key = ("connections", name)
+    psk = b""
+    try:
+        psk = secrets.fetch(found.auth.psk, file)
+    except Wrong as wrong:
+        report((*key, "auth", "psk"), wrong.cause, wrong.cure)
+    for child_name, child in found.children.items():
+        if child.interface is not None and child.dataplane != "interface":
+            cause = "the policy data plane has no interface"
+            report((*key, "children", child_name, "interface"), cause, "add dataplane: interface")
+    identity = local_identity(found.local)
+    if identity is None:
+        report(
+            (*key, "local"),
+            "neither address nor id is written",
+            "add id: fqdn:NAME, or the address this gateway has towards the peer",
+        )
+        identity = Identity.of_address(_NOWHERE)
+    return ConnectionConfig(
+        name=name,
+        local=found.local.address,
+        remote=found.remote.address,
+        local_id=identity,
+        remote_id=remote_identity(found.remote),
+        psk=psk,
+        ike=found.ike.proposals,
+        children=tuple(_child(n, c, found.remote.address) for n, c in found.children.items()),
+        dpd_s=found.ike.dpd,
+        keepalive_s=found.ike.keepalive,
+        retry=RetryPolicy(tries=found.retry.tries, first_s=found.retry.first, max_s=found.retry.max),
+        retransmit=_retransmit(found.ike.retransmit) if found.ike.retransmit else default,
+        force_encap=found.ike.encap == "always",
+    )
+
+
+_NOWHERE: IPAddress = IPv4Address(0)
+
+
+def _child(name: str, found: schema.Child, remote: IPAddress | None) -> ChildConfig:
+    return ChildConfig(
+        name=name,
+        local_ts=found.local_ts,
+        remote_ts=found.remote_ts,
+        esp=found.esp,
+        mode=Mode(found.mode),
+        dataplane=DataPlane(found.dataplane),
+        start=Start(found.start) if found.start else Start.TRAP if remote else Start.NONE,
+        mtu=found.mtu,
+        mss=found.mss,
+        df=DfPolicy(found.df),
+        replay_window=found.replay_window,
+        fail_closed=found.fail == "closed",
+        interface=found.interface,
+        lifetime=Lifetime(
+            hard_seconds=max(1, round(found.lifetime.time)) if found.lifetime.time else 0,
+            hard_bytes=found.lifetime.bytes or 0,
+            hard_packets=found.lifetime.packets or 0,
+        ),
+    )
+
+
+def _retransmit(found: schema.Retransmit) -> RetransmitPolicy:
+    return RetransmitPolicy(
+        first_s=found.first, factor=found.factor, tries=found.tries, max_s=max(found.max, found.first)
+    )

@@ -1,0 +1,172 @@
+"""What no single value shows: overlapping selectors, connections nobody can tell apart, missing addresses.
+
+Works on the built values, so that defaults and numbers count too. Errors go to ``report``, advice to
+``warn``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from xfrmctl.config.build import Report
+from xfrmctl.config.document import Key
+from xfrmctl.config.secrets import GOOD_BYTES
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
+from xfrmctl.model.iana import Encr, Integ, TransformType
+from xfrmctl.model.sa import DataPlane, Mode
+from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Proposal, Suite
+from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu, outer_mtu_for
+
+
+def check(connections: Mapping[str, ConnectionConfig], report: Report, warn: Report) -> None:
+    """All cross checks."""
+    for connection in connections.values():
+        _check_connection(connection, report, warn)
+        for child in connection.children:
+            _check_child(connection, child, report, warn)
+    _check_twins(connections.values(), report)
+    _check_overlaps(connections.values(), report)
+
+
+def _check_connection(connection: ConnectionConfig, report: Report, warn: Report) -> None:
+    key: Key = ("connections", connection.name)
+    if not connection.children:
+        sample = "lan: {local_ts: [10.1.1.0/24], remote_ts: [10.1.2.0/24]}"
+        report((*key, "children"), "no child: the connection would carry nothing", f"add {sample}")
+    local, remote = connection.local, connection.remote
+    if local and remote and local.version != remote.version:
+        cause = f"local.address {local} and remote.address {remote} are of different families"
+        report((*key, "remote", "address"), cause, "write two IPv4 or two IPv6 addresses")
+    if local and local == remote:
+        report((*key, "remote", "address"), f"{remote} is local.address as well", "write the peer's address")
+    if 0 < len(connection.psk) < GOOD_BYTES:
+        cause = f"the key has {len(connection.psk)} bytes: who records one handshake can guess it offline"
+        warn((*key, "auth", "psk"), cause, "make a strong one: openssl rand -base64 32")
+
+
+def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Report, warn: Report) -> None:
+    key: Key = ("connections", connection.name, "children", child.name)
+    if connection.remote is None and child.start != Start.NONE:
+        cause = f"start: {child.start.value} needs to know whom to call, and remote.address is any"
+        report((*key, "start"), cause, "write the peer's remote.address, or start: none")
+    if child.mode == Mode.TRANSPORT and child.dataplane == DataPlane.INTERFACE:
+        cause = "transport mode has no tunnel to route into"
+        report((*key, "mode"), cause, "write mode: tunnel, or dataplane: policy")
+    local, remote = ({ts.version for ts in side} for side in (child.local_ts, child.remote_ts))
+    for version in sorted(local ^ remote)[:1]:
+        side, other = ("local_ts", "remote_ts") if version in local else ("remote_ts", "local_ts")
+        cause = f"an IPv{version} selector in {side} has no partner in {other}"
+        report((*key, side), cause, f"add an IPv{version} network to {other}, or take this one out")
+    if child.mtu is not None:
+        _check_mtu(connection, child, child.mtu, report, warn)
+
+
+def _check_mtu(connection: ConnectionConfig, child: ChildConfig, outer: int, report: Report, warn: Report) -> None:
+    key: Key = ("connections", connection.name, "children", child.name, "mtu")
+    address = connection.remote or connection.local
+    version = address.version if address else 4
+    if version == 6 and outer < IPV6_FLOOR:
+        report(key, f"an IPv6 path always carries {IPV6_FLOOR} bytes", f"write at least {IPV6_FLOOR}, or auto")
+        return
+    suites = [suite for proposal in child.esp for suite in esp_suites(proposal)]
+    encap = connection.force_encap
+    worst = min(suites, key=lambda s: inner_mtu(outer, s, version, encap, child.mode))
+    carried = inner_mtu(outer, worst, version, encap, child.mode)
+    if carried < IPV6_FLOOR and any(ts.version == 6 for ts in child.local_ts):
+        need = outer_mtu_for(IPV6_FLOOR, worst, version, encap, child.mode)
+        cause = f"leaves {carried} bytes for IPv6 inside with {worst}, and IPv6 needs {IPV6_FLOOR} (RFC 8200 5)"
+        warn(key, cause, f"a path of {need} bytes would do; below it only TCP works")
+
+
+def esp_suites(proposal: Proposal) -> Iterator[Suite]:
+    """Every suite a proposal allows, key exchange and ESN apart (they change no size)."""
+    for encr in proposal.of(TransformType.ENCR):
+        integs = proposal.of(TransformType.INTEG)
+        for integ in integs or (None,):
+            yield Suite(proposal.protocol, Encr(encr.id), encr.key_bits or 256, Integ(integ.id) if integ else None)
+
+
+def _check_twins(connections: Iterable[ConnectionConfig], report: Report) -> None:
+    """Two connections that a responder could not tell apart: it has only addresses and identities."""
+    seen: dict[object, str] = {}
+    for connection in connections:
+        who = (connection.local, connection.remote, connection.local_id, connection.remote_id)
+        twin = seen.setdefault(who, connection.name)
+        if twin != connection.name:
+            report(
+                ("connections", connection.name),
+                f"same addresses and identities as connection {twin!r}: no peer could say which one it means",
+                f"give one of them another remote.id or local.id, or put its children into {twin!r}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One selector pair of one child."""
+
+    connection: str
+    child: str
+    if_id: int
+    local: TrafficSelector
+    remote: TrafficSelector
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        return self.connection, self.child
+
+    def __str__(self) -> str:
+        return f"{self.local} to {self.remote}"
+
+
+def _check_overlaps(connections: Iterable[ConnectionConfig], report: Report) -> None:
+    """Pairs that two children claim: the kernel would give the packet to either of them.
+
+    Children of one connection may nest, but not claim exactly the same. With the interface data plane a route
+    decides, so that only equal destinations clash, unless both use one interface. A sweep over the start of
+    the remote range finds the pairs without comparing each with each.
+    """
+    pairs = [
+        _Pair(connection.name, child.name, child.if_id, local, remote)
+        for connection in connections
+        for child in connection.children
+        for local in child.local_ts
+        for remote in child.remote_ts
+        if local.version == remote.version
+    ]
+    order = {pair.owner: number for number, pair in reversed(list(enumerate(pairs)))}
+    reported: set[tuple[tuple[str, str], tuple[str, str]]] = set()
+    for version in (4, 6):
+        open_pairs: list[_Pair] = []
+        family = [p for p in pairs if p.remote.version == version]
+        for pair in sorted(family, key=lambda p: int(p.remote.start)):
+            start = int(pair.remote.start)
+            open_pairs = [p for p in open_pairs if int(p.remote.end) >= start]
+            for other in open_pairs:
+                first, second = sorted((other, pair), key=lambda p: order[p.owner])
+                if first.owner == second.owner or (first.owner, second.owner) in reported:
+                    continue
+                clash = _clash(first, second)
+                if clash:
+                    reported.add((first.owner, second.owner))
+                    _report_overlap(first, second, clash, report)
+            open_pairs.append(pair)
+
+
+def _clash(one: _Pair, two: _Pair) -> str:
+    """How two pairs clash, "" where they do not."""
+    same = one.local == two.local and one.remote == two.remote
+    if one.if_id != two.if_id and one.if_id and two.if_id:
+        return "route the same destination as" if one.remote == two.remote else ""
+    if one.connection == two.connection:
+        return "are the same as those of" if same else ""
+    if one.local.intersect(two.local) is None or one.remote.intersect(two.remote) is None:
+        return ""
+    return "are the same as those of" if same else "overlap with those of"
+
+
+def _report_overlap(first: _Pair, second: _Pair, clash: str, report: Report) -> None:
+    report(
+        ("connections", second.connection, "children", second.child, "remote_ts"),
+        f"the selectors {second} {clash} child {first.child!r} of connection {first.connection!r} ({first})",
+        "make them disjoint, so that each packet has one SA",
+    )

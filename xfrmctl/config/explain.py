@@ -1,0 +1,129 @@
+"""What pydantic found -> problems in an operator's words, with the nearest right name for a wrong one."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from xfrmctl.config.document import Document, Key
+from xfrmctl.config.problem import Problem, Wrong
+
+LATER = {
+    "rekey": "this version ends an SA at its lifetime and does not rekey it: leave the key out",
+    "rekey_time": "this version ends an SA at its lifetime and does not rekey it: leave the key out",
+    "certificate": "this version authenticates with auth.psk only",
+    "key": "this version authenticates with auth.psk only",
+    "ca": "this version authenticates with auth.psk only",
+    "eap": "this version authenticates with auth.psk only",
+    "mobike": "this version has no MOBIKE: leave the key out",
+    "fragmentation": "this version has no IKE fragmentation: leave the key out",
+}
+"""Keys an operator may expect. They are refused like any other stranger, but not without a word."""
+
+_SAMPLES = {
+    "auth": "auth: {psk: !file secrets/NAME.psk}",
+    "psk": "psk: !file secrets/NAME.psk",
+    "children": "children: {lan: {local_ts: [10.1.1.0/24], remote_ts: [10.1.2.0/24]}}",
+    "local_ts": "local_ts: [10.1.1.0/24]",
+    "remote_ts": "remote_ts: [10.1.2.0/24]",
+    "local": "local: 10.1.1.0/24",
+    "remote": "remote: 10.1.2.0/24",
+}
+
+
+def explain(error: ValidationError, document: Document, root: type[BaseModel]) -> list[Problem]:
+    """One problem for each of pydantic's findings."""
+    return [_problem(detail, document, root) for detail in error.errors(include_url=False)]
+
+
+def place_of(location: Iterable[str | int]) -> Key:
+    """The key of a finding: pydantic marks a wrong mapping *key* with a trailing ``[key]``."""
+    return tuple(part for part in location if part != "[key]")
+
+
+def _problem(detail: ErrorDetails, document: Document, root: type[BaseModel]) -> Problem:
+    key = place_of(detail["loc"])
+    wrong = detail.get("ctx", {}).get("error")
+    if isinstance(wrong, Wrong):
+        return document.problem(key, wrong.cause, wrong.cure)
+    match detail["type"]:
+        case "extra_forbidden":
+            name = str(key[-1])
+            return document.problem(key, f"unknown key {name!r}", _nearest_key(name, _names_at(root, key[:-1])))
+        case "missing":
+            sample = _SAMPLES.get(str(key[-1]), f"{key[-1]}: …")
+            return document.problem(key, "missing", f"add {sample}")
+        case "literal_error":
+            allowed = [w.strip("' ") for w in str(detail["ctx"]["expected"]).replace(" or ", ", ").split(",")]
+            near = get_close_matches(str(detail["input"]), allowed, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}? " if near else ""
+            extra = ""
+            if key[-1] == "df" and detail["input"] == "set":
+                extra = ": the kernel sets DF as the inner packet has it, or never"
+            cause = f"{_short(detail['input'])} is not one of the words for {key[-1]}{extra}"
+            return document.problem(key, cause, f"{hint}write one of: {', '.join(allowed)}")
+        case "model_type" | "dict_type" | "mapping_type" | "model_attributes_type":
+            return document.problem(key, f"{_short(detail['input'])} is no mapping", _mapping_cure(root, key))
+        case "tuple_type" | "list_type":
+            cause = f"{_short(detail['input'])} is no list"
+            return document.problem(key, cause, f"write {key[-1] if key else 'it'}: [ENTRY, …]")
+    return document.problem(key, f"{_short(detail['input'])}: {detail['msg']}", "correct the value")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return "nothing" if value is None else repr(value)[:60]
+
+
+def _nearest_key(name: str, known: list[str]) -> str:
+    if name in LATER:
+        return LATER[name]
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    plain = name.replace("-", "_").lower()
+    if plain in known:
+        near = [plain]
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known here: {', '.join(known)}"
+
+
+def _mapping_cure(root: type[BaseModel], key: Key) -> str:
+    names = _names_at(root, key)
+    if names:
+        return f"write a mapping with: {', '.join(names)}"
+    sample = _SAMPLES.get(str(key[-1])) if key else None
+    return f"write {sample}" if sample else "write NAME: {…}, indented below this key"
+
+
+def _names_at(root: type[BaseModel], key: Key) -> list[str]:
+    """The keys the mapping at ``key`` may have; empty where the names are the operator's own."""
+    kind: Any = root
+    for part in key:
+        kind = _model(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            entry = kind.model_fields.get(str(part))
+            if entry is None:
+                return []
+            kind = entry.annotation
+        else:
+            arguments = [a for a in get_args(kind) if a is not Ellipsis]
+            if not arguments:
+                return []
+            kind = arguments[-1]  # dict[str, X] -> X, tuple[X, ...] -> X
+    kind = _model(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return list(kind.model_fields)
+    return []
+
+
+def _model(kind: Any) -> Any:
+    """Without ``Annotated`` and ``| None``."""
+    while get_origin(kind) in (Annotated, Union, UnionType):
+        kind = next(a for a in get_args(kind) if a is not type(None))
+    return kind

@@ -1,0 +1,195 @@
+"""Which keys a configuration has, of which kind, with which defaults.
+
+The picture of DESIGN 4. A key that is not here is an error: what a newer version understands must not be
+taken for understood by this one.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from xfrmctl.config.document import FileReference
+from xfrmctl.config.problem import Wrong
+from xfrmctl.config.spelling import (
+    Address,
+    ByteCount,
+    EspProposal,
+    IkeIdentity,
+    IkeProposal,
+    InterfaceName,
+    Listen,
+    Mss,
+    OuterMtu,
+    PacketCount,
+    ReplayWindow,
+    Seconds,
+    SecondsOrOff,
+    Secret,
+    Selector,
+    Tries,
+    in_range,
+    proposal_of,
+)
+from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.suite import Proposal
+
+DEFAULT_IKE = (
+    "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384-prfsha256-x25519-ecp256-ecp384-modp3072-modp2048",
+    "aes256-aes128-sha384-sha256-x25519-ecp256-modp2048",
+)
+DEFAULT_ESP = ("aes256gcm16-aes128gcm16-chacha20poly1305", "aes256-aes128-sha256")
+MAX_NAME = 64
+
+
+def _defaults(texts: tuple[str, ...], protocol: ProtocolId) -> tuple[Proposal, ...]:
+    parse = proposal_of(protocol)
+    return tuple(parse(text) for text in texts)
+
+
+IKE_PROPOSALS = _defaults(DEFAULT_IKE, ProtocolId.IKE)
+ESP_PROPOSALS = _defaults(DEFAULT_ESP, ProtocolId.ESP)
+
+
+def _one_or_many(value: Any) -> Any:
+    """A single value stands for a list of one."""
+    if isinstance(value, (str, int, FileReference)):
+        return [value]
+    if isinstance(value, list) and not value:
+        raise Wrong("the list is empty", "write at least one entry, or leave the key out for the default")
+    return value
+
+
+def _empty_is_default(value: Any) -> Any:
+    """``ike:`` with nothing after it means all its defaults."""
+    return {} if value is None else value
+
+
+Many = BeforeValidator(_one_or_many)
+Section = BeforeValidator(_empty_is_default)
+Port = in_range(1, 65535, "UDP port", "write one such as 500")
+Count = in_range(1, 1_000_000, "number of half-open IKE SAs", "write one such as 1000")
+
+
+class Strict(BaseModel):
+    """A mapping of the file: unknown keys are errors, nothing can be changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ports(Strict):
+    """UDP ports of ours; anything but 500 and 4500 needs peers that know."""
+
+    ike: Annotated[int, BeforeValidator(Port)] = 500
+    nat_t: Annotated[int, BeforeValidator(Port)] = 4500
+
+
+class Limits(Strict):
+    """Bounds on what strangers can make us remember (RFC 7296 2.6)."""
+
+    half_open: Annotated[int, BeforeValidator(Count)] = 1000
+    half_open_per_source: Annotated[int, BeforeValidator(Count)] = 20
+    cookies_from: Annotated[int, BeforeValidator(in_range(0, 1_000_000, "number", "write one such as 50"))] = 50
+    half_open_timeout: Seconds = 30.0
+
+
+class Retransmit(Strict):
+    """Retransmission of one IKE request: the first wait, its growth, how often, the longest wait."""
+
+    first: Seconds = 1.0
+    factor: float = Field(default=1.8, ge=1, le=10)
+    tries: Annotated[int, BeforeValidator(in_range(1, 30, "number of retransmissions", "write such as 7"))] = 7
+    max: Seconds = 64.0
+
+
+class Bypass(Strict):
+    """Traffic that never enters a tunnel, in both directions."""
+
+    local: Selector
+    remote: Selector
+
+
+class Gateway(Strict):
+    """Settings of this machine."""
+
+    metrics: Listen = None
+    bypass: tuple[Bypass, ...] = ()
+    ports: Annotated[Ports, Section] = Field(default_factory=Ports)
+    limits: Annotated[Limits, Section] = Field(default_factory=Limits)
+    retransmit: Annotated[Retransmit, Section] = Field(default_factory=Retransmit)
+    state_dir: str | None = Field(default=None, min_length=1)
+    control_group: str | None = Field(default=None, min_length=1)
+
+
+class Side(Strict):
+    """One end of a connection."""
+
+    address: Address = None
+    id: IkeIdentity = None
+
+
+class Auth(Strict):
+    """How the two ends prove who they are."""
+
+    psk: Secret
+
+
+class Ike(Strict):
+    """The IKE SA."""
+
+    proposals: Annotated[tuple[IkeProposal, ...], Many] = Field(default_factory=lambda: IKE_PROPOSALS)
+    dpd: SecondsOrOff = 30.0
+    keepalive: Seconds = 20.0
+    encap: Literal["auto", "always"] = "auto"
+    retransmit: Annotated[Retransmit | None, Section] = None
+
+
+class Retry(Strict):
+    """What follows a failed negotiation."""
+
+    tries: Tries = None
+    first: Seconds = 2.0
+    max: Seconds = 300.0
+
+
+class ChildLifetime(Strict):
+    """The hard limit after which an SA ends; what is left out is not limited."""
+
+    time: Seconds | None = None
+    bytes: ByteCount | None = None
+    packets: PacketCount | None = None
+
+
+class Child(Strict):
+    """One CHILD SA: what it carries and how."""
+
+    local_ts: Annotated[tuple[Selector, ...], Many]
+    remote_ts: Annotated[tuple[Selector, ...], Many]
+    esp: Annotated[tuple[EspProposal, ...], Many] = Field(default_factory=lambda: ESP_PROPOSALS)
+    mode: Literal["tunnel", "transport"] = "tunnel"
+    dataplane: Literal["policy", "interface"] = "policy"
+    interface: InterfaceName | None = None
+    start: Literal["none", "trap", "start"] | None = None
+    mtu: OuterMtu = None
+    mss: Mss = "auto"
+    df: Literal["copy", "clear"] = "copy"
+    replay_window: ReplayWindow = 128
+    fail: Literal["closed", "open"] = "closed"
+    lifetime: Annotated[ChildLifetime, Section] = Field(default_factory=ChildLifetime)
+
+
+class Connection(Strict):
+    """One peer."""
+
+    local: Annotated[Side, Section] = Field(default_factory=Side)
+    remote: Annotated[Side, Section] = Field(default_factory=Side)
+    auth: Auth
+    ike: Annotated[Ike, Section] = Field(default_factory=Ike)
+    retry: Annotated[Retry, Section] = Field(default_factory=Retry)
+    children: dict[str, Child]
+
+
+class File(Strict):
+    """A whole configuration file."""
+
+    gateway: Annotated[Gateway, Section] = Field(default_factory=Gateway)
+    connections: Annotated[dict[str, Connection], Section] = Field(default_factory=dict)

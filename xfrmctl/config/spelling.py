@@ -1,0 +1,310 @@
+"""How single values are written, as types for the schema: each parses, or says what is wrong and the cure.
+
+Every type carries its JSON schema, so that editors can check and complete what the daemon will accept.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from xfrmctl.config.document import FileReference
+from xfrmctl.config.problem import Wrong
+from xfrmctl.model.address import IPAddress
+from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.identity import Identity, parse_identity
+from xfrmctl.model.selector import TrafficSelector, parse_selector
+from xfrmctl.model.suite import Proposal, parse_proposal
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+MAX_COUNT = 2**63 - 1
+"""The kernel's limits are 64 bits; one bit less keeps every tool on the way happy."""
+
+MTU_RANGE = (576, 65535)
+"""RFC 791: every IPv4 path carries 576 bytes (as fragments, if need be); the upper end is IPv4's own."""
+
+MSS_RANGE = (256, 65495)
+"""From Linux's net.ipv4.route.min_adv_mss up to 65535 minus IPv4 and TCP headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a TCP server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def advice(message: str) -> Wrong:
+    """Cut a message of the model ("what is wrong: what to do") into cause and cure."""
+    if "; did you mean" in message:
+        cause, _, rest = message.partition("; did you mean")
+        return Wrong(cause, "did you mean" + rest)
+    if " Known: " in message:
+        cause, _, rest = message.partition(" Known: ")
+        return Wrong(cause, f"use some of: {rest}")
+    cause, colon, cure = message.rpartition(": ")
+    return Wrong(cause, cure) if colon else Wrong(message, "see the example in `xfrmctl check --help`")
+
+
+def _text(value: object, example: str) -> str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, FileReference):
+        raise Wrong("!file is for secrets only (auth.psk)", f"write the value itself, such as {example}")
+    raise Wrong(f"{_shown(value)} is not a single value", f"write one such as {example}")
+
+
+def _shown(value: object) -> str:
+    kind = {dict: "a mapping", list: "a list", type(None): "nothing"}.get(type(value))
+    return kind or repr(value)
+
+
+def seconds(value: object) -> float:
+    """``30s``, ``500ms``, ``5m``, ``4h``, ``1d``; more than 0."""
+    text = _text(value, "30s")
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|m|h|d)", text)
+    if match is None:
+        if re.fullmatch(r"[0-9.]+", text):
+            raise Wrong(f"{text!r} has no unit", f"write {text}s, {text}m, {text}h or {text}d")
+        raise Wrong(f"{text!r} is no duration", "write a number and a unit, such as 30s, 5m, 4h or 1d")
+    found = float(match[1]) * _SECONDS[match[2]]
+    if found <= 0:
+        raise Wrong(f"{text!r} is no time at all", "write a duration above zero, or leave the key out")
+    return found
+
+
+def seconds_or_off(value: object) -> float | None:
+    """A duration, or ``off`` for None."""
+    return None if value == "off" else seconds(value)
+
+
+def byte_count(value: object) -> int:
+    """``10G`` (decimal) or ``10Gi`` (binary) or plain bytes; 1 to 2^63-1."""
+    text = _text(value, "10G")
+    match = re.fullmatch(r"([0-9]{1,19})\s*([KMGTP]|[KMGT]i|)B?", text)
+    if match is None:
+        raise Wrong(f"{text!r} is no number of bytes", "write one such as 10G, 500M or 10Gi")
+    return _count(int(match[1]) * _BYTES[match[2]], text)
+
+
+def packet_count(value: object) -> int:
+    """A number of packets, 1 to 2^63-1."""
+    text = _text(value, "1000000")
+    if not re.fullmatch(r"[0-9]{1,19}", text):
+        raise Wrong(f"{text!r} is no number of packets", "write one such as 1000000")
+    return _count(int(text), text)
+
+
+def _count(number: int, text: str) -> int:
+    if not 1 <= number <= MAX_COUNT:
+        raise Wrong(f"{text!r} is out of range", f"write 1 to {MAX_COUNT}, or leave the key out for no limit")
+    return number
+
+
+def tries(value: object) -> int | None:
+    """A number of attempts, or ``forever`` for None."""
+    if value == "forever":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
+        raise Wrong(f"{_shown(value)} is no number of attempts", "write forever, or a number such as 5")
+    return value
+
+
+def in_range(low: int, high: int, what: str, cure: str) -> Callable[[object], int]:
+    """A validator for whole numbers from ``low`` to ``high``."""
+
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Wrong(f"{_shown(value)} is no {what}", cure)
+        if not low <= value <= high:
+            raise Wrong(f"{value} is out of range for {what}: {low} to {high}", cure)
+        return value
+
+    return check
+
+
+_mtu_number = in_range(*MTU_RANGE, "outer MTU in bytes", "write auto, or what the path carries, such as 1400")
+_mss_number = in_range(*MSS_RANGE, "MSS in bytes", "write auto, off, or a number such as 1360")
+
+
+def outer_mtu(value: object) -> int | None:
+    """``auto`` for None, or the outer_mtu of the path in bytes."""
+    return None if value == "auto" else _mtu_number(value)
+
+
+def mss(value: object) -> Literal["auto", "off"] | int:
+    """``auto``, ``off``, or bytes."""
+    if value == "auto":
+        return "auto"
+    return "off" if value == "off" else _mss_number(value)
+
+
+def replay_window(value: object) -> int:
+    """Packets; the kernel keeps a bitmap of 32-bit words of at most 4096 bits (XFRMA_REPLAY_ESN_MAX)."""
+    cure = "write a multiple of 32, such as 128"
+    number = in_range(32, 4096, "replay window in packets", cure)(value)
+    if number % 32:
+        raise Wrong(f"{number} is no multiple of 32", f"write {number // 32 * 32 + 32}")
+    return number
+
+
+def address(value: object) -> IPAddress | None:
+    """An IP address, or ``any`` for None."""
+    text = _text(value, "192.0.2.1")
+    if text == "any":
+        return None
+    try:
+        found = ip_address(text)
+    except ValueError:
+        raise Wrong(f"{text!r} is no IP address", "write one such as 192.0.2.1 or 2001:db8::1, or any") from None
+    if found.is_unspecified or found.is_multicast:
+        raise Wrong(f"{found} cannot be a gateway's address", "write a unicast address, or any")
+    return found
+
+
+def identity(value: object) -> Identity | None:
+    """An IKE identity, or ``any`` for None."""
+    text = _text(value, "fqdn:moon.example.org")
+    if text == "any":
+        return None
+    kind, colon, rest = text.partition(":")
+    if colon and not rest and kind in ("fqdn", "email", "keyid", "ipv4", "ipv6"):
+        raise Wrong(f"{text!r} is empty after the colon", f"write {kind}:NAME")
+    try:
+        return parse_identity(text)
+    except ValueError as error:
+        raise advice(str(error)) from None
+
+
+def selector(value: object) -> TrafficSelector:
+    """A network or a range of addresses."""
+    cure = "write a network such as 10.1.0.0/16, or a range such as 10.1.1.1-10.1.1.9"
+    text = _text(value, "10.1.0.0/16")
+    try:
+        return parse_selector(text)
+    except ValueError as error:
+        found = advice(str(error))
+        raise Wrong(found.cause, found.cure if found.cure.startswith("write") else cure) from None
+
+
+def proposal_of(protocol: ProtocolId) -> Callable[[object], Proposal]:
+    """A validator for proposals of one protocol."""
+    example = "aes256gcm16-prfsha384-x25519" if protocol == ProtocolId.IKE else "aes256gcm16"
+
+    def check(value: object) -> Proposal:
+        try:
+            return parse_proposal(_text(value, example), protocol)
+        except XfrmctlError as error:
+            raise advice(str(error)) from None
+
+    return check
+
+
+def interface_name(value: object) -> str:
+    """A name the kernel accepts (dev_valid_name, IFNAMSIZ) and that is not one of our own default names."""
+    text = _text(value, "ipsec0")
+    if len(text.encode()) > 15:
+        raise Wrong(f"{text!r} is longer than the kernel's 15 bytes", f"write a shorter name: {text[:15]}")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", text) or text in (".", "..", "all", "default", "lo"):
+        raise Wrong(f"{text!r} is no interface name", "use letters, digits, '.', '_' and '-'")
+    if text.startswith("xfc-"):
+        raise Wrong(f"{text!r}: names with xfc- are given by xfrmctl itself", "choose another, such as ipsec0")
+    return text
+
+
+def listen(value: object) -> ListenAddress | None:
+    """``ADDRESS:PORT`` with ``[...]`` around IPv6, or ``off`` for None."""
+    text = _text(value, "127.0.0.1:9877")
+    if text == "off":
+        return None
+    cure = "write ADDRESS:PORT, such as 127.0.0.1:9877 or [::1]:9877, or off"
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
+    try:
+        if match is None or not 0 < int(match[3]) < 65536:
+            raise ValueError
+        return ListenAddress(str(ip_address(match[1] or match[2])), int(match[3]))
+    except ValueError:
+        raise Wrong(f"{text!r} is no address to listen on", cure) from None
+
+
+def secret(value: object) -> str | FileReference:
+    """A secret as it is written; :mod:`xfrmctl.config.secrets` fetches and decodes it."""
+    if isinstance(value, FileReference):
+        return value
+    if isinstance(value, bool) or value is None:
+        raise Wrong("the secret is missing", "write psk: !file secrets/NAME.psk")
+    return _text(value, "!file secrets/NAME.psk")
+
+
+def _schema(kind: str | list[str], description: str, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, "description": description, **more})
+
+
+_DURATION = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)$"
+Seconds = Annotated[float, PlainValidator(seconds), _schema("string", "duration: 30s, 5m, 4h", pattern=_DURATION)]
+SecondsOrOff = Annotated[
+    float | None, PlainValidator(seconds_or_off), _schema("string", "duration such as 30s, or off")
+]
+ByteCount = Annotated[
+    int, PlainValidator(byte_count), _schema(["string", "integer"], "bytes: 10G (10^10), 10Gi, 1000000")
+]
+PacketCount = Annotated[int, PlainValidator(packet_count), _schema("integer", "packets", minimum=1)]
+Tries = Annotated[int | None, PlainValidator(tries), _schema(["string", "integer"], "forever, or a number of attempts")]
+OuterMtu = Annotated[
+    int | None,
+    PlainValidator(outer_mtu),
+    _schema(
+        ["string", "integer"],
+        "auto, or the outer MTU: the largest IP packet, in bytes, that the path to the peer carries",
+    ),
+]
+Mss = Annotated[
+    Literal["auto", "off"] | int,
+    PlainValidator(mss),
+    _schema(["string", "integer"], "auto, off, or the MSS in bytes"),
+]
+ReplayWindow = Annotated[
+    int, PlainValidator(replay_window), _schema("integer", "packets", minimum=32, maximum=4096, multipleOf=32)
+]
+Address = Annotated[IPAddress | None, PlainValidator(address), _schema("string", "IP address, or any")]
+IkeIdentity = Annotated[
+    Identity | None,
+    PlainValidator(identity),
+    _schema("string", "fqdn:NAME, email:USER@HOST, keyid:TEXT, an IP address, or any"),
+]
+Selector = Annotated[TrafficSelector, PlainValidator(selector), _schema("string", "10.1.0.0/16 or 10.1.1.1-10.1.1.9")]
+IkeProposal = Annotated[
+    Proposal,
+    PlainValidator(proposal_of(ProtocolId.IKE)),
+    _schema("string", "IKE proposal such as aes256gcm16-prfsha384-x25519"),
+]
+EspProposal = Annotated[
+    Proposal,
+    PlainValidator(proposal_of(ProtocolId.ESP)),
+    _schema("string", "ESP proposal such as aes256gcm16 or, with PFS, aes256gcm16-x25519"),
+]
+InterfaceName = Annotated[
+    str, PlainValidator(interface_name), _schema("string", "name of the xfrm interface", maxLength=15)
+]
+Listen = Annotated[
+    ListenAddress | None,
+    PlainValidator(listen),
+    _schema("string", "ADDRESS:PORT such as 127.0.0.1:9877, or off"),
+]
+Secret = Annotated[
+    str | FileReference,
+    PlainValidator(secret),
+    _schema("string", "!file PATH (best), or the key itself: text, 0x hex, 0s base64"),
+]

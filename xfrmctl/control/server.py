@@ -1,0 +1,243 @@
+"""The HTTP side of the API: routes, bodies, errors. What is done is the business of the handlers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from xfrmctl import __version__
+from xfrmctl.control.listen import listen
+from xfrmctl.control.openapi import openapi
+from xfrmctl.control.schema import (
+    API_HEADER,
+    API_VERSION,
+    PROGRAM_HEADER,
+    ActionResult,
+    DownRequest,
+    ErrorBody,
+    ErrorInfo,
+    PlanResult,
+    ReloadResult,
+    RequestError,
+    UpRequest,
+    unknown_name,
+)
+from xfrmctl.control.stream import Subscription
+from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.snapshot import Snapshot
+
+MAX_BODY = 65536
+MAX_TIMEOUT_S = 3600.0
+ALIVE_S = 5.0
+"""How often a stream without events looks whether its reader is still there."""
+
+log = structlog.get_logger("control")
+T = TypeVar("T")
+
+
+class Handlers(Protocol):
+    """What the daemon does for the API.
+
+    A method may raise RequestError (answered as it says) or any other XfrmctlError (500 with its text).
+    """
+
+    async def snapshot(self) -> Snapshot:
+        """The state now."""
+
+    async def up(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
+        """Bring up a connection or one child; wait at most ``timeout_s``."""
+
+    async def down(self, connection: str, child: str | None) -> ActionResult:
+        """Take down a connection or one child."""
+
+    async def reload(self) -> ReloadResult:
+        """Read the configuration again; ``ok`` False leaves the old one in force."""
+
+    async def plan(self) -> PlanResult:
+        """What a reload would change."""
+
+    def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What happens from now on; closed (``aclose``) when the reader has gone."""
+
+
+class ControlServer:
+    """The API on a unix socket: ``await start()``, serve, ``await stop()``."""
+
+    def __init__(self, handlers: Handlers, path: Path | str, group: str | None = None) -> None:
+        self.path = Path(path)
+        self._handlers = handlers
+        self._group = group
+        self._runner: web.AppRunner | None = None
+        self._streams: set[Subscription] = set()
+        self._inode = 0
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError."""
+        sock = listen(self.path, self._group)
+        self._inode = self.path.stat().st_ino
+        app = web.Application(middlewares=[_errors], client_max_size=MAX_BODY)
+        app.add_routes(
+            [
+                web.get("/v1/status", self._status),
+                web.get("/v1/connections/{name}", self._connection),
+                web.post("/v1/connections/{name}/up", self._up),
+                web.post("/v1/connections/{name}/down", self._down),
+                web.post("/v1/reload", self._reload),
+                web.post("/v1/plan", self._plan),
+                web.get("/v1/events", self._events),
+                web.get("/v1/openapi.json", self._openapi),
+            ]
+        )
+        app.on_response_prepare.append(_sign)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        await self._runner.setup()
+        await web.SockSite(self._runner, sock).start()
+
+    async def stop(self) -> None:
+        """End all streams with a word, close, and take the socket away if it is still ours."""
+        for stream in list(self._streams):
+            stream.stop("the daemon is stopping")
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        try:
+            if self.path.lstat().st_ino == self._inode:
+                self.path.unlink()
+        except FileNotFoundError:
+            pass
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return _json(await self._handlers.snapshot())
+
+    async def _connection(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        snapshot = await self._handlers.snapshot()
+        for connection in snapshot.connections:
+            if connection.name == name:
+                return _json(connection)
+        raise unknown_name("connection", name, (c.name for c in snapshot.connections))
+
+    async def _up(self, request: web.Request) -> web.Response:
+        body = await _body(request, UpRequest)
+        if not 0 < body.timeout_s <= MAX_TIMEOUT_S:
+            raise RequestError(f"timeout_s {body.timeout_s} is out of range", f"0 to {MAX_TIMEOUT_S:.0f} seconds")
+        result = await self._handlers.up(request.match_info["name"], body.child, body.timeout_s)
+        return _json(result, 200 if result.ok else 409)
+
+    async def _down(self, request: web.Request) -> web.Response:
+        body = await _body(request, DownRequest)
+        result = await self._handlers.down(request.match_info["name"], body.child)
+        return _json(result, 200 if result.ok else 409)
+
+    async def _reload(self, _: web.Request) -> web.Response:
+        result = await self._handlers.reload()
+        return _json(result, 200 if result.ok else 422)
+
+    async def _plan(self, _: web.Request) -> web.Response:
+        return _json(await self._handlers.plan())
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        return web.json_response(openapi())
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        stream = Subscription(self._handlers.events())
+        self._streams.add(stream)
+        try:
+            await response.prepare(request)
+            while (events := await stream.get(ALIVE_S)) is not None:
+                if request.transport is None or request.transport.is_closing():
+                    break
+                await _write(response, events, stream)
+        except (ConnectionError, TimeoutError):
+            if request.transport is not None:  # the reader has gone, or does not read: do not wait to say goodbye
+                request.transport.abort()
+        finally:
+            self._streams.discard(stream)
+            await stream.close()
+        return response
+
+
+async def _write(response: web.StreamResponse, events: list[dict[str, Any]], stream: Subscription) -> None:
+    """Send lines; once the stream has ended, a reader that takes nothing is not waited for."""
+    if not events:
+        return
+    lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
+    writing = asyncio.ensure_future(response.write(lines))
+    while True:
+        done, _ = await asyncio.wait({writing}, timeout=1.0)
+        if done:
+            return await writing
+        if stream.ended:
+            writing.cancel()
+            raise TimeoutError
+
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    body = _adapter(type(value)).dump_json(value)
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def _error(message: str, cure: str, status: int) -> web.Response:
+    return _json(ErrorBody(error=ErrorInfo(message=message, cure=cure)), status)
+
+
+async def _body(request: web.Request, kind: type[T]) -> T:
+    """The request's body; nothing at all means all defaults."""
+    content = await request.read()
+    try:
+        found: T = _adapter(kind).validate_json(content or b"{}", strict=True)
+        return found
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise RequestError(
+            f"the body is not as it should be: {where + ': ' if where else ''}{fault['msg']}",
+            "GET /v1/openapi.json has the schema",
+        ) from None
+
+
+async def _sign(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers[API_HEADER] = API_VERSION
+    response.headers[PROGRAM_HEADER] = __version__
+    response.headers["Server"] = "xfrmctl"
+
+
+@web.middleware
+async def _errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Whatever goes wrong becomes an error body; a programming error is logged with its traceback."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        return _error(error.message, error.cure, error.status)
+    except XfrmctlError as error:
+        return _error(str(error), "", 500)
+    except web.HTTPNotFound:
+        return _error(f"nothing at {request.path}", "GET /v1/openapi.json lists what there is", 404)
+    except web.HTTPMethodNotAllowed as error:
+        return _error(
+            f"{request.method} is not for {request.path}", f"use {', '.join(sorted(error.allowed_methods))}", 405
+        )
+    except web.HTTPException as error:
+        return _error(error.reason, "", error.status)
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception as error:
+        log.exception("control request failed", path=request.path)
+        return _error(f"internal error: {type(error).__name__}", "the daemon's log has the details", 500)

@@ -1,0 +1,134 @@
+"""Sealing and opening SK payloads, RFC 7296 3.14; with AEAD ciphers RFC 5282, ChaCha20-Poly1305 RFC 7634.
+
+The datagram, and what covers what::
+
+    IKE header | clear payloads | SK header | IV | ciphertext of (payloads | padding | pad length) | ICV
+    '------------- associated data (AEAD) -----'
+    '------------- MAC (CBC) --------------------------------------------------------------------'
+
+AEAD: the nonce is salt | IV, the IV a counter under this key, so that it never repeats; no padding. CBC:
+the IV is random, the MAC is checked before anything is decrypted, padding fills the last block with zeros.
+
+One Protection is one direction of one IKE SA: what seals is never what opens.
+"""
+
+from hmac import compare_digest, digest
+from struct import Struct
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+from xfrmctl.crypto.entropy import Entropy
+from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.iana import Encr
+from xfrmctl.model.suite import Suite
+
+_pack_header = Struct(">BxH").pack
+_pack_length = Struct(">I").pack
+_pack_counter = Struct(">Q").pack
+
+_LENGTH_AT = 24
+_HEADER_LEN = 28
+_GENERIC_LEN = 4
+
+
+class IntegrityError(XfrmctlError):
+    """A protected message is not what the holder of the keys sent."""
+
+
+class Protection:
+    """One direction's keys. ``counter`` is the next AEAD IV: whoever writes the state down must keep it."""
+
+    __slots__ = ("_aead", "_aes", "_block", "_hash", "_icv", "_integrity_key", "_iv", "_salt", "counter")
+
+    def __init__(self, suite: Suite, encryption_key: bytes, integrity_key: bytes, *, counter: int = 0) -> None:
+        """``encryption_key`` is SK_ei or SK_er with its salt, ``integrity_key`` SK_ai or SK_ar (AEAD: b"").
+
+        ValueError for keys that do not fit the suite, or a cipher that does not protect IKE.
+        """
+        facts = suite.encr_facts
+        integ = suite.integ_facts
+        if len(encryption_key) != suite.key_bits // 8 + facts.salt:
+            raise ValueError(f"{len(encryption_key)} octets of encryption key for {suite}")
+        if facts.is_aead == (integ is not None) or len(integrity_key) != (integ.key if integ else 0):
+            raise ValueError(f"{len(integrity_key)} octets of integrity key for {suite}")
+        self.counter = counter
+        self._iv = facts.iv
+        self._block = facts.block
+        self._icv = suite.icv
+        self._integrity_key = integrity_key
+        self._hash = integ.hash_name if integ is not None else ""
+        self._aead: AESGCM | ChaCha20Poly1305 | None = None
+        self._aes: AES | None = None
+        key = encryption_key[: suite.key_bits // 8]
+        self._salt = encryption_key[len(key) :]
+        match suite.encr:
+            case Encr.AES_GCM_16:
+                self._aead = AESGCM(key)
+            case Encr.CHACHA20_POLY1305:
+                self._aead = ChaCha20Poly1305(key)
+            case Encr.AES_CBC:
+                self._aes = AES(key)
+            case _:
+                raise ValueError(f"{suite} cannot protect IKE")
+
+    def __repr__(self) -> str:
+        return f"Protection(counter={self.counter})"
+
+    def seal(self, clear: bytes, first: int, plaintext: bytes, entropy: Entropy) -> bytes:
+        """The whole datagram.
+
+        ``clear`` is the IKE header (and clear payloads, if any) whose last "next payload" is SK already;
+        its length field is filled in here. ``first`` is the type of the first payload in ``plaintext``, 0
+        if that is empty.
+        """
+        padding = -(len(plaintext) + 1) % self._block
+        size = _GENERIC_LEN + self._iv + len(plaintext) + padding + 1 + self._icv
+        head = b"".join(
+            (
+                clear[:_LENGTH_AT],
+                _pack_length(len(clear) + size),
+                clear[_HEADER_LEN:],
+                _pack_header(first, size),
+            )
+        )
+        padded = b"".join((plaintext, bytes(padding), bytes((padding,))))
+        if self._aead is not None:
+            iv = _pack_counter(self.counter)
+            self.counter += 1
+            return b"".join((head, iv, self._aead.encrypt(self._salt + iv, padded, head)))
+        assert self._aes is not None
+        iv = entropy(self._iv)
+        encryptor = Cipher(self._aes, CBC(iv)).encryptor()
+        covered = b"".join((head, iv, encryptor.update(padded), encryptor.finalize()))
+        return covered + digest(self._integrity_key, covered, self._hash)[: self._icv]
+
+    def open(self, data: bytes, body_offset: int) -> bytes:
+        """The plaintext of a datagram whose SK body starts at ``body_offset``, without padding.
+
+        Raises IntegrityError, and tells the peer nothing of why.
+        """
+        start = body_offset + self._iv
+        end = len(data) - self._icv
+        if body_offset < _HEADER_LEN + _GENERIC_LEN or end <= start or (end - start) % self._block:
+            raise IntegrityError("the encrypted part has an impossible size")
+        iv = data[body_offset:start]
+        if self._aead is not None:
+            try:
+                padded = self._aead.decrypt(self._salt + iv, data[start:], data[:body_offset])
+            except InvalidTag:
+                raise IntegrityError("the integrity check failed") from None
+        else:
+            assert self._aes is not None
+            expected = digest(self._integrity_key, data[:end], self._hash)[: self._icv]
+            if not compare_digest(expected, data[end:]):
+                raise IntegrityError("the integrity check failed")
+            decryptor = Cipher(self._aes, CBC(iv)).decryptor()
+            padded = decryptor.update(data[start:end]) + decryptor.finalize()
+        kept = len(padded) - 1 - padded[-1]
+        if kept < 0:
+            raise IntegrityError("the padding is longer than what it pads")
+        return padded[:kept]

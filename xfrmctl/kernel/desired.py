@@ -1,0 +1,192 @@
+"""What should stand in the kernel besides SAs, as plain values (DESIGN 3.2).
+
+A state is compared with another by :mod:`xfrmctl.kernel.plan`. Names are the kernel's. Sizes are bytes.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.sa import Direction, Mode
+
+
+class Action(Enum):
+    """What a policy does with a packet (``XFRM_POLICY_ALLOW``, ``XFRM_POLICY_BLOCK``)."""
+
+    ALLOW = "allow"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The SA a policy demands (``struct xfrm_user_tmpl``). A policy with a template and no SA is a trap."""
+
+    source: IPAddress
+    destination: IPAddress
+    reqid: int
+    mode: Mode = Mode.TUNNEL
+    protocol: ProtocolId = ProtocolId.ESP
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyKey:
+    """What names a policy in the SPD: direction, selector and if_id (``xfrm_policy_insert_list``).
+
+    The priority is *not* part of it: a policy with another priority replaces this one. ``protocol`` 0 and ports
+    0 mean any.
+    """
+
+    direction: Direction
+    source: IPNetwork
+    destination: IPNetwork
+    protocol: int = 0
+    source_port: int = 0
+    destination_port: int = 0
+    if_id: int = 0
+
+    def __str__(self) -> str:
+        text = f"{self.direction.value} {self.source}{_port(self.source_port)}"
+        text += f" -> {self.destination}{_port(self.destination_port)}"
+        if self.protocol:
+            text += f" protocol {self.protocol}"
+        return text + (f" if_id {self.if_id:#x}" if self.if_id else "")
+
+    def overlaps(self, other: "PolicyKey") -> bool:
+        """Whether some packet may match both, looking at direction, if_id and addresses only."""
+        return (
+            self.direction is other.direction
+            and self.if_id == other.if_id
+            and overlap(self.source, other.source)
+            and overlap(self.destination, other.destination)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One entry of the SPD. The lowest ``priority`` wins. ALLOW without a template lets packets pass in clear."""
+
+    key: PolicyKey
+    action: Action
+    priority: int
+    template: Template | None = None
+
+    def __str__(self) -> str:
+        if self.template is None:
+            what = "block" if self.action is Action.BLOCK else "bypass"
+        else:
+            t = self.template
+            what = f"{t.protocol.name.lower()} {t.mode.value} {t.source} -> {t.destination} reqid {t.reqid:#x}"
+        return f"{self.key} : {what}, priority {self.priority}"
+
+
+@dataclass(frozen=True, slots=True)
+class XfrmInterface:
+    """An xfrm interface. A device that is down is reported with ``mtu`` 0: setting the MTU sets it up, too."""
+
+    name: str
+    if_id: int
+    mtu: int
+
+    def __str__(self) -> str:
+        return f"{self.name} if_id {self.if_id:#x} mtu {self.mtu or 'unset'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of ours: through ``device``, or a blackhole where it is None.
+
+    A route to an xfrm interface dies with the interface; the blackhole beside it, of a worse (higher) ``metric``,
+    keeps the packets from leaving in clear. ``mtu`` is a locked route metric: the kernel neither lowers nor
+    renews it by itself (KERNEL-FACTS 8b).
+    """
+
+    destination: IPNetwork
+    device: str | None
+    metric: int
+    mtu: int | None = None
+    table: int = 254
+
+    @property
+    def key(self) -> tuple[int, IPNetwork, int]:
+        """What names a route in the kernel: table, destination, metric."""
+        return (self.table, self.destination, self.metric)
+
+    def __str__(self) -> str:
+        text = f"{self.destination} " + (f"dev {self.device}" if self.device else "blackhole")
+        text += f" metric {self.metric}"
+        if self.mtu is not None:
+            text += f" mtu {self.mtu}"
+        return text + (f" table {self.table}" if self.table != 254 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """TCP between two networks, in both directions, opens with an MSS of at most ``mss`` bytes."""
+
+    local: IPNetwork
+    remote: IPNetwork
+    mss: int
+
+    def __str__(self) -> str:
+        return f"{self.local} <-> {self.remote} mss {self.mss}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ClampRule:
+    """The one TCPMSS rule of a family (4 or 6) and an MSS; the ipset of the same name says for whom."""
+
+    family: int
+    mss: int
+
+    def __str__(self) -> str:
+        return f"IPv{self.family} mss {self.mss}"
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Everything that should stand, or (read from the kernel) that stands and is ours."""
+
+    policies: dict[PolicyKey, Policy] = field(default_factory=dict)
+    interfaces: dict[str, XfrmInterface] = field(default_factory=dict)
+    routes: frozenset[Route] = frozenset()
+    clamps: frozenset[Clamp] = frozenset()
+
+    @property
+    def clamp_rules(self) -> frozenset[ClampRule]:
+        """The rules that the clamps need."""
+        return frozenset(ClampRule(c.local.version, c.mss) for c in self.clamps)
+
+    def render(self) -> str:
+        """The state as text, one object a line, sorted."""
+        lines = [f"policy {p}" for p in self.policies.values()]
+        lines += [f"interface {i}" for i in self.interfaces.values()]
+        lines += [f"route {r}" for r in self.routes]
+        lines += [f"clamp {c}" for c in self.clamps]
+        return "\n".join(sorted(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What the kernel holds of ours. ``clamp_rules`` are the rules that stand with their jumps.
+
+    ``state.clamps`` are single elements of the ipsets there: a clamp in order shows up twice, once in each
+    orientation, with /0 cut in two (see :func:`xfrmctl.kernel.firewall.clamp.elements`).
+    """
+
+    state: Desired
+    clamp_rules: frozenset[ClampRule]
+
+    @classmethod
+    def holding(cls, state: Desired) -> "Actual":
+        """The kernel as it is when ``state`` has been applied in full."""
+        return cls(state, state.clamp_rules)
+
+
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    """Whether two networks share an address; networks of different families do not."""
+    return one.version == other.version and one.overlaps(other)
+
+
+def _port(port: int) -> str:
+    return f":{port}" if port else ""

@@ -1,0 +1,161 @@
+"""Xfrm interfaces and the routes of ours: reads them, and carries out operations on them.
+
+When an xfrm interface goes, its routes go with it; what then keeps packets from leaving in clear is the blackhole
+route of a worse metric (see :class:`xfrmctl.kernel.desired.Route`). Block policies cannot do that here: the
+forwarding path looks up policies with if_id 0 for *every* packet before it enters the device, so a block policy
+would stop the tunnel, too (``xfrm4_route_forward``).
+"""
+
+import socket
+from collections.abc import Sequence
+from errno import EEXIST, EINTR, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
+
+from xfrmctl.kernel.desired import Route, XfrmInterface
+from xfrmctl.kernel.netlink import link as links
+from xfrmctl.kernel.netlink import route as routes
+from xfrmctl.kernel.netlink.constants import NETLINK_ROUTE, RTM_DELROUTE
+from xfrmctl.kernel.netlink.link import Link
+from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
+from xfrmctl.kernel.plan import (
+    AddInterface,
+    DeleteInterface,
+    DeleteRoute,
+    InterfaceOperation,
+    PutRoute,
+    RouteOperation,
+    SetInterface,
+)
+from xfrmctl.kernel.refusal import refusal
+
+
+class Devices:
+    """The routing netlink socket, and nothing remembered."""
+
+    def __init__(self) -> None:
+        self._socket = NetlinkSocket(NETLINK_ROUTE, strict=True)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def read_interfaces(self) -> dict[str, XfrmInterface]:
+        """Every xfrm interface of ours. Raises KernelRefusal."""
+        return {name: link.interface for name, link in self._links().items()}
+
+    def read_routes(self) -> frozenset[Route]:
+        """Every route of ours, of both families and in all tables. Raises KernelRefusal."""
+        found: list[Route] = []
+        names: dict[int, str] = {}
+
+        def name_of(index: int) -> str:
+            if index not in names:
+                try:
+                    names[index] = socket.if_indextoname(index)
+                except OSError:
+                    names[index] = f"#{index}"
+            return names[index]
+
+        for family in (socket.AF_INET, socket.AF_INET6):
+            found += routes.routes_from(self._dump("dump routes", routes.dump_routes(family)), name_of)
+        return frozenset(found)
+
+    def apply_interfaces(self, operations: Sequence[InterfaceOperation]) -> list[str]:
+        """Carry out operations in order; gives problems. Raises KernelRefusal."""
+        held: dict[str, Link] | None = None
+        sent: list[tuple[InterfaceOperation, Request]] = []
+        for operation in operations:
+            if isinstance(operation, AddInterface):
+                sent += [(operation, request) for request in links.new_link(operation.new)]
+                continue
+            held = self._links() if held is None else held
+            link = held.get(operation.old.name)
+            if link is None or link.interface.if_id != operation.old.if_id:
+                if isinstance(operation, SetInterface):
+                    sent += [(operation, request) for request in links.new_link(operation.new)]
+            elif isinstance(operation, SetInterface):
+                sent.append((operation, links.set_link(link.index, operation.new)))
+            else:
+                sent.append((operation, links.delete_link(link.index)))
+        problems: dict[InterfaceOperation, str] = {}
+        for position, error in sorted(self._transact([request for _, request in sent]).items()):
+            operation = sent[position][0]
+            if isinstance(operation, DeleteInterface) and error.code == ENODEV:
+                continue
+            problems.setdefault(operation, _interface_problem(operation, error))
+        return list(problems.values())
+
+    def apply_routes(self, operations: Sequence[RouteOperation]) -> list[tuple[RouteOperation, str]]:
+        """Carry out operations in order; gives those that failed and why. Raises KernelRefusal."""
+        failed: list[tuple[RouteOperation, str]] = []
+        sent: list[tuple[RouteOperation, Request]] = []
+        for operation in operations:
+            if isinstance(operation, DeleteRoute):
+                sent.append((operation, routes.delete_route(operation.old)))
+                continue
+            device = operation.new.device
+            try:
+                index = socket.if_nametoindex(device) if device else 0
+            except OSError:
+                failed.append((operation, f"route {operation.new}: there is no device {device}"))
+                continue
+            fresh = _needs_fresh_route(operation)
+            if fresh and operation.old is not None:
+                sent.append((operation, routes.delete_route(operation.old)))
+            replace = operation.old is not None and not fresh
+            sent.append((operation, routes.new_route(operation.new, index, replace=replace)))
+        for position, error in sorted(self._transact([request for _, request in sent]).items()):
+            operation, request = sent[position]
+            if request.type == RTM_DELROUTE and error.code in (ESRCH, ENOENT):
+                continue
+            failed.append((operation, _route_problem(operation, error)))
+        return failed
+
+    def _links(self) -> dict[str, Link]:
+        return links.links_from(self._dump("dump interfaces", links.dump_links()))
+
+    def _dump(self, operation: str, request: Request) -> list[tuple[int, memoryview]]:
+        try:
+            return self._socket.dump(request)
+        except OSError as error:
+            raise refusal(operation, "rtnetlink", NetlinkError(error.errno or EINTR)) from error
+
+    def _transact(self, requests: Sequence[Request]) -> dict[int, NetlinkError]:
+        try:
+            return self._socket.transact(requests)
+        except OSError as error:
+            raise refusal("update devices", "rtnetlink", NetlinkError(error.errno or EINTR)) from error
+
+
+def _needs_fresh_route(operation: PutRoute) -> bool:
+    """A larger MTU wants a new route: replacing one keeps the smaller exceptions below it (KERNEL-FACTS 8b)."""
+    old, new = operation.old, operation.new
+    if old is None or old.device is None or old.device != new.device or old.mtu is None:
+        return False
+    return new.mtu is None or new.mtu > old.mtu
+
+
+def _interface_problem(operation: InterfaceOperation, error: NetlinkError) -> str:
+    interface = operation.old if isinstance(operation, DeleteInterface) else operation.new
+    if error.code == EEXIST:
+        return (
+            f"interface {interface}: a device of this name, or an xfrm interface with this if_id, exists and is not"
+            f" ours: rename it, or delete it (ip link delete {interface.name})"
+        )
+    return str(
+        refusal(
+            "update interface",
+            str(interface),
+            error,
+            {EOPNOTSUPP: "the kernel has no xfrm interfaces: load the module xfrm_interface (modprobe xfrm_interface)"},
+        )
+    )
+
+
+def _route_problem(operation: RouteOperation, error: NetlinkError) -> str:
+    route = operation.new if isinstance(operation, PutRoute) else operation.old
+    if error.code == EEXIST:
+        return (
+            f"route {route}: a route that is not ours has this destination and metric already:"
+            f" remove it (ip route delete {route.destination} metric {route.metric})"
+        )
+    return str(refusal("update route", str(route), error))

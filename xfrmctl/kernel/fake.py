@@ -1,0 +1,339 @@
+"""A kernel in memory, with the ports of the real one. It asserts misuse and renders itself as text.
+
+What the real kernel would answer with an errno because *the world* is so (an SPI in use, a module missing) is a
+refusal here, too, on demand: ``refuse_next``. What it could only answer because *we* are wrong (an SA installed
+twice, a key deleted and put back, an object without our mark) raises :class:`Misuse` and fails the test.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from xfrmctl.kernel import apply
+from xfrmctl.kernel.desired import Actual, Clamp, ClampRule, Desired, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.events import Expire, KernelEvent
+from xfrmctl.kernel.firewall.clamp import Element, pairs_of
+from xfrmctl.kernel.ownership import is_our_reqid, is_ours
+from xfrmctl.kernel.plan import (
+    AddClamps,
+    AddInterface,
+    ClampOperation,
+    DeleteInterface,
+    DeletePolicy,
+    DeleteRoute,
+    InterfaceOperation,
+    Plan,
+    PolicyOperation,
+    RouteOperation,
+    diff,
+)
+from xfrmctl.kernel.ports import CleanupReport, ConvergeReport
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+from xfrmctl.model.snapshot import ClampInfo
+
+
+class Misuse(AssertionError):
+    """The caller did what it must never do."""
+
+
+class FakeEvents:
+    """Events by hand; the descriptor is readable while any waits."""
+
+    def __init__(self) -> None:
+        self._events: deque[KernelEvent] = deque()
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def put(self, event: KernelEvent) -> None:
+        """Let an event arrive."""
+        self._events.append(event)
+        os.eventfd_write(self._fd, 1)
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self._fd
+
+    def read(self) -> list[KernelEvent]:
+        """Everything that has arrived."""
+        if self._events:
+            os.eventfd_read(self._fd)
+        found = list(self._events)
+        self._events.clear()
+        return found
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+
+class FakeKernel:
+    """The state is public: tests look at it, and put foreign objects into it."""
+
+    def __init__(self) -> None:
+        self.sas: dict[SaId, KernelSa] = {}
+        self.keys: dict[SaId, SaKeys] = {}
+        self.counters: dict[SaId, SaCounters] = {}
+        self.policies: dict[PolicyKey, Policy] = {}
+        self.interfaces: dict[str, XfrmInterface] = {}
+        self.routes: dict[tuple[object, ...], Route] = {}
+        self.members: set[Element] = set()
+        self.rules: set[ClampRule] = set()
+        self.statistics: dict[str, int] = {}
+        self.foreign_sas: set[SaId] = set()
+        self.foreign_policies: set[PolicyKey] = set()
+        self.foreign_routes: set[tuple[object, ...]] = set()
+        self.after_each_step: Callable[[], None] = lambda: None
+        self._ever: set[SaId] = set()
+        self._deleted: set[PolicyKey] = set()
+        self._refusals: deque[tuple[str, int]] = deque()
+        self._listeners: list[FakeEvents] = []
+
+    # What tests do
+
+    def refuse_next(self, code: int, what: str = "install") -> None:
+        """Refuse the next request of this kind: ``install``, ``delete``, ``policy``, ``interface`` or ``route``."""
+        self._refusals.append((what, code))
+
+    def emit(self, event: KernelEvent) -> None:
+        """Let an event reach all listeners. A hard expiry takes the SA along, as in the kernel."""
+        if isinstance(event, Expire) and event.hard:
+            self._forget(event.id)
+        for listener in self._listeners:
+            listener.put(event)
+
+    def count(self, sa: SaId, *, packets: int, size: int, now: int = 0) -> None:
+        """Let traffic flow through an SA; ``size`` in bytes."""
+        old = self.counters[sa]
+        self.counters[sa] = SaCounters(
+            id=sa,
+            reqid=old.reqid,
+            bytes=old.bytes + size,
+            packets=old.packets + packets,
+            replay_drops=old.replay_drops,
+            integrity_failures=old.integrity_failures,
+            added_at=old.added_at,
+            used_at=now or old.used_at,
+        )
+
+    def render(self) -> str:
+        """All of our state as text, one object a line, sorted."""
+        sas = [
+            f"sa {sa.direction.value} {sa.source} -> {sa.destination} spi {sa.spi:#010x} reqid {sa.reqid:#x}"
+            f" {sa.suite}" + (f" if_id {sa.if_id:#x}" if sa.if_id else "")
+            for sa in self.sas.values()
+        ]
+        state = Desired(
+            self.policies, self.interfaces, frozenset(self.routes.values()), frozenset(pairs_of(self.members))
+        )
+        rules = [f"clamp rule {rule}" for rule in self.rules]
+        return "\n".join(sorted([*sas, *rules, *state.render().splitlines()]))
+
+    # The SAD
+
+    def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
+        """Add SAs, all or none."""
+        for sa, _ in sas:
+            if not is_our_reqid(sa.reqid):
+                raise Misuse(f"reqid {sa.reqid:#x} without our mark")
+            if sa.id in self.sas or sum(other.id == sa.id for other, _ in sas) > 1:
+                raise Misuse(f"{sa.id} installed twice")
+        self._refuse("install", "install SA")
+        for sa, keys in sas:
+            self.sas[sa.id], self.keys[sa.id] = sa, keys
+            self.counters[sa.id] = SaCounters(
+                id=sa.id,
+                reqid=sa.reqid,
+                bytes=0,
+                packets=0,
+                replay_drops=0,
+                integrity_failures=0,
+                added_at=0,
+                used_at=0,
+            )
+            self._ever.add(sa.id)
+
+    def delete(self, ids: Sequence[SaId]) -> None:
+        """Delete SAs; one that is gone already is no failure, one that never was ours is."""
+        for sa in ids:
+            if sa in self.foreign_sas or sa not in self._ever:
+                raise Misuse(f"{sa} deleted, but it never was ours")
+        self._refuse("delete", "delete SA")
+        for sa in ids:
+            self._forget(sa)
+
+    def dump(self) -> dict[SaId, SaCounters]:
+        """Every SA of ours."""
+        return dict(self.counters)
+
+    # Desired state
+
+    def converge(self, desired: Desired) -> ConvergeReport:
+        """Read, compare, mend."""
+        self._deleted.clear()
+        return apply.converge(self, desired)
+
+    def change(self, before: Desired, after: Desired) -> ConvergeReport:
+        """Bring ``before`` to ``after``."""
+        self._deleted.clear()
+        return apply.execute(self, diff(Actual.holding(before), after))
+
+    def plan(self, desired: Desired) -> Plan:
+        """What ``converge`` would do."""
+        return diff(self.actual(), desired)
+
+    def actual(self) -> Actual:
+        """What stands and is ours."""
+        clamps = frozenset(Clamp(m.source, m.destination, m.rule.mss) for m in self.members)
+        state = Desired(dict(self.policies), dict(self.interfaces), frozenset(self.routes.values()), clamps)
+        return Actual(state, frozenset(self.rules))
+
+    def xfrm_stat(self) -> dict[str, int]:
+        """What the test has put into ``statistics``."""
+        return dict(self.statistics)
+
+    def clamp_counters(self) -> list[ClampInfo]:
+        """The rules, with nothing counted."""
+        return [
+            ClampInfo(
+                family=rule.family,
+                mss=rule.mss,
+                pairs=len(pairs_of(m for m in self.members if m.rule == rule)),
+                packets=0,
+                bytes=0,
+                standing=rule in self.rules,
+            )
+            for rule in sorted(self.rules | {member.rule for member in self.members})
+        ]
+
+    def cleanup(self) -> CleanupReport:
+        """Remove every trace of us."""
+        removed = {
+            "sas": len(self.sas),
+            "policies": len(self.policies),
+            "interfaces": len(self.interfaces),
+            "routes": len(self.routes),
+            "clamp_rules": len(self.rules),
+            "clamp_sets": len({member.rule for member in self.members}),
+        }
+        self.delete(list(self.sas))
+        report = apply.execute(self, diff(self.actual(), Desired()))
+        return CleanupReport(removed, report.problems)
+
+    def open_events(self) -> FakeEvents:
+        """A listener for ``emit``."""
+        listener = FakeEvents()
+        self._listeners.append(listener)
+        return listener
+
+    # The backend of ``apply``
+
+    def apply_policies(self, operations: Sequence[PolicyOperation]) -> list[tuple[PolicyOperation, str]]:
+        """Carry out."""
+        failed: list[tuple[PolicyOperation, str]] = []
+        for operation in operations:
+            text = self._refused("policy") or self._policy(operation)
+            if text:
+                failed.append((operation, text))
+            self.after_each_step()
+        return failed
+
+    def apply_interfaces(self, operations: Sequence[InterfaceOperation]) -> list[str]:
+        """Carry out."""
+        problems: list[str] = []
+        for operation in operations:
+            text = self._refused("interface")
+            if text:
+                problems.append(text)
+            elif isinstance(operation, DeleteInterface):
+                self._delete_interface(operation.old)
+            else:
+                self._put_interface(operation.new, fresh=isinstance(operation, AddInterface))
+            self.after_each_step()
+        return problems
+
+    def apply_routes(self, operations: Sequence[RouteOperation]) -> list[tuple[RouteOperation, str]]:
+        """Carry out."""
+        failed: list[tuple[RouteOperation, str]] = []
+        for operation in operations:
+            text = self._refused("route") or self._route(operation)
+            if text:
+                failed.append((operation, text))
+            self.after_each_step()
+        return failed
+
+    def apply_clamps(self, operations: Sequence[ClampOperation]) -> list[str]:
+        """Carry out."""
+        for operation in operations:
+            if isinstance(operation, AddClamps):
+                self.members |= operation.elements
+                self.rules |= operation.rules | {member.rule for member in operation.elements}
+            else:
+                self.members -= operation.elements
+                self.rules -= {rule for rule in operation.rules if all(m.rule != rule for m in self.members)}
+            self.after_each_step()
+        return []
+
+    def _policy(self, operation: PolicyOperation) -> str:
+        if isinstance(operation, DeletePolicy):
+            key = operation.old.key
+            if key in self.foreign_policies:
+                raise Misuse(f"{key} deleted, but it is not ours")
+            if self.policies.pop(key, None) is not None:
+                self._deleted.add(key)
+            return ""
+        new, key = operation.new, operation.new.key
+        if new.template is not None and not is_our_reqid(new.template.reqid):
+            raise Misuse(f"{new} without our mark")
+        if key in self._deleted:
+            raise Misuse(f"{key} deleted and put back: a gap")
+        if operation.old is None and key in self.policies:
+            raise Misuse(f"{key} added, but it is there")
+        if key in self.foreign_policies:
+            return f"{key}: a policy that is not ours has this selector already"
+        self.policies[key] = new
+        return ""
+
+    def _put_interface(self, new: XfrmInterface, *, fresh: bool) -> None:
+        if not is_ours(new.if_id):
+            raise Misuse(f"{new} without our mark")
+        if fresh and new.name in self.interfaces:
+            raise Misuse(f"{new.name} added, but it is there")
+        if any(old.if_id == new.if_id and old.name != new.name for old in self.interfaces.values()):
+            raise Misuse(f"two interfaces with if_id {new.if_id:#x}")
+        self.interfaces[new.name] = new
+
+    def _delete_interface(self, old: XfrmInterface) -> None:
+        self.interfaces.pop(old.name, None)
+        self.routes = {key: route for key, route in self.routes.items() if route.device != old.name}
+
+    def _route(self, operation: RouteOperation) -> str:
+        if isinstance(operation, DeleteRoute):
+            if operation.old.key in self.foreign_routes:
+                raise Misuse(f"{operation.old} deleted, but it is not ours")
+            self.routes.pop(operation.old.key, None)
+            return ""
+        new = operation.new
+        if operation.old is None and new.key in self.routes:
+            raise Misuse(f"{new} added, but it is there")
+        if new.key in self.foreign_routes:
+            return f"route {new}: a route that is not ours has this destination and metric already"
+        if new.device is not None and new.device not in self.interfaces:
+            return f"route {new}: there is no device {new.device}"
+        self.routes[new.key] = new
+        return ""
+
+    def _forget(self, sa: SaId) -> None:
+        self.sas.pop(sa, None)
+        self.keys.pop(sa, None)
+        self.counters.pop(sa, None)
+
+    def _refused(self, what: str) -> str:
+        if self._refusals and self._refusals[0][0] == what:
+            _, code = self._refusals.popleft()
+            return f"update {what}: {os.strerror(code)}"
+        return ""
+
+    def _refuse(self, what: str, operation: str) -> None:
+        if self._refusals and self._refusals[0][0] == what:
+            _, code = self._refusals.popleft()
+            raise KernelRefusal(operation, code, os.strerror(code))

@@ -1,0 +1,194 @@
+"""Clamps as text, both ways: what iptables-restore and ipset restore are told, and what they tell. Pure.
+
+One chain of ours in the mangle table of each family, one rule per distinct MSS, membership in an ipset of the same
+name, so a SYN costs the same with 1 or 10,000 tunnels::
+
+    -A POSTROUTING -p tcp -m tcp --tcp-flags SYN,RST SYN -j XFRMCTL-MSS
+    -A INPUT       -p tcp -m tcp --tcp-flags SYN,RST SYN -j XFRMCTL-MSS
+    -A XFRMCTL-MSS -p tcp -m tcp --tcp-flags SYN,RST SYN -m set --match-set xfrmctl-4-1406 src,dst
+                   -m tcpmss ! --mss 0:1406 -j TCPMSS --set-mss 1406
+
+* POSTROUTING sees every packet that is forwarded or sent, in clear, before XFRM takes it (or after XFRM has
+  decrypted it); INPUT sees what is for the gateway itself. Packets of an xfrm interface pass POSTROUTING twice.
+* A set holds both orientations of a pair, so SYN and SYN-ACK match ``src,dst`` alike.
+* ``! --mss 0:N`` matches a larger MSS, or none (TCPMSS then writes the default, 536 or 1220, if N is not smaller),
+  so the second pass does not match and the counters count packets that were rewritten. TCPMSS never raises an MSS.
+* hash:net,net takes no /0 on every kernel, so /0 is held as its two halves.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from xfrmctl.kernel.desired import Clamp, ClampRule
+from xfrmctl.kernel.ownership import CHAIN, SET_PREFIX
+from xfrmctl.model.address import IPNetwork
+
+HOOKS = ("POSTROUTING", "INPUT")
+MAX_ELEMENTS = 1 << 20
+_SYN = "-p tcp -m tcp --tcp-flags SYN,RST SYN"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One member of an ipset: SYNs from ``source`` to ``destination``."""
+
+    rule: ClampRule
+    source: IPNetwork
+    destination: IPNetwork
+
+    def __str__(self) -> str:
+        return f"{self.source},{self.destination}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Packets rewritten, and their bytes."""
+
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the mangle table of one family holds of ours. ``lines`` are as iptables-save wrote them."""
+
+    chain: bool = False
+    jumps: set[str] = field(default_factory=set)
+    rules: dict[ClampRule, Counter] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def standing(self) -> frozenset[ClampRule]:
+        """Rules that are in force: they are there and every hook leads to them."""
+        return frozenset(self.rules) if self.jumps.issuperset(HOOKS) else frozenset()
+
+
+def elements(clamps: Iterable[Clamp]) -> frozenset[Element]:
+    """The members that clamps need: both orientations, /0 in halves."""
+    found: set[Element] = set()
+    for clamp in clamps:
+        rule = ClampRule(clamp.local.version, clamp.mss)
+        for local in _halves(clamp.local):
+            for remote in _halves(clamp.remote):
+                found.add(Element(rule, local, remote))
+                found.add(Element(rule, remote, local))
+    return frozenset(found)
+
+
+def pairs_of(members: Iterable[Element]) -> list[Clamp]:
+    """Members as clamps, one for the two orientations of a pair, sorted. For people to read."""
+    found: dict[tuple[int, ...], Clamp] = {}
+    for member in members:
+        low, high = sorted((member.source, member.destination), key=_order)
+        key = (member.rule.family, *_order(low), *_order(high), member.rule.mss)
+        found[key] = Clamp(low, high, member.rule.mss)
+    return [found[key] for key in sorted(found)]
+
+
+def set_name(rule: ClampRule) -> str:
+    """The ipset of a rule."""
+    return f"{SET_PREFIX}{rule.family}-{rule.mss}"
+
+
+def rule_text(rule: ClampRule) -> str:
+    """A rule without its command."""
+    return (
+        f"{CHAIN} {_SYN} -m set --match-set {set_name(rule)} src,dst"
+        f" -m tcpmss ! --mss 0:{rule.mss} -j TCPMSS --set-mss {rule.mss}"
+    )
+
+
+def restore_text(have: Standing, add: Iterable[ClampRule] = (), delete: Iterable[ClampRule] = ()) -> str:
+    """iptables-restore --noflush: only what changes, so that the counters of the rest stay. "" for no change.
+
+    With the last rule the chain and its jumps go, too.
+    """
+    add, delete = sorted(set(add) - set(have.rules)), sorted(set(delete) & set(have.rules))
+    wanted = (set(have.rules) | set(add)) - set(delete)
+    if not wanted:
+        return remove_text(have)
+    lines = [] if have.chain or not add else [f":{CHAIN} - [0:0]"]
+    lines += [f"-A {rule_text(rule)}" for rule in add]
+    lines += [f"-I {hook} {_SYN} -j {CHAIN}" for hook in HOOKS if hook not in have.jumps]
+    lines += [f"-D {rule_text(rule)}" for rule in delete]
+    return "\n".join(["*mangle", *lines, "COMMIT", ""]) if lines else ""
+
+
+def remove_text(have: Standing) -> str:
+    """iptables-restore --noflush: every line that names our chain, then the chain. "" if there is nothing."""
+    lines = [f"-D {line.removeprefix('-A ')}" for line in have.lines]
+    if have.chain:
+        lines.append(f"-X {CHAIN}")
+    return "\n".join(["*mangle", *lines, "COMMIT", ""]) if lines else ""
+
+
+_LINE = re.compile(r"^(?:\[(\d+):(\d+)\] )?(-A (\S+) .*)$")
+_RULE = re.compile(rf"--match-set {re.escape(SET_PREFIX)}([46])-(\d+) src,dst.* --set-mss (\d+)\b")
+
+
+def parse_save(text: str) -> Standing:
+    """Read ``iptables-save -c -t mangle``; rules that do not name our chain are passed over."""
+    found = Standing()
+    for line in text.splitlines():
+        if line.startswith(f":{CHAIN} "):
+            found.chain = True
+        match = _LINE.match(line)
+        if match is None or CHAIN not in line:
+            continue
+        packets, size, body, chain = match.groups()
+        rule = _RULE.search(body)
+        if chain == CHAIN:
+            found.lines.append(body)
+            if rule is not None and rule[2] == rule[3]:
+                counter = Counter(int(packets or 0), int(size or 0))
+                found.rules[ClampRule(int(rule[1]), int(rule[2]))] = counter
+        elif re.search(rf"-[jg] {CHAIN}\b", body):
+            found.lines.append(body)
+            if chain in HOOKS:
+                found.jumps.add(chain)
+    return found
+
+
+def create_line(rule: ClampRule) -> str:
+    """ipset: make the set of a rule."""
+    family = "inet" if rule.family == 4 else "inet6"
+    return f"create {set_name(rule)} hash:net,net family {family} maxelem {MAX_ELEMENTS}"
+
+
+def members_text(add: Iterable[Element] = (), delete: Iterable[Element] = ()) -> str:
+    """ipset restore: additions before deletions (see :func:`xfrmctl.kernel.plan.diff`)."""
+    lines = [f"add {set_name(member.rule)} {member}" for member in add]
+    lines += [f"del {set_name(member.rule)} {member}" for member in delete]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def rule_of_set(name: str) -> ClampRule | None:
+    """The rule that a set belongs to; None for a set that is not ours."""
+    match = re.fullmatch(rf"{re.escape(SET_PREFIX)}([46])-(\d+)", name)
+    return ClampRule(int(match[1]), int(match[2])) if match else None
+
+
+def parse_sets(text: str) -> dict[ClampRule, set[Element]]:
+    """Read ``ipset save``; sets of others are passed over."""
+    found: dict[ClampRule, set[Element]] = {}
+    for line in text.splitlines():
+        match line.split():
+            case ["create", name, *_] if (rule := rule_of_set(name)) is not None:
+                found.setdefault(rule, set())
+            case ["add", name, pair, *_] if (rule := rule_of_set(name)) is not None:
+                source, _, destination = pair.partition(",")
+                found.setdefault(rule, set()).add(Element(rule, ip_network(source), ip_network(destination)))
+    return found
+
+
+def _halves(network: IPNetwork) -> Iterator[IPNetwork]:
+    if network.prefixlen:
+        yield network
+    else:
+        yield from network.subnets()
+
+
+def _order(network: IPNetwork) -> tuple[int, int]:
+    return int(network.network_address), network.prefixlen

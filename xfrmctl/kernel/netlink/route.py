@@ -1,0 +1,105 @@
+"""Messages about routes (``net/ipv4/fib_frontend.c``, ``net/ipv6/route.c``).
+
+Ours carry protocol 158, and every deletion names it, so a route of somebody else with the same destination and
+metric stays. A route MTU is written with its lock bit (``mtu lock``): the kernel then does not lower it by
+itself (IPv4; IPv6 ignores the bit).
+"""
+
+from collections.abc import Callable, Sequence
+from socket import AF_INET
+from struct import Struct
+
+from xfrmctl.kernel.desired import Route
+from xfrmctl.kernel.netlink import constants as c
+from xfrmctl.kernel.netlink.socket import Request
+from xfrmctl.kernel.netlink.structs import (
+    ATTR_U32,
+    U32,
+    attribute,
+    family_of,
+    find_attribute,
+    network_from,
+)
+from xfrmctl.kernel.ownership import ROUTE_PROTOCOL
+
+RTMSG = Struct("=BBBBBBBBI")
+"""``struct rtmsg``: family dst_len src_len tos table protocol scope type flags."""
+
+RTA_DST = 1
+RTA_OIF = 4
+RTA_PRIORITY = 6
+RTA_METRICS = 8
+RTA_TABLE = 15
+RTAX_LOCK = 1
+RTAX_MTU = 2
+
+RT_TABLE_COMPAT = 252
+RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_LINK = 253
+RT_SCOPE_NOWHERE = 255
+
+
+def new_route(route: Route, index: int, *, replace: bool) -> Request:
+    """RTM_NEWROUTE: exclusive, or in place of the route with the same key."""
+    if route.metric <= 0:
+        raise ValueError(f"{route}: the metric must be positive (IPv6 takes 0 for 1024)")
+    flags = c.NLM_F_CREATE | (c.NLM_F_REPLACE if replace else c.NLM_F_EXCL)
+    scope = RT_SCOPE_LINK if route.device and route.destination.version == 4 else RT_SCOPE_UNIVERSE
+    payload = _header(route, scope) + (ATTR_U32.pack(8, RTA_OIF, index) if route.device else b"")
+    if route.mtu is not None:
+        metrics = ATTR_U32.pack(8, RTAX_LOCK, c.RTAX_LOCK_MTU) + ATTR_U32.pack(8, RTAX_MTU, route.mtu)
+        payload += attribute(RTA_METRICS, metrics)
+    return Request(c.RTM_NEWROUTE, flags, payload)
+
+
+def delete_route(route: Route) -> Request:
+    """RTM_DELROUTE by destination, metric, table and our protocol; answered with ESRCH where it is gone."""
+    return Request(c.RTM_DELROUTE, 0, _header(route, RT_SCOPE_NOWHERE))
+
+
+def dump_routes(family: int) -> Request:
+    """All routes of our protocol, in all tables: the kernel filters (strict checking, since 4.20)."""
+    return Request(c.RTM_GETROUTE, 0, RTMSG.pack(family, 0, 0, 0, 0, ROUTE_PROTOCOL, 0, 0, 0))
+
+
+def routes_from(messages: Sequence[tuple[int, memoryview]], name_of: Callable[[int], str]) -> list[Route]:
+    """Read a dump; ``name_of`` gives the name of a device. Routes of others are left out."""
+    found: list[Route] = []
+    for message, payload in messages:
+        if message != c.RTM_NEWROUTE:
+            continue
+        family, dst_len, _, _, table, protocol, _, kind, _ = RTMSG.unpack_from(payload)
+        if protocol != ROUTE_PROTOCOL or kind not in (c.RTN_UNICAST, c.RTN_BLACKHOLE):
+            continue
+        dst = find_attribute(payload, RTMSG.size, RTA_DST)
+        oif = _u32(payload, RTA_OIF) if kind == c.RTN_UNICAST else None
+        metrics = find_attribute(payload, RTMSG.size, RTA_METRICS)
+        mtu = find_attribute(metrics, 0, RTAX_MTU) if metrics is not None else None
+        raw = bytes(dst) if dst is not None else bytes(4 if family == AF_INET else 16)
+        found.append(
+            Route(
+                destination=network_from(raw, dst_len, family),
+                device=name_of(oif) if oif is not None else None,
+                metric=_u32(payload, RTA_PRIORITY) or 0,
+                mtu=U32.unpack(mtu)[0] if mtu is not None else None,
+                table=_u32(payload, RTA_TABLE) or table,
+            )
+        )
+    return found
+
+
+def _header(route: Route, scope: int) -> bytes:
+    network = route.destination
+    kind = c.RTN_UNICAST if route.device else c.RTN_BLACKHOLE
+    table = route.table if route.table < 256 else RT_TABLE_COMPAT
+    return (
+        RTMSG.pack(family_of(network), network.prefixlen, 0, 0, table, ROUTE_PROTOCOL, scope, kind, 0)
+        + attribute(RTA_DST, network.network_address.packed)
+        + ATTR_U32.pack(8, RTA_PRIORITY, route.metric)
+        + ATTR_U32.pack(8, RTA_TABLE, route.table)
+    )
+
+
+def _u32(payload: memoryview, kind: int) -> int | None:
+    found = find_attribute(payload, RTMSG.size, kind)
+    return U32.unpack(found)[0] if found is not None else None

@@ -1,0 +1,218 @@
+"""Messages of the SAD: add, delete, dump (``net/xfrm/xfrm_user.c``: xfrm_add_sa, xfrm_del_sa, xfrm_dump_sa).
+
+Rules of the kernel that shape the message (``verify_newsa_info``, ``verify_replay``, ``xfrm_init_replay``):
+
+* a tunnel SA has no selector and the flag AF_UNSPEC, or it would carry one inner family only;
+* the old ``replay_window`` field holds at most 32; larger windows and ESN need XFRMA_REPLAY_ESN_VAL, and then the
+  field is 0; with ESN the window is at least 1 even for output, since we send no XFRMA_SA_DIR (unknown before 6.10);
+* NOPMTUDISC (outer DF clear) belongs on the output SA and cannot be changed later (KERNEL-FACTS 9).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from socket import htonl, htons, ntohl
+
+from xfrmctl.kernel.netlink import constants as c
+from xfrmctl.kernel.netlink import structs as s
+from xfrmctl.kernel.netlink.socket import Request
+from xfrmctl.kernel.ownership import MARK, is_our_reqid
+from xfrmctl.model.algorithms import INTEG
+from xfrmctl.model.iana import Encr, Integ
+from xfrmctl.model.sa import DfPolicy, Direction, KernelSa, Lifetime, Mode, SaCounters, SaId, SaKeys
+from xfrmctl.model.selector import ANY_PORT, TrafficSelector
+
+LEGACY_WINDOW = 32
+MAX_WINDOW = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Cipher:
+    name: bytes
+    icv_bits: int
+
+
+_AEAD: dict[Encr, _Cipher] = {
+    Encr.AES_GCM_16: _Cipher(b"rfc4106(gcm(aes))", 128),
+    Encr.CHACHA20_POLY1305: _Cipher(b"rfc7539esp(chacha20,poly1305)", 128),
+}
+_CRYPT: dict[Encr, bytes] = {Encr.AES_CBC: b"cbc(aes)"}
+_AUTH: dict[Integ, bytes] = {
+    Integ.HMAC_SHA2_256_128: b"hmac(sha256)",
+    Integ.HMAC_SHA2_384_192: b"hmac(sha384)",
+    Integ.HMAC_SHA2_512_256: b"hmac(sha512)",
+}
+"""Names of the kernel's crypto API (``net/xfrm/xfrm_algo.c``). What is not here never reaches the kernel."""
+
+
+def algorithm_name(sa: KernelSa) -> str:
+    """The kernel's name of the SA's algorithms, for messages."""
+    aead = _AEAD.get(sa.suite.encr)
+    if aead is not None:
+        return aead.name.decode()
+    integ = _AUTH.get(sa.suite.integ, b"?") if sa.suite.integ is not None else b"none"
+    return f"{_CRYPT.get(sa.suite.encr, b'?').decode()} with {integ.decode()}"
+
+
+def new_sa(sa: KernelSa, keys: SaKeys) -> Request:
+    """XFRM_MSG_NEWSA: exclusive, an SA of the same name is refused with EEXIST.
+
+    Raises ValueError for an SA that must not reach the kernel: foreign reqid, unknown algorithm, wrong key size.
+    """
+    if not is_our_reqid(sa.reqid):
+        raise ValueError(f"reqid {sa.reqid:#x} does not carry our mark")
+    if not 0xFF < sa.spi <= 0xFFFFFFFF:
+        raise ValueError(f"SPI {sa.spi:#x} is reserved (RFC 4303 2.1)")
+    family = s.family_of(sa.destination)
+    flags = 0
+    selector: s.Selector = s.ANY_SELECTOR
+    if sa.mode is Mode.TUNNEL:
+        flags |= c.XFRM_STATE_AF_UNSPEC
+    else:
+        selector = _transport_selector(sa, family)
+    if sa.df is DfPolicy.CLEAR and sa.direction is Direction.OUT:
+        flags |= c.XFRM_STATE_NOPMTUDISC
+    window = min(sa.replay_window, MAX_WINDOW) if sa.direction is Direction.IN else 0
+    esn_window = 0
+    if sa.suite.esn:
+        flags |= c.XFRM_STATE_ESN
+        esn_window, window = max(window, 1), 0
+    elif window > LEGACY_WINDOW:
+        esn_window, window = window, 0
+    parts = [
+        s.USERSA_INFO.pack(
+            *selector,
+            sa.destination.packed,
+            htonl(sa.spi),
+            c.IPPROTO[sa.protocol],
+            sa.source.packed,
+            *_limits(sa.lifetime),
+            sa.acquire_seq,
+            sa.reqid,
+            family,
+            c.XFRM_MODE[sa.mode],
+            window,
+            flags,
+        ),
+        _algorithms(sa, keys),
+    ]
+    if esn_window:
+        words = (esn_window + 31) // 32
+        parts.append(
+            s.ATTR_REPLAY_ESN.pack(s.ATTR_REPLAY_ESN.size, c.XFRMA_REPLAY_ESN_VAL, words, 0, 0, 0, 0, esn_window)
+        )
+    if sa.encap is not None:
+        parts.append(
+            s.ATTR_ENCAP.pack(
+                s.ATTR_ENCAP.size,
+                c.XFRMA_ENCAP,
+                c.UDP_ENCAP_ESPINUDP,
+                htons(sa.encap.source_port),
+                htons(sa.encap.destination_port),
+                b"",
+            )
+        )
+    if sa.if_id:
+        parts.append(s.ATTR_U32.pack(8, c.XFRMA_IF_ID, sa.if_id))
+    return Request(c.XFRM_MSG_NEWSA, 0, b"".join(parts))
+
+
+def delete_sa(sa: SaId) -> Request:
+    """XFRM_MSG_DELSA; answered with ESRCH where the SA is gone."""
+    address = sa.destination
+    payload = s.USERSA_ID.pack(address.packed, htonl(sa.spi), s.family_of(address), c.IPPROTO[sa.protocol])
+    return Request(c.XFRM_MSG_DELSA, 0, payload)
+
+
+def dump_sas() -> Request:
+    """XFRM_MSG_GETSA for all SAs. The kernel cannot filter by reqid, so the reader does.
+
+    A dump request has no header of its own, only attributes (``xfrm_dump_sa``).
+    """
+    return Request(c.XFRM_MSG_GETSA, 0, b"")
+
+
+def counters_from(messages: Sequence[tuple[int, memoryview]]) -> dict[SaId, SaCounters]:
+    """Read a dump; SAs of others and larval ones (no SPI yet) are left out."""
+    found: dict[SaId, SaCounters] = {}
+    unpack_from = s.USERSA_COUNTERS.unpack_from
+    for kind, payload in messages:
+        if kind != c.XFRM_MSG_NEWSA:
+            continue
+        daddr, spi, proto, size, packets, added, used, replay, failed, reqid, family = unpack_from(payload)
+        if reqid >> 24 != MARK or not spi or proto not in c.PROTOCOL_OF:
+            continue
+        last = s.find_attribute(payload, s.USERSA_INFO.size, c.XFRMA_LASTUSED)
+        if last is not None:
+            (used,) = s.U64.unpack(last)
+        name = SaId(s.address_from(daddr, family), c.PROTOCOL_OF[proto], ntohl(spi))
+        found[name] = SaCounters(
+            id=name,
+            reqid=reqid,
+            bytes=size,
+            packets=packets,
+            replay_drops=replay,
+            integrity_failures=failed,
+            added_at=added,
+            used_at=used,
+        )
+    return found
+
+
+def _limits(life: Lifetime) -> tuple[int, ...]:
+    """``struct xfrm_lifetime_cfg``: bytes and packets have XFRM_INF for none, seconds have 0."""
+    return (
+        life.soft_bytes or c.XFRM_INF,
+        life.hard_bytes or c.XFRM_INF,
+        life.soft_packets or c.XFRM_INF,
+        life.hard_packets or c.XFRM_INF,
+        life.soft_seconds,
+        life.hard_seconds,
+        0,
+        0,
+    )
+
+
+def _algorithms(sa: KernelSa, keys: SaKeys) -> bytes:
+    facts = sa.suite.encr_facts
+    key = keys.encryption
+    if len(key) != sa.suite.key_bits // 8 + facts.salt:
+        raise ValueError(f"{sa.suite} needs {sa.suite.key_bits // 8 + facts.salt} key bytes, got {len(key)}")
+    aead = _AEAD.get(sa.suite.encr)
+    if aead is not None:
+        return _sized(c.XFRMA_ALG_AEAD, aead.name, key, aead.icv_bits)
+    name = _CRYPT.get(sa.suite.encr)
+    auth = _AUTH.get(sa.suite.integ) if sa.suite.integ is not None else None
+    if name is None or auth is None or sa.suite.integ is None:
+        raise ValueError(f"{sa.suite} is not a suite that may reach the kernel")
+    integ = INTEG[sa.suite.integ]
+    if len(keys.integrity) != integ.key:
+        raise ValueError(f"{integ.keyword} needs {integ.key} key bytes, got {len(keys.integrity)}")
+    length = s.ATTR_ALGO.size + len(key)
+    crypt = s.ATTR_ALGO.pack(length, c.XFRMA_ALG_CRYPT, name, 8 * len(key)) + key + bytes(-length % 4)
+    return _sized(c.XFRMA_ALG_AUTH_TRUNC, auth, keys.integrity, 8 * integ.icv) + crypt
+
+
+def _sized(kind: int, name: bytes, key: bytes, icv_bits: int) -> bytes:
+    length = s.ATTR_ALGO_SIZED.size + len(key)
+    return s.ATTR_ALGO_SIZED.pack(length, kind, name, 8 * len(key), icv_bits) + key + bytes(-length % 4)
+
+
+def _transport_selector(sa: KernelSa, family: int) -> s.Selector:
+    if sa.selector is None:
+        return (b"", b"", 0, 0, 0, 0, family, 0, 0, 0, 0, 0)
+    source, destination = sa.selector
+    saddr, prefixlen_s, sport, sport_mask = _one_side(source)
+    daddr, prefixlen_d, dport, dport_mask = _one_side(destination)
+    protocol = source.protocol or destination.protocol
+    ports = (dport, dport_mask, sport, sport_mask)
+    return (daddr, saddr, *ports, family, prefixlen_d, prefixlen_s, protocol, 0, 0)
+
+
+def _one_side(selector: TrafficSelector) -> tuple[bytes, int, int, int]:
+    """Address, prefix length, port, port mask; a range that no single prefix or port says is left to the policies."""
+    networks = selector.networks()
+    address, prefixlen = (networks[0].network_address.packed, networks[0].prefixlen) if len(networks) == 1 else (b"", 0)
+    ports = (selector.start_port, selector.end_port)
+    if ports == ANY_PORT or ports[0] != ports[1]:
+        return address, prefixlen, 0, 0
+    return address, prefixlen, htons(ports[0]), 0xFFFF

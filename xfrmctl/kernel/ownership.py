@@ -1,0 +1,70 @@
+"""What is ours: every object we put into the kernel carries a mark, and only marked objects are ever touched.
+
+No state of our own is needed to find them again, so a sweep works after a crash, and a foreign IPsec daemon,
+firewall or routing daemon on the same host loses nothing.
+
+================ ==================================================================================
+object           mark
+================ ==================================================================================
+SA               reqid 0x58xxxxxx ('X' in the top byte)
+policy           index 0x58xxxxxx. The kernel takes the index that user space asks for
+                 (``xfrm_gen_index``, since Linux 3.13) and counts its own up from 8, one step of 8 a
+                 policy: it would need 184 million policies to come near. Block and bypass policies
+                 have no template, so a reqid could not mark them, and priorities are everybody's.
+xfrm interface   kind ``xfrm`` and if_id 0x58xxxxxx; its alias says ``xfrmctl`` for human eyes
+route            protocol 158, unassigned in ``/etc/iproute2/rt_protos``
+chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
+ipset            name ``xfrmctl-FAMILY-MSS``
+================ ==================================================================================
+
+Larval SAs that the kernel makes for our trap policies carry our reqid but have no SPI, so no message can name
+them; they vanish after ``net.core.xfrm_acq_expires`` (30 s).
+"""
+
+MARK = 0x58
+"""'X': the top byte of every 32-bit number that marks an object as ours."""
+
+SPAN = 1 << 24
+"""How many numbers lie under the mark."""
+
+ROUTE_PROTOCOL = 158
+"""rtm_protocol of our routes (``include/uapi/linux/rtnetlink.h``: values above 4 are free to use)."""
+
+INTERFACE_KIND = "xfrm"
+INTERFACE_ALIAS = "xfrmctl"
+
+CHAIN = "XFRMCTL-MSS"
+SET_PREFIX = "xfrmctl-"
+
+
+def is_ours(number: int) -> bool:
+    """Whether a reqid, an if_id or a policy index carries our mark."""
+    return number >> 24 == MARK
+
+
+def is_our_reqid(reqid: int) -> bool:
+    """Whether an SA or a template is ours."""
+    return reqid >> 24 == MARK
+
+
+def reqid_for(number: int) -> int:
+    """The reqid (or if_id) with this number, 1 to 2^24-1."""
+    if not 0 < number < SPAN:
+        raise ValueError(f"reqid number {number} is outside 1..{SPAN - 1}")
+    return MARK << 24 | number
+
+
+if_id_for = reqid_for
+"""if_ids are marked in the same way."""
+
+
+def index_for(number: int, direction: int) -> int:
+    """The policy index with this number, 0 to 2^21-1; the low three bits are XFRM_POLICY_IN/OUT/FWD."""
+    if not 0 <= number < SPAN >> 3:
+        raise ValueError(f"policy number {number} is outside 0..{(SPAN >> 3) - 1}")
+    return MARK << 24 | number << 3 | direction
+
+
+def index_number(index: int) -> int:
+    """The number that :func:`index_for` put into an index."""
+    return (index & (SPAN - 1)) >> 3

@@ -1,0 +1,264 @@
+"""The pure difference between two states: what to do, in an order that never opens a gap.
+
+Rules of the order, each step of which is one phase below:
+
+1. what guards comes first: blackhole routes and block policies are added before anything can depend on them;
+2. a device exists before the routes through it; MTUs and MSS are lowered before anything new flows;
+3. inbound policies come before the outbound one that makes the peer answer;
+4. add and replace before delete: a key that both states have is covered after every single step, since a policy is
+   replaced in place;
+5. deletion runs the other way round, outbound first, blackholes last.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from xfrmctl.kernel.desired import (
+    Action,
+    Actual,
+    Clamp,
+    ClampRule,
+    Desired,
+    Policy,
+    PolicyKey,
+    Route,
+    XfrmInterface,
+)
+from xfrmctl.kernel.firewall.clamp import Element, elements, pairs_of
+from xfrmctl.model.sa import Direction
+
+
+class Phase(IntEnum):
+    """When an operation runs."""
+
+    GUARD_ROUTES = 1
+    GUARD_POLICIES = 2
+    REPLACE_INTERFACES = 3
+    LOWER = 4
+    ADD_INTERFACES = 5
+    ADD_CLAMPS = 6
+    ADD_POLICIES_IN = 7
+    ADD_POLICIES_OUT = 8
+    ADD_ROUTES = 9
+    RAISE = 10
+    DELETE_CLAMPS = 11
+    DELETE_ROUTES = 12
+    DELETE_POLICIES_OUT = 13
+    DELETE_POLICIES_IN = 14
+    DELETE_INTERFACES = 15
+    DELETE_GUARD_ROUTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PutPolicy:
+    """Add a policy (``old`` is None: exclusive) or replace one in place."""
+
+    new: Policy
+    old: Policy | None = None
+
+    def __str__(self) -> str:
+        return f"~ policy {self.new} (was {self.old})" if self.old else f"+ policy {self.new}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePolicy:
+    """Delete a policy of ours."""
+
+    old: Policy
+
+    def __str__(self) -> str:
+        return f"- policy {self.old}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddInterface:
+    """Create an xfrm interface and set it up."""
+
+    new: XfrmInterface
+
+    def __str__(self) -> str:
+        return f"+ interface {self.new}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetInterface:
+    """Set the MTU of an interface, and set it up."""
+
+    new: XfrmInterface
+    old: XfrmInterface
+
+    def __str__(self) -> str:
+        return f"~ interface {self.new} (was mtu {self.old.mtu or 'unset'})"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteInterface:
+    """Delete an xfrm interface; the kernel takes its routes along."""
+
+    old: XfrmInterface
+
+    def __str__(self) -> str:
+        return f"- interface {self.old}"
+
+
+@dataclass(frozen=True, slots=True)
+class PutRoute:
+    """Add a route (``old`` is None: exclusive) or replace one."""
+
+    new: Route
+    old: Route | None = None
+
+    def __str__(self) -> str:
+        return f"~ route {self.new} (was {self.old})" if self.old else f"+ route {self.new}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """Delete a route of ours."""
+
+    old: Route
+
+    def __str__(self) -> str:
+        return f"- route {self.old}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddClamps:
+    """Make rules stand, then put elements into their ipsets."""
+
+    rules: frozenset[ClampRule]
+    elements: frozenset[Element]
+
+    def __str__(self) -> str:
+        lines = [f"+ clamp rule {rule}" for rule in sorted(self.rules)]
+        return "\n".join(lines + [f"+ clamp {clamp}" for clamp in pairs_of(self.elements)])
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteClamps:
+    """Take elements out of their ipsets, then drop rules that serve nobody any more."""
+
+    rules: frozenset[ClampRule]
+    elements: frozenset[Element]
+
+    def __str__(self) -> str:
+        lines = [f"- clamp {clamp}" for clamp in pairs_of(self.elements)]
+        return "\n".join(lines + [f"- clamp rule {rule}" for rule in sorted(self.rules)])
+
+
+PolicyOperation = PutPolicy | DeletePolicy
+InterfaceOperation = AddInterface | SetInterface | DeleteInterface
+RouteOperation = PutRoute | DeleteRoute
+ClampOperation = AddClamps | DeleteClamps
+Operation = PolicyOperation | InterfaceOperation | RouteOperation | ClampOperation
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Operations in the order in which they must run."""
+
+    operations: tuple[Operation, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.operations)
+
+    def render(self) -> str:
+        """One operation a line: ``+`` add, ``~`` change, ``-`` delete."""
+        return "\n".join(str(operation) for operation in self.operations)
+
+
+_IN_PHASES = (Phase.ADD_POLICIES_IN, Phase.DELETE_POLICIES_IN)
+_OUT_PHASES = (Phase.ADD_POLICIES_OUT, Phase.DELETE_POLICIES_OUT)
+
+
+def diff(actual: Actual, desired: Desired) -> Plan:
+    """What brings ``actual`` to ``desired``."""
+    steps: list[tuple[Phase, Operation]] = []
+    have = actual.state
+    _policies(have.policies, desired.policies, steps)
+    recreated = _interfaces(have.interfaces, desired.interfaces, steps)
+    _routes((r for r in have.routes if r.device not in recreated), desired.routes, steps)
+    _clamps(actual, desired.clamps, steps)
+    steps.sort(key=lambda step: step[0])  # stable: within a phase the order of the states stays
+    return Plan(tuple(operation for _, operation in steps))
+
+
+def _policies(
+    have: dict[PolicyKey, Policy], want: dict[PolicyKey, Policy], steps: list[tuple[Phase, Operation]]
+) -> None:
+    for key, new in want.items():
+        old = have.get(key)
+        if old is new or old == new:
+            continue
+        if new.action is Action.BLOCK:
+            phase = Phase.GUARD_POLICIES
+        else:
+            phase = (_OUT_PHASES if key.direction is Direction.OUT else _IN_PHASES)[0]
+        steps.append((phase, PutPolicy(new, old)))
+    for key, old in have.items():
+        if key not in want:
+            phase = (_OUT_PHASES if key.direction is Direction.OUT else _IN_PHASES)[1]
+            steps.append((phase, DeletePolicy(old)))
+
+
+def _interfaces(
+    have: dict[str, XfrmInterface], want: dict[str, XfrmInterface], steps: list[tuple[Phase, Operation]]
+) -> set[str | None]:
+    """Gives the names of those that must be deleted and made anew: their routes are gone then.
+
+    An if_id cannot be changed on all kernels, and two devices cannot share one, not even for a moment; so such a
+    device goes first, while the blackhole routes stand guard.
+    """
+    ids = {new.if_id: name for name, new in want.items()}
+    recreated: set[str | None] = set()
+    for name, old in have.items():
+        wanted = want.get(name)
+        if (wanted is not None and wanted.if_id != old.if_id) or ids.get(old.if_id, name) != name:
+            recreated.add(name)
+            steps.append((Phase.REPLACE_INTERFACES, DeleteInterface(old)))
+        elif wanted is None:
+            steps.append((Phase.DELETE_INTERFACES, DeleteInterface(old)))
+        elif wanted.mtu != old.mtu:
+            phase = Phase.LOWER if wanted.mtu < old.mtu or not old.mtu else Phase.RAISE
+            steps.append((phase, SetInterface(wanted, old)))
+    for name, new in want.items():
+        if name not in have or name in recreated:
+            steps.append((Phase.ADD_INTERFACES, AddInterface(new)))
+    return recreated
+
+
+def _routes(have: Iterable[Route], want: Iterable[Route], steps: list[tuple[Phase, Operation]]) -> None:
+    old_by_key = {route.key: route for route in have}
+    new_by_key = {route.key: route for route in want}
+    for key, new in new_by_key.items():
+        old = old_by_key.get(key)
+        if old == new:
+            continue
+        if new.device is None:
+            phase = Phase.GUARD_ROUTES
+        elif old is None or old.device != new.device:
+            phase = Phase.ADD_ROUTES
+        else:
+            raised = old.mtu is not None and (new.mtu is None or new.mtu > old.mtu)
+            phase = Phase.RAISE if raised else Phase.LOWER
+        steps.append((phase, PutRoute(new, old)))
+    for key, old in old_by_key.items():
+        if key not in new_by_key:
+            phase = Phase.DELETE_GUARD_ROUTES if old.device is None else Phase.DELETE_ROUTES
+            steps.append((phase, DeleteRoute(old)))
+
+
+def _clamps(actual: Actual, want: Iterable[Clamp], steps: list[tuple[Phase, Operation]]) -> None:
+    """Elements are added to their new set before they leave the old one: the smaller MSS applies meanwhile."""
+    have = actual.state.clamps
+    if have == want and actual.clamp_rules == actual.state.clamp_rules:
+        return
+    old, new = elements(have), elements(want)
+    rules = frozenset(element.rule for element in new)
+    added = AddClamps(rules - actual.clamp_rules, new - old)
+    if added.rules or added.elements:
+        steps.append((Phase.ADD_CLAMPS, added))
+    gone = DeleteClamps((actual.clamp_rules | {e.rule for e in old}) - rules, old - new)
+    if gone.rules or gone.elements:
+        steps.append((Phase.DELETE_CLAMPS, gone))

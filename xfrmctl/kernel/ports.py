@@ -1,0 +1,92 @@
+"""What may be called: the kernel as the daemon sees it. Two implementations: ``system`` and ``fake``.
+
+SAs are imperative and exact: the engine asks for this SA and gets a yes or a reason. Everything else is desired
+state: say what should stand, read what could not be had (DESIGN 3.2).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from xfrmctl.kernel.desired import Actual, Desired
+from xfrmctl.kernel.events import KernelEvent
+from xfrmctl.kernel.plan import Plan
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+from xfrmctl.model.snapshot import ClampInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ConvergeReport:
+    """What a convergence did. ``problems`` are sentences with cause and cure; empty means all stands as desired."""
+
+    applied: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """How many objects of ours were removed, by kind, and what could not be."""
+
+    removed: dict[str, int]
+    problems: tuple[str, ...] = ()
+
+
+class SadPort(Protocol):
+    """The SAD. All calls answer at once: netlink does its work within the system call."""
+
+    def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
+        """Add SAs, all or none. Raises KernelRefusal; those already added are then gone again."""
+
+    def delete(self, ids: Sequence[SaId]) -> None:
+        """Delete SAs; one that is gone already is no failure. Raises KernelRefusal for anything else."""
+
+    def dump(self) -> dict[SaId, SaCounters]:
+        """Every SA of ours with what the kernel has counted on it."""
+
+
+class EventSource(Protocol):
+    """A netlink multicast socket."""
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+
+    def read(self) -> list[KernelEvent]:
+        """Everything that has arrived; never blocks."""
+
+    def close(self) -> None:
+        """Leave the groups."""
+
+
+class Kernel(SadPort, Protocol):
+    """All of the kernel that the program uses.
+
+    ``converge`` and ``change`` block for as long as the change is large: run them in a worker thread, one at a
+    time. The SAD may be used from another thread meanwhile.
+    """
+
+    def converge(self, desired: Desired) -> ConvergeReport:
+        """Read everything of ours, compare, mend, read again what went wrong. For start, drift and lost events."""
+
+    def change(self, before: Desired, after: Desired) -> ConvergeReport:
+        """Bring ``before`` to ``after`` without reading the kernel: both are the parts that one change touches.
+
+        Costs what the change is large, not what the gateway is large.
+        """
+
+    def actual(self) -> Actual:
+        """What stands and is ours."""
+
+    def plan(self, desired: Desired) -> Plan:
+        """What ``converge`` would do."""
+
+    def xfrm_stat(self) -> dict[str, int]:
+        """``/proc/net/xfrm_stat`` by name; empty where the kernel does not count."""
+
+    def clamp_counters(self) -> list[ClampInfo]:
+        """The TCPMSS rules with their counters."""
+
+    def cleanup(self) -> CleanupReport:
+        """Remove every trace of us; needs no memory of what was installed."""
+
+    def open_events(self) -> EventSource:
+        """Listen to acquires, expiries and mapping changes."""

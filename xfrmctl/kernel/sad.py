@@ -1,0 +1,55 @@
+"""The SAD: SAs go in all or none, come out one by one, and are counted by dump."""
+
+from collections.abc import Sequence
+from errno import EINTR, ESRCH
+
+from xfrmctl.kernel.netlink import sa as messages
+from xfrmctl.kernel.netlink.constants import NETLINK_XFRM
+from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
+from xfrmctl.kernel.refusal import refusal, sa_words
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+
+
+class Sad:
+    """The SAs of ours. One batch is one system call to send and one to read the answer."""
+
+    def __init__(self) -> None:
+        self._socket = NetlinkSocket(NETLINK_XFRM)
+        self._reader = NetlinkSocket(NETLINK_XFRM)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._socket.close()
+        self._reader.close()
+
+    def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
+        """Add SAs, all or none. Raises KernelRefusal; those already added are then gone again."""
+        errors = self._transact("install SA", [messages.new_sa(sa, keys) for sa, keys in sas])
+        if not errors:
+            return
+        added = [sa.id for position, (sa, _) in enumerate(sas) if position not in errors]
+        if added:
+            self.delete(added)
+        position, error = min(errors.items())
+        sa = sas[position][0]
+        raise refusal("install SA", str(sa.id), error, sa_words(messages.algorithm_name(sa)))
+
+    def delete(self, ids: Sequence[SaId]) -> None:
+        """Delete SAs; one that is gone already is no failure. Raises KernelRefusal for anything else."""
+        errors = self._transact("delete SA", [messages.delete_sa(sa) for sa in ids])
+        for position, error in errors.items():
+            if error.code != ESRCH:
+                raise refusal("delete SA", str(ids[position]), error)
+
+    def dump(self) -> dict[SaId, SaCounters]:
+        """Every SA of ours with what the kernel has counted on it."""
+        try:
+            return messages.counters_from(self._reader.dump(messages.dump_sas()))
+        except OSError as error:
+            raise refusal("dump SAs", "SAD", NetlinkError(error.errno or EINTR)) from error
+
+    def _transact(self, operation: str, requests: Sequence[Request]) -> dict[int, NetlinkError]:
+        try:
+            return self._socket.transact(requests)
+        except OSError as error:
+            raise refusal(operation, "netlink", NetlinkError(error.errno or EINTR)) from error

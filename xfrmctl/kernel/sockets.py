@@ -1,0 +1,36 @@
+"""What IKE's own UDP sockets need of the kernel: ESP taken out of UDP, and no IPsec policy in the way of IKE.
+
+A tunnel whose selectors cover the peer's address would swallow IKE itself (KERNEL-FACTS 9): a policy on the socket
+goes before the SPD and dies with the socket. It is not an entry of the SPD, so it needs no mark.
+"""
+
+import socket
+
+from xfrmctl.kernel.netlink import constants as c
+from xfrmctl.kernel.netlink.structs import USERPOLICY_INFO
+
+UDP_ENCAP = 100
+IP_XFRM_POLICY = 17
+IPV6_XFRM_POLICY = 35
+
+
+def decapsulate_esp(sock: socket.socket) -> None:
+    """Let the kernel take ESP packets (RFC 3948) off this socket; IKE's, behind the marker, still come up.
+
+    For IPv6 sockets this needs Linux 5.8. Raises OSError.
+    """
+    sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, c.UDP_ENCAP_ESPINUDP)
+
+
+def bypass_policies(sock: socket.socket) -> None:
+    """Let what this socket sends and receives pass in clear, whatever the SPD says. Raises OSError."""
+    level, option = (
+        (socket.IPPROTO_IP, IP_XFRM_POLICY)
+        if sock.family == socket.AF_INET
+        else (socket.IPPROTO_IPV6, IPV6_XFRM_POLICY)
+    )
+    selector = (b"", b"", 0, 0, 0, 0, int(sock.family), 0, 0, 0, 0, 0)
+    limits = (c.XFRM_INF,) * 4 + (0,) * 4
+    for direction in (0, 1):  # XFRM_POLICY_IN, XFRM_POLICY_OUT
+        policy = USERPOLICY_INFO.pack(*selector, *limits, 0, 0, direction, c.XFRM_POLICY_ALLOW, 0, 0)
+        sock.setsockopt(level, option, policy)

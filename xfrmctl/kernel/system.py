@@ -1,0 +1,159 @@
+"""The real kernel: everything of this package put together behind :class:`xfrmctl.kernel.ports.Kernel`.
+
+Threads: the SAD has sockets of its own and belongs to the daemon's loop; all the rest is guarded by one lock, so
+that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for their turn.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+from xfrmctl.kernel import apply
+from xfrmctl.kernel.desired import Actual, Desired
+from xfrmctl.kernel.devices import Devices
+from xfrmctl.kernel.firewall.backend import Firewall
+from xfrmctl.kernel.netlink.notifications import XfrmEvents
+from xfrmctl.kernel.plan import Plan, diff
+from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource
+from xfrmctl.kernel.sad import Sad
+from xfrmctl.kernel.spd import Spd
+from xfrmctl.model.errors import KernelRefusal, XfrmctlError
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+from xfrmctl.model.snapshot import ClampInfo
+
+XFRM_STAT = Path("/proc/thread-self/net/xfrm_stat")
+
+
+class LinuxKernel:
+    """The kernel of the network namespace in which the object was made."""
+
+    def __init__(self) -> None:
+        """Raises KernelRefusal where the kernel has no XFRM or we may not use it."""
+        self._lock = Lock()
+        try:
+            self._sad = Sad()
+            self._spd = Spd()
+            self._devices = Devices()
+        except OSError as error:
+            raise KernelRefusal(
+                "open netlink",
+                error.errno or 0,
+                f"{error.strerror}: the kernel needs CONFIG_XFRM_USER (modprobe xfrm_user)",
+            ) from error
+        self._firewall = Firewall()
+
+    def close(self) -> None:
+        """Close all sockets; what is installed stays."""
+        self._sad.close()
+        self._spd.close()
+        self._devices.close()
+
+    # The SAD
+
+    def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
+        """Add SAs, all or none. Raises KernelRefusal; those already added are then gone again."""
+        self._sad.install(sas)
+
+    def delete(self, ids: Sequence[SaId]) -> None:
+        """Delete SAs; one that is gone already is no failure. Raises KernelRefusal for anything else."""
+        self._sad.delete(ids)
+
+    def dump(self) -> dict[SaId, SaCounters]:
+        """Every SA of ours with what the kernel has counted on it."""
+        return self._sad.dump()
+
+    # Desired state
+
+    def converge(self, desired: Desired) -> ConvergeReport:
+        """Read everything of ours, compare, mend."""
+        with self._lock:
+            report = apply.converge(self._backend, desired)
+            if not desired.clamps:
+                return report
+            return ConvergeReport(report.applied, (*report.problems, *self._firewall.warnings()))
+
+    def change(self, before: Desired, after: Desired) -> ConvergeReport:
+        """Bring ``before`` to ``after`` without reading the kernel."""
+        with self._lock:
+            try:
+                return apply.execute(self._backend, diff(Actual.holding(before), after))
+            except XfrmctlError as error:
+                return ConvergeReport(0, (str(error),))
+
+    def actual(self) -> Actual:
+        """What stands and is ours. Raises KernelRefusal or FirewallError."""
+        with self._lock:
+            return self._backend.actual()
+
+    def plan(self, desired: Desired) -> Plan:
+        """What ``converge`` would do. Raises KernelRefusal or FirewallError."""
+        return diff(self.actual(), desired)
+
+    @property
+    def _backend(self) -> "_Backend":
+        return _Backend(self._spd, self._devices, self._firewall)
+
+    # Reports
+
+    def xfrm_stat(self) -> dict[str, int]:
+        """``/proc/net/xfrm_stat`` by name; empty where the kernel does not count."""
+        try:
+            text = XFRM_STAT.read_text()
+        except FileNotFoundError:
+            return {}
+        rows = (line.split() for line in text.splitlines())
+        return {row[0]: int(row[1]) for row in rows if len(row) == 2}
+
+    def clamp_counters(self) -> list[ClampInfo]:
+        """The TCPMSS rules with their counters. Raises FirewallError."""
+        with self._lock:
+            return self._firewall.counters()
+
+    def open_events(self) -> EventSource:
+        """Listen to acquires, expiries and mapping changes."""
+        return XfrmEvents()
+
+    def cleanup(self) -> CleanupReport:
+        """Remove every trace of us; needs no memory of what was installed."""
+        removed: dict[str, int] = {}
+        problems: list[str] = []
+        with self._lock:
+            try:
+                ids = list(self._sad.dump())
+                self._sad.delete(ids)
+                removed["sas"] = len(ids)
+                actual = self._backend.actual_without_clamps()
+                state = actual.state
+                removed |= {
+                    "policies": len(state.policies),
+                    "interfaces": len(state.interfaces),
+                    "routes": len(state.routes),
+                }
+                problems += apply.execute(self._backend, diff(actual, Desired())).problems
+            except XfrmctlError as error:
+                problems.append(str(error))
+            counts, more = self._firewall.cleanup()
+        return CleanupReport(removed | counts, (*problems, *more))
+
+
+class _Backend:
+    """The parts as :class:`xfrmctl.kernel.apply.Backend`."""
+
+    def __init__(self, spd: Spd, devices: Devices, firewall: Firewall) -> None:
+        self._firewall = firewall
+        self._spd = spd
+        self._devices = devices
+        self.apply_policies = spd.apply
+        self.apply_interfaces = devices.apply_interfaces
+        self.apply_routes = devices.apply_routes
+        self.apply_clamps = firewall.apply
+
+    def actual(self) -> Actual:
+        clamps, rules = self._firewall.read()
+        state = self.actual_without_clamps().state
+        return Actual(Desired(state.policies, state.interfaces, state.routes, clamps), rules)
+
+    def actual_without_clamps(self) -> Actual:
+        return Actual(
+            Desired(self._spd.read(), self._devices.read_interfaces(), self._devices.read_routes()), frozenset()
+        )

@@ -1,0 +1,222 @@
+"""The snapshot as metric families. Every *configured* connection and child has its series, up or down."""
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from xfrmctl.metrics.accumulate import Accumulator
+from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, SaInfo, Snapshot
+
+CHILD = ("connection", "child")
+Source = Callable[[], Awaitable[Snapshot]]
+Reading = tuple[Hashable, Hashable, int]
+
+
+class GatewayCollector(Collector):
+    """A prometheus_client collector over the snapshot it was handed last.
+
+    ``hold`` hands it over, in the daemon's own thread; ``collect`` may run in any thread.
+    """
+
+    def __init__(self) -> None:
+        self._held: Snapshot | None = None
+        self._totals = Accumulator()
+
+    def hold(self, snapshot: Snapshot) -> None:
+        """Take the snapshot for the next ``collect``."""
+        self._held = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not need a running gateway."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, in the order of this file."""
+        snapshot, self._held = self._held, None
+        if snapshot is None:
+            return
+        self.observe(snapshot)
+        yield from _gateway(snapshot)
+        yield from _connections(snapshot)
+        yield from _children(snapshot)
+        yield from self._traffic(snapshot)
+        yield from self._clamps(snapshot)
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Add up kernel counters; call it as often as one likes, also between scrapes."""
+        self._totals.update(_readings(snapshot))
+        self._totals.keep_only(_series(snapshot))
+
+    def _traffic(self, snapshot: Snapshot) -> Iterator[Metric]:
+        labels = (*CHILD, "direction")
+        octets = CounterMetricFamily(
+            "xfrmctl_child_bytes", "Bytes of inner packets that the CHILD SAs of a child carried.", labels=labels
+        )
+        packets = CounterMetricFamily(
+            "xfrmctl_child_packets", "Packets that the CHILD SAs of a child carried.", labels=labels
+        )
+        replays = CounterMetricFamily(
+            "xfrmctl_child_replay_drops",
+            "Inbound packets dropped as replayed or older than the replay window.",
+            labels=CHILD,
+        )
+        failures = CounterMetricFamily(
+            "xfrmctl_child_integrity_failures",
+            "Inbound packets dropped because their ICV was wrong.",
+            labels=CHILD,
+        )
+        for name, child in _configured(snapshot):
+            for direction in ("in", "out"):
+                labels_now = (name, child, direction)
+                octets.add_metric(labels_now, self._totals.total(("bytes", *labels_now)))
+                packets.add_metric(labels_now, self._totals.total(("packets", *labels_now)))
+            replays.add_metric((name, child), self._totals.total(("replay", name, child, "in")))
+            failures.add_metric((name, child), self._totals.total(("integrity", name, child, "in")))
+        yield from (octets, packets, replays, failures)
+
+    def _clamps(self, snapshot: Snapshot) -> Iterator[Metric]:
+        labels = ("family", "mss")
+        packets = CounterMetricFamily(
+            "xfrmctl_clamp_packets", "SYN packets whose MSS the clamp rule has looked at.", labels=labels
+        )
+        pairs = GaugeMetricFamily("xfrmctl_clamp_pairs", "Selector pairs a clamp rule serves.", labels=labels)
+        standing = GaugeMetricFamily(
+            "xfrmctl_clamp_standing", "1 while the clamp rule stands in the kernel as it should.", labels=labels
+        )
+        for clamp in snapshot.clamps:
+            key = (f"ipv{clamp.family}", str(clamp.mss))
+            packets.add_metric(key, self._totals.total(("clamp", *key)))
+            pairs.add_metric(key, clamp.pairs)
+            standing.add_metric(key, int(clamp.standing))
+        yield from (packets, pairs, standing)
+
+
+def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
+    yield InfoMetricFamily("xfrmctl_build", "Version of the daemon.", value={"version": snapshot.version})
+    yield InfoMetricFamily(
+        "xfrmctl_config", "Hash of the configuration in force.", value={"hash": snapshot.config_hash}
+    )
+    yield GaugeMetricFamily(
+        "xfrmctl_config_reload_ok", "1 if the last reload of the configuration worked.", snapshot.reload_ok
+    )
+    yield GaugeMetricFamily(
+        "xfrmctl_start_time_seconds", "When the daemon started, since the epoch.", snapshot.started_at
+    )
+    yield GaugeMetricFamily(
+        "xfrmctl_half_open_ike_sas", "IKE SAs whose peer is not authenticated yet.", snapshot.half_open
+    )
+    kernel = snapshot.kernel
+    yield GaugeMetricFamily("xfrmctl_kernel_policies", "Our policies in the kernel's SPD.", kernel.policies)
+    yield GaugeMetricFamily("xfrmctl_kernel_states", "Our SAs in the kernel's SAD.", kernel.states)
+    yield GaugeMetricFamily(
+        "xfrmctl_kernel_problems",
+        "Differences between wanted and real kernel state that could not be mended.",
+        len(kernel.problems),
+    )
+    stats = CounterMetricFamily(
+        "xfrmctl_xfrm_stat", "Counters of /proc/net/xfrm_stat by name, the whole host's.", labels=("name",)
+    )
+    for name, value in sorted(kernel.xfrm_stat.items()):
+        stats.add_metric((name,), value)
+    yield stats
+    engine = CounterMetricFamily("xfrmctl_engine", "Counters of the daemon's engines by name.", labels=("name",))
+    for name, value in sorted(snapshot.counters.items()):
+        engine.add_metric((name,), value)
+    yield engine
+
+
+def _connections(snapshot: Snapshot) -> Iterator[Metric]:
+    labels = ("connection",)
+    up = GaugeMetricFamily(
+        "xfrmctl_connection_up", "1 while the IKE SA and all children that should be up are up.", labels=labels
+    )
+    sas = GaugeMetricFamily("xfrmctl_ike_sas", "IKE SAs of a connection.", labels=labels)
+    age = GaugeMetricFamily("xfrmctl_ike_sa_age_seconds", "Age of a connection's oldest IKE SA.", labels=labels)
+    attempts = GaugeMetricFamily(
+        "xfrmctl_connection_attempts", "Attempts to negotiate since the last success.", labels=labels
+    )
+    for connection in snapshot.connections:
+        key = (connection.name,)
+        up.add_metric(key, int(connection.state == "up"))
+        sas.add_metric(key, len(connection.ike_sas))
+        attempts.add_metric(key, connection.attempts)
+        if connection.ike_sas:
+            age.add_metric(key, max(ike.age_s for ike in connection.ike_sas))
+    yield from (up, sas, age, attempts)
+
+
+def _children(snapshot: Snapshot) -> Iterator[Metric]:
+    up = GaugeMetricFamily("xfrmctl_child_up", "1 while a CHILD SA of the child is installed.", labels=CHILD)
+    expires = GaugeMetricFamily(
+        "xfrmctl_child_expires_in_seconds", "Time to the hard limit of the newest CHILD SA.", labels=CHILD
+    )
+    outer = GaugeMetricFamily(
+        "xfrmctl_child_outer_mtu_bytes", "Largest IP packet that the path to the peer carries.", labels=CHILD
+    )
+    inner = GaugeMetricFamily(
+        "xfrmctl_child_inner_mtu_bytes", "Largest inner IP packet that fits the outer MTU.", labels=CHILD
+    )
+    mss = GaugeMetricFamily("xfrmctl_child_mss_bytes", "TCP MSS that the clamp allows.", labels=(*CHILD, "family"))
+    for connection in snapshot.connections:
+        newest = _newest(connection)
+        for configured in connection.children:
+            key = (connection.name, configured.name)
+            up.add_metric(key, int(configured.state == "up"))
+            child = newest.get(configured.name)
+            if child is None:
+                continue
+            if child.inbound.hard_expires_in_s is not None:
+                expires.add_metric(key, child.inbound.hard_expires_in_s)
+            if child.mtu is not None:
+                outer.add_metric(key, child.mtu.outer_mtu)
+                inner.add_metric(key, child.mtu.inner_mtu)
+                for family, value in (("ipv4", child.mtu.mss_ipv4), ("ipv6", child.mtu.mss_ipv6)):
+                    if value is not None:
+                        mss.add_metric((*key, family), value)
+    yield from (up, expires, outer, inner, mss)
+
+
+def _newest(connection: ConnectionInfo) -> dict[str, ChildInfo]:
+    """The youngest CHILD SA of each child: the one that new packets use."""
+    found: dict[str, ChildInfo] = {}
+    for ike in connection.ike_sas:
+        for child in ike.children:
+            other = found.get(child.name)
+            if other is None or child.established_s < other.established_s:
+                found[child.name] = child
+    return found
+
+
+def _configured(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    for connection in snapshot.connections:
+        for child in connection.children:
+            yield connection.name, child.name
+
+
+def _readings(snapshot: Snapshot) -> Iterator[Reading]:
+    for connection in snapshot.connections:
+        for ike in connection.ike_sas:
+            for child in ike.children:
+                for direction, sa in (("in", child.inbound), ("out", child.outbound)):
+                    if not sa.missing:
+                        yield from _sa_readings((connection.name, child.name, direction), sa)
+    for clamp in snapshot.clamps:
+        yield ("clamp", f"ipv{clamp.family}", str(clamp.mss)), "rule", clamp.packets
+
+
+def _sa_readings(where: tuple[str, str, str], sa: SaInfo) -> Iterator[Reading]:
+    yield ("bytes", *where), sa.spi, sa.bytes
+    yield ("packets", *where), sa.spi, sa.packets
+    if where[2] == "in":
+        yield ("replay", *where), sa.spi, sa.replay_drops
+        yield ("integrity", *where), sa.spi, sa.integrity_failures
+
+
+def _series(snapshot: Snapshot) -> Iterator[Hashable]:
+    for name, child in _configured(snapshot):
+        for direction in ("in", "out"):
+            for what in ("bytes", "packets", "replay", "integrity"):
+                yield (what, name, child, direction)
+    for clamp in snapshot.clamps:
+        yield ("clamp", f"ipv{clamp.family}", str(clamp.mss))

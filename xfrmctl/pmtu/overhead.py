@@ -1,0 +1,73 @@
+"""The only place that converts outer_mtu <-> inner_mtu.
+
+An ESP packet in tunnel mode (RFC 4303 2)::
+
+    outer IP | UDP if encapsulated | SPI, sequence number | IV | inner packet, padding, 2 bytes trailer | ICV
+    20 or 40 | 8                   | 8                    |    | a multiple of max(4, cipher block)        |
+
+    inner_mtu = floor((outer_mtu - outer IP - UDP - 8 - IV - ICV) / B) * B - 2
+
+This is what Linux does (esp_output_head pads to ALIGN(blocksize, 4); xfrm_state_mtu inverts it): 140 of 140
+measured cases agree with the kernel's own frag-needed, see tests/unit/pmtu. In transport mode the payload
+alone is padded and the IP header is the packet's own: an inner packet here still counts from its IP header
+on. Sizes are bytes.
+"""
+
+from xfrmctl.model.sa import Mode
+from xfrmctl.model.suite import Suite
+
+IP_HEADER = {4: 20, 6: 40}
+UDP_HEADER = 8
+ESP_HEADER = 8
+ESP_TRAILER = 2
+"""Pad length and next header (RFC 4303 2.5, 2.6)."""
+
+IPV6_FLOOR = 1280
+"""Every IPv6 link carries this much (RFC 8200 5); a tunnel below it cannot carry IPv6 without fragmenting."""
+
+
+def alignment(suite: Suite) -> int:
+    """What payload, padding and trailer together are a multiple of (RFC 4303 2.4)."""
+    return max(4, suite.encr_facts.block)
+
+
+def fixed_overhead(suite: Suite, outer_version: int, encap: bool) -> int:
+    """Bytes of a packet that do not depend on the payload: outer IP, UDP, ESP header, IV, ICV."""
+    udp = UDP_HEADER if encap else 0
+    return IP_HEADER[outer_version] + udp + ESP_HEADER + suite.encr_facts.iv + suite.icv
+
+
+def inner_mtu(outer_mtu: int, suite: Suite, outer_version: int, encap: bool, mode: Mode = Mode.TUNNEL) -> int:
+    """The largest inner IP packet that fits ``outer_mtu``.
+
+    Raises ValueError where not even an empty payload fits.
+    """
+    block = alignment(suite)
+    room = outer_mtu - fixed_overhead(suite, outer_version, encap)
+    payload = room // block * block - ESP_TRAILER
+    if payload < 0:
+        raise ValueError(f"outer MTU {outer_mtu} has no room for ESP with {suite}")
+    return payload + (IP_HEADER[outer_version] if mode == Mode.TRANSPORT else 0)
+
+
+def packet_size(inner_length: int, suite: Suite, outer_version: int, encap: bool, mode: Mode = Mode.TUNNEL) -> int:
+    """The size on the wire of an inner packet of ``inner_length`` bytes.
+
+    Raises ValueError where a transport-mode packet is shorter than its own IP header.
+    """
+    block = alignment(suite)
+    payload = inner_length - (IP_HEADER[outer_version] if mode == Mode.TRANSPORT else 0)
+    if payload < 0:
+        raise ValueError(f"an IP packet of {inner_length} bytes has no room for its header")
+    padded = (payload + ESP_TRAILER + block - 1) // block * block
+    return fixed_overhead(suite, outer_version, encap) + padded
+
+
+def outer_mtu_for(inner: int, suite: Suite, outer_version: int, encap: bool, mode: Mode = Mode.TUNNEL) -> int:
+    """The smallest outer_mtu whose inner_mtu is at least ``inner``."""
+    return packet_size(inner, suite, outer_version, encap, mode)
+
+
+def overhead(outer_mtu: int, suite: Suite, outer_version: int, encap: bool, mode: Mode = Mode.TUNNEL) -> int:
+    """Bytes of ``outer_mtu`` that an inner packet cannot use, the rest of a cipher block included."""
+    return outer_mtu - inner_mtu(outer_mtu, suite, outer_version, encap, mode)
