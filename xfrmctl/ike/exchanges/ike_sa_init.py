@@ -22,7 +22,7 @@ from xfrmctl.ike.sa import IkeSa, Outstanding
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.transport import answered, begin, names, send, track
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.events import CookieDemanded, MessageReceived, NegotiationFailed
+from xfrmctl.model.events import CookieDemanded, MessageReceived, MessageSent, NegotiationFailed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, PayloadType, TransformType
 from xfrmctl.model.suite import Proposal, Suite
@@ -263,6 +263,18 @@ def _answer(
     core.add(sa)
     core.emit(_received(sa, message, len(data)))
     send(core, local, remote, sa.init_response)
+    core.emit(
+        MessageSent(
+            connection=sa.connection,
+            ike=sa.name,
+            exchange=ExchangeType.IKE_SA_INIT,
+            response=True,
+            message_id=0,
+            payloads=names(payloads),
+            remote=remote,
+            size=len(sa.init_response),
+        )
+    )
 
 
 def _candidates(core: Core, local: Endpoint, remote: Endpoint) -> tuple[ConnectionConfig, ...]:
