@@ -11,7 +11,7 @@ from xfrmctl.cli.action import failure_lines
 from xfrmctl.cli.words import count, duration, plural, size
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, SaInfo, Snapshot
 
-WIDE = 120
+WIDE = 140
 _COLOURS = {"up": "green", "partial": "yellow", "connecting": "yellow", "waiting": "yellow", "down": "red"}
 
 
@@ -140,7 +140,7 @@ def _plain(text: str) -> Text:
 
 
 def _indented(text: str, columns: int = 2) -> Padding:
-    return Padding(Text(text), (0, 0, 0, columns))
+    return Padding(Text(text), (0, 0, 0, columns), expand=False)
 
 
 def _selectors(child: ChildInfo) -> str:

@@ -10,13 +10,6 @@ import typer
 from xfrmctl.cli.session import DEFAULT_CONFIG, Json, print_json, session
 from xfrmctl.cli.words import plural
 
-EXAMPLE = """Read a configuration file and tell everything that is wrong with it, with line, cause and cure.
-
-Nothing is changed, and no daemon is needed. Run it before `xfrmctl reload`, and in CI.
-
-Examples: `xfrmctl check /etc/xfrmctl/xfrmctl.yaml`, `xfrmctl check --schema > xfrmctl.schema.json`
-"""
-
 
 def check(
     context: typer.Context,
@@ -24,7 +17,12 @@ def check(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the file instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a file: every problem with its line, cause and cure."""
+    """Check a configuration file: every problem with its line, cause and cure.
+
+    Nothing is changed, and no daemon is needed. Run it before `xfrmctl reload`, and in CI.
+
+    Example: `xfrmctl check /etc/xfrmctl/xfrmctl.yaml`, `xfrmctl check --schema > xfrmctl.schema.json`
+    """
     session(context, as_json)
     if schema:
         from xfrmctl.config.jsonschema import json_schema  # noqa: PLC0415

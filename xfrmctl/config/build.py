@@ -40,7 +40,6 @@ class GatewaySettings:
 
     metrics: ListenAddress | None = None
     bypass: tuple[Bypass, ...] = ()
-    state_dir: Path | None = None
     control_group: str | None = None
 
 
@@ -49,7 +48,6 @@ def gateway(found: schema.Gateway) -> GatewaySettings:
     return GatewaySettings(
         metrics=found.metrics,
         bypass=tuple(Bypass(b.local, b.remote) for b in found.bypass),
-        state_dir=Path(found.state_dir) if found.state_dir else None,
         control_group=found.control_group,
     )
 

@@ -116,7 +116,6 @@ class Gateway(Strict):
     ports: Annotated[Ports, Section] = Field(default_factory=Ports)
     limits: Annotated[Limits, Section] = Field(default_factory=Limits)
     retransmit: Annotated[Retransmit, Section] = Field(default_factory=Retransmit)
-    state_dir: str | None = Field(default=None, min_length=1)
     control_group: str | None = Field(default=None, min_length=1)
 
 

@@ -76,23 +76,25 @@ class ControlServer:
         self._streams: set[Subscription] = set()
         self._inode = 0
 
+    def routes(self) -> dict[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]]:
+        """What is served: (method, path) and by whom."""
+        return {
+            ("GET", "/v1/status"): self._status,
+            ("GET", "/v1/connections/{name}"): self._connection,
+            ("POST", "/v1/connections/{name}/up"): self._up,
+            ("POST", "/v1/connections/{name}/down"): self._down,
+            ("POST", "/v1/reload"): self._reload,
+            ("POST", "/v1/plan"): self._plan,
+            ("GET", "/v1/events"): self._events,
+            ("GET", "/v1/openapi.json"): self._openapi,
+        }
+
     async def start(self) -> None:
         """Listen. Raises ListenError."""
         sock = listen(self.path, self._group)
         self._inode = self.path.stat().st_ino
         app = web.Application(middlewares=[_errors], client_max_size=MAX_BODY)
-        app.add_routes(
-            [
-                web.get("/v1/status", self._status),
-                web.get("/v1/connections/{name}", self._connection),
-                web.post("/v1/connections/{name}/up", self._up),
-                web.post("/v1/connections/{name}/down", self._down),
-                web.post("/v1/reload", self._reload),
-                web.post("/v1/plan", self._plan),
-                web.get("/v1/events", self._events),
-                web.get("/v1/openapi.json", self._openapi),
-            ]
-        )
+        app.add_routes([web.route(method, where, handler) for (method, where), handler in self.routes().items()])
         app.on_response_prepare.append(_sign)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()

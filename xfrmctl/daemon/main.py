@@ -35,6 +35,7 @@ from xfrmctl.kernel.system import LinuxKernel
 from xfrmctl.metrics.endpoint import Metrics, MetricsEndpoint
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.events import Event
 from xfrmctl.model.snapshot import Snapshot
 
 GOODBYE_S = 1.0
@@ -51,7 +52,6 @@ class Options:
     control: Path
     log_format: str = "story"
     log_level: str = "info"
-    state_dir: Path | None = None
 
 
 class Daemon:
@@ -180,11 +180,22 @@ class Daemon:
             task.cancel()
         await self.reconciler.everything(stopping=True)
         self.runtime.step(self.engine.shutdown)
-        end = self._loop.time() + GOODBYE_S
-        while self.engine.ike_sas() and self._loop.time() < end:
-            await asyncio.sleep(0.02)
+        await self._goodbye()
         await self.close()
         self._log.info("stopped")
+
+    async def _goodbye(self) -> None:
+        """Wait a moment for the peers to acknowledge our deletes."""
+        gone = asyncio.Event()
+
+        def look(_: Event) -> None:
+            if not self.engine.ike_sas():
+                gone.set()
+
+        self.bus.subscribe(look)
+        if self.engine.ike_sas():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(gone.wait(), GOODBYE_S)
 
     async def close(self) -> None:
         """Release what is held; the kernel keeps what it has."""

@@ -2,6 +2,7 @@
 
 ``engine``     the face: ``handle_datagram``, ``handle_done``, ``handle_timer``, ``handle_acquire``, ``handle_expire``;
                commands ``initiate``, ``terminate``, ``reload``, ``shutdown``; then ``drain()`` and ``deadline()``
+``inbox``      datagrams: to which IKE SA they belong, whether they are authentic, who deals with them
 ``core``       what one step shares: configuration, entropy, the outbox, tables of SAs, timers and tokens
 ``sa``         an IKE SA and a CHILD SA as data; ``states`` the table of states
 ``connection`` what the operator wants of one connection, retries and the last failure

@@ -12,36 +12,23 @@ raises; a programming error does.
 """
 
 from xfrmctl.crypto.entropy import Entropy
-from xfrmctl.crypto.protect import IntegrityError
-from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike import failures, inbox, lifecycle
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig, Start
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, informational
+from xfrmctl.ike.exchanges import ike_sa_init, informational
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
-from xfrmctl.ike.transport import answered, names, pump, repeat_response, respond, retransmit
+from xfrmctl.ike.transport import pump, retransmit
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.effects import DeleteSas, Effect, SendDatagram, Token
 from xfrmctl.model.errors import KernelRefusal
-from xfrmctl.model.events import Event, MessageReceived, PeerSilent
+from xfrmctl.model.events import Event, PeerSilent
 from xfrmctl.model.failure import Failure
-from xfrmctl.model.iana import ExchangeType
 from xfrmctl.model.sa import SaId
-from xfrmctl.wire import cardinality
-from xfrmctl.wire.errors import InvalidMajorVersion, UnsupportedCritical, WireError
-from xfrmctl.wire.header import Header
-from xfrmctl.wire.message import Message, decode_payloads, parse
-from xfrmctl.wire.natt import KEEPALIVE, unframe
-from xfrmctl.wire.payloads import Notify, Payload
-
-HANDLERS = {
-    ExchangeType.IKE_AUTH: ike_auth.on_request,
-    ExchangeType.CREATE_CHILD_SA: create_child_sa.on_request,
-    ExchangeType.INFORMATIONAL: informational.on_request,
-}
+from xfrmctl.wire.natt import KEEPALIVE
 
 
 class IkeEngine:
@@ -86,157 +73,9 @@ class IkeEngine:
 
     def handle_datagram(self, local: Endpoint, remote: Endpoint, data: bytes, now: float) -> None:
         """Take one UDP payload; whatever is wrong with it is counted and dropped with a reason."""
-        core = self._core
-        core.now = now
-        message_bytes: bytes | None = data
-        if local.port == core.config.nat_t_port:
-            message_bytes = unframe(data)
-            if message_bytes is None:
-                if data != KEEPALIVE:
-                    core.drop(remote, "esp_in_user_space")
-                return
-        assert message_bytes is not None
-        try:
-            message = parse(message_bytes)
-        except InvalidMajorVersion as error:
-            core.drop(remote, error.reason, str(error))
-            return
-        except WireError as error:
-            core.drop(remote, error.reason, str(error))
-            return
-        self._route(local, remote, message, message_bytes)
+        self._core.now = now
+        inbox.receive(self._core, local, remote, data)
         self._settle()
-
-    def _route(self, local: Endpoint, remote: Endpoint, message: Message, data: bytes) -> None:
-        core, header = self._core, message.header
-        if header.exchange == ExchangeType.IKE_SA_INIT:
-            self._route_init(local, remote, message, data)
-            return
-        sa = core.by_spi.get(header.spi_r if header.is_initiator else header.spi_i)
-        if sa is None or sa.initiator == header.is_initiator:
-            core.drop(remote, "unknown_spi")
-            return
-        if (header.spi_i, header.spi_r) != (sa.spi_i, sa.spi_r) or message.sk is None:
-            core.drop(remote, "unprotected" if message.sk is None else "unknown_spi")
-            return
-        if header.is_response:
-            outstanding = sa.outstanding
-            if outstanding is None or header.message_id != outstanding.message_id:
-                core.drop(remote, "unexpected_response")
-                return
-        elif header.message_id != sa.expected_id:
-            if header.message_id == sa.expected_id - 1 and self._authentic(sa, message, data) is not None:
-                repeat_response(core, sa)
-            else:
-                core.drop(remote, "message_id")
-            return
-        elif sa.answering:
-            core.drop(remote, "in_progress")
-            return
-        plaintext = self._authentic(sa, message, data)
-        if plaintext is None:
-            core.drop(remote, "integrity")
-            return
-        self._protected(sa, local, remote, message, plaintext, len(data))
-
-    def _route_init(self, local: Endpoint, remote: Endpoint, message: Message, data: bytes) -> None:
-        core, header = self._core, message.header
-        try:
-            cardinality.check(header.exchange, header.is_response, message.payloads)
-        except WireError as error:
-            core.drop(remote, error.reason, str(error))
-            return
-        if header.message_id != 0 or message.sk is not None or header.is_response == header.is_initiator:
-            core.drop(remote, "malformed_init")
-        elif not header.is_response:
-            if any(header.spi_r) or not any(header.spi_i):
-                core.drop(remote, "malformed_init")
-            else:
-                ike_sa_init.on_request(core, local, remote, message, data)
-        else:
-            sa = core.by_spi.get(header.spi_i)
-            if sa is None or not sa.initiator or sa.remote != remote:
-                core.drop(remote, "unknown_spi")
-            else:
-                ike_sa_init.on_response(core, sa, message, data)
-
-    @staticmethod
-    def _authentic(sa: IkeSa, message: Message, data: bytes) -> bytes | None:
-        if sa.protect_in is None or message.sk is None:
-            return None
-        try:
-            return sa.protect_in.open(data, message.sk.offset)
-        except IntegrityError:
-            return None
-
-    def _protected(
-        self, sa: IkeSa, local: Endpoint, remote: Endpoint, message: Message, plaintext: bytes, size: int
-    ) -> None:
-        """An authentic message: everything from here on is the peer's own doing."""
-        core, header = self._core, message.header
-        assert message.sk is not None
-        sa.last_seen = core.now
-        if not header.is_response and remote != sa.remote:
-            sa.local, sa.remote = local, remote
-        if sa.established_at is not None and sa.config is not None and sa.config.dpd_s is not None:
-            core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
-        try:
-            payloads = decode_payloads(message.sk.first, plaintext)
-            cardinality.check(header.exchange, header.is_response, payloads)
-        except WireError as error:
-            self._malformed(sa, message, error)
-            return
-        core.emit(
-            MessageReceived(
-                connection=sa.connection,
-                ike=sa.name,
-                exchange=header.exchange,
-                response=header.is_response,
-                message_id=header.message_id,
-                payloads=names(payloads),
-                remote=remote,
-                size=size,
-            )
-        )
-        if header.is_response:
-            self._response(sa, header, payloads)
-        else:
-            self._request(sa, header, payloads)
-
-    def _response(self, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
-        core = self._core
-        if sa.outstanding is None or header.exchange != sa.outstanding.exchange:
-            core.drop(sa.remote, "unexpected_response", header.exchange.name)
-            return
-        request = answered(core, sa)
-        if request is not None:
-            request.on_response(core, sa, payloads)
-        pump(core, sa)
-
-    def _request(self, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
-        core = self._core
-        handler = HANDLERS.get(header.exchange)
-        before_auth = sa.state == IkeState.INIT_ANSWERED
-        if handler is None or before_auth != (header.exchange == ExchangeType.IKE_AUTH):
-            core.drop(sa.remote, "unexpected_exchange", header.exchange.name)
-            return
-        sa.answering = True
-        handler(core, sa, payloads)
-
-    def _malformed(self, sa: IkeSa, message: Message, error: WireError) -> None:
-        """An authentic message that cannot be read (RFC 7296 2.21.3): INVALID_SYNTAX ends the IKE SA."""
-        core, header = self._core, message.header
-        core.drop(sa.remote, error.reason, str(error))
-        if not header.is_response:
-            critical = isinstance(error, UnsupportedCritical)
-            data = bytes([error.payload_type]) if isinstance(error, UnsupportedCritical) else b""
-            respond(core, sa, header.exchange, [Notify(error.notify, data)])
-            if critical:
-                return
-        failure = failures.invalid_syntax(str(error))
-        initiator = sa.initiator and sa.established_at is None
-        lifecycle.close(core, sa, failure)
-        lifecycle.failed(core, sa, failure, initiator=initiator)
 
     # -- kernel
 

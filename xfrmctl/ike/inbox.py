@@ -1,0 +1,183 @@
+"""What has come from the network: to which IKE SA it belongs, whether it is authentic, who deals with it.
+
+Order of the checks (RFC 7296 2.21.4, 2.3): SPIs, message id, integrity, payloads. Nothing of a message is believed
+before its integrity has been checked, and whatever fails is dropped with a reason.
+"""
+
+from xfrmctl.crypto.protect import IntegrityError
+from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, informational
+from xfrmctl.ike.sa import IkeSa
+from xfrmctl.ike.states import IkeState
+from xfrmctl.ike.timers import Timer
+from xfrmctl.ike.transport import answered, names, pump, repeat_response, respond
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.events import MessageReceived
+from xfrmctl.model.iana import ExchangeType
+from xfrmctl.wire import cardinality
+from xfrmctl.wire.errors import UnsupportedCritical, WireError
+from xfrmctl.wire.header import Header
+from xfrmctl.wire.message import Message, decode_payloads, parse
+from xfrmctl.wire.natt import KEEPALIVE, unframe
+from xfrmctl.wire.payloads import Notify, Payload
+
+HANDLERS = {
+    ExchangeType.IKE_AUTH: ike_auth.on_request,
+    ExchangeType.CREATE_CHILD_SA: create_child_sa.on_request,
+    ExchangeType.INFORMATIONAL: informational.on_request,
+}
+
+
+def receive(core: Core, local: Endpoint, remote: Endpoint, data: bytes) -> None:
+    """Take one UDP payload."""
+    message: bytes | None = data
+    if local.port == core.config.nat_t_port:
+        message = unframe(data)
+        if message is None:
+            if data != KEEPALIVE:
+                core.drop(remote, "esp_in_user_space")
+            return
+    assert message is not None
+    try:
+        parsed = parse(message)
+    except WireError as error:
+        core.drop(remote, error.reason, str(error))
+        return
+    _route(core, local, remote, parsed, message)
+
+
+def _route(core: Core, local: Endpoint, remote: Endpoint, message: Message, data: bytes) -> None:
+    """Hand a parsed message to the IKE SA it belongs to, or account for why it belongs to none."""
+    header = message.header
+    if header.exchange == ExchangeType.IKE_SA_INIT:
+        _route_init(core, local, remote, message, data)
+        return
+    sa = core.by_spi.get(header.spi_r if header.is_initiator else header.spi_i)
+    if sa is None or sa.initiator == header.is_initiator:
+        core.drop(remote, "unknown_spi")
+        return
+    if (header.spi_i, header.spi_r) != (sa.spi_i, sa.spi_r) or message.sk is None:
+        core.drop(remote, "unprotected" if message.sk is None else "unknown_spi")
+        return
+    if header.is_response:
+        outstanding = sa.outstanding
+        if outstanding is None or header.message_id != outstanding.message_id:
+            core.drop(remote, "unexpected_response")
+            return
+    elif header.message_id != sa.expected_id:
+        if header.message_id == sa.expected_id - 1 and _authentic(sa, message, data) is not None:
+            repeat_response(core, sa)
+        else:
+            core.drop(remote, "message_id")
+        return
+    elif sa.answering:
+        core.drop(remote, "in_progress")
+        return
+    plaintext = _authentic(sa, message, data)
+    if plaintext is None:
+        core.drop(remote, "integrity")
+        return
+    _protected(core, sa, local, remote, message, plaintext, len(data))
+
+
+def _route_init(core: Core, local: Endpoint, remote: Endpoint, message: Message, data: bytes) -> None:
+    header = message.header
+    try:
+        cardinality.check(header.exchange, header.is_response, message.payloads)
+    except WireError as error:
+        core.drop(remote, error.reason, str(error))
+        return
+    if header.message_id != 0 or message.sk is not None or header.is_response == header.is_initiator:
+        core.drop(remote, "malformed_init")
+    elif not header.is_response:
+        if any(header.spi_r) or not any(header.spi_i):
+            core.drop(remote, "malformed_init")
+        else:
+            ike_sa_init.on_request(core, local, remote, message, data)
+    else:
+        sa = core.by_spi.get(header.spi_i)
+        if sa is None or not sa.initiator or sa.remote != remote:
+            core.drop(remote, "unknown_spi")
+        else:
+            ike_sa_init.on_response(core, sa, message, data)
+
+
+def _authentic(sa: IkeSa, message: Message, data: bytes) -> bytes | None:
+    if sa.protect_in is None or message.sk is None:
+        return None
+    try:
+        return sa.protect_in.open(data, message.sk.offset)
+    except IntegrityError:
+        return None
+
+
+def _protected(
+    core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, message: Message, plaintext: bytes, size: int
+) -> None:
+    """An authentic message: everything from here on is the peer's own doing."""
+    header = message.header
+    assert message.sk is not None
+    sa.last_seen = core.now
+    if not header.is_response and remote != sa.remote:
+        sa.local, sa.remote = local, remote
+    if sa.established_at is not None and sa.config is not None and sa.config.dpd_s is not None:
+        core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
+    try:
+        payloads = decode_payloads(message.sk.first, plaintext)
+        cardinality.check(header.exchange, header.is_response, payloads)
+    except WireError as error:
+        _malformed(core, sa, message, error)
+        return
+    core.emit(
+        MessageReceived(
+            connection=sa.connection,
+            ike=sa.name,
+            exchange=header.exchange,
+            response=header.is_response,
+            message_id=header.message_id,
+            payloads=names(payloads),
+            remote=remote,
+            size=size,
+        )
+    )
+    if header.is_response:
+        _response(core, sa, header, payloads)
+    else:
+        _request(core, sa, header, payloads)
+
+
+def _response(core: Core, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
+    if sa.outstanding is None or header.exchange != sa.outstanding.exchange:
+        core.drop(sa.remote, "unexpected_response", header.exchange.name)
+        return
+    request = answered(core, sa)
+    if request is not None:
+        request.on_response(core, sa, payloads)
+    pump(core, sa)
+
+
+def _request(core: Core, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
+    handler = HANDLERS.get(header.exchange)
+    before_auth = sa.state == IkeState.INIT_ANSWERED
+    if handler is None or before_auth != (header.exchange == ExchangeType.IKE_AUTH):
+        core.drop(sa.remote, "unexpected_exchange", header.exchange.name)
+        return
+    sa.answering = True
+    handler(core, sa, payloads)
+
+
+def _malformed(core: Core, sa: IkeSa, message: Message, error: WireError) -> None:
+    """An authentic message that cannot be read (RFC 7296 2.21.3): INVALID_SYNTAX ends the IKE SA."""
+    header = message.header
+    core.drop(sa.remote, error.reason, str(error))
+    if not header.is_response:
+        critical = isinstance(error, UnsupportedCritical)
+        data = bytes([error.payload_type]) if isinstance(error, UnsupportedCritical) else b""
+        respond(core, sa, header.exchange, [Notify(error.notify, data)])
+        if critical:
+            return
+    failure = failures.invalid_syntax(str(error))
+    initiator = sa.initiator and sa.established_at is None
+    lifecycle.close(core, sa, failure)
+    lifecycle.failed(core, sa, failure, initiator=initiator)
