@@ -42,7 +42,9 @@ case ${1:-all} in
     lint) lint ;;
     host) host ;;
     lab) lab ;;
-    all) lint; host; lab ;;
+    all)
+        part "lab kernel" "${as_root[@]}" $bin/python -m xfrmctl.lab build
+        lint; host; lab ;;
     *) echo "usage: tools/test.sh [lint|host|lab]" >&2; exit 2 ;;
 esac
 

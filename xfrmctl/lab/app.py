@@ -1,4 +1,4 @@
-"""``xfrmctl lab``: real ESP between network namespaces on this machine, and nothing outside them touched."""
+"""Real ESP between network namespaces on this machine, and nothing outside them touched."""
 
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Our own daemon in a namespace, from a configuration text.
 
 The daemon gets a mount namespace with a tmpfs on /run, so that its fixed paths collide with nobody's, and a
-directory of its own for configuration, state, log and control socket.
+directory of its own for configuration, log and control socket.
 """
 
 import json
@@ -25,19 +25,29 @@ from xfrmctl.model.snapshot import Snapshot
 _START_S = 30.0
 _STOP_S = 20.0
 
-# The first program of the mount namespace: it keeps what `ip netns` needs, then becomes the daemon.
-_ISOLATE = 'mkdir -p "$0" && mount -t tmpfs run /run && mkdir -p /run/lock && exec "$@"'
+# The first program of the mount namespace; it becomes the daemon.
+_ISOLATE = 'mount -t tmpfs run /run && mkdir -p /run/lock && exec "$@"'
 
 
 class Gateway:
     """One xfrmctl daemon; a context manager, or ``start`` and ``stop``."""
 
-    def __init__(self, namespace: Namespace, config: str, *, files: Mapping[str, str] | None = None) -> None:
-        """``config`` is YAML; ``files`` are further files beside it (secrets), readable by root only."""
+    def __init__(
+        self,
+        namespace: Namespace,
+        config: str,
+        *,
+        files: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        """``config`` is YAML; ``files`` are further files beside it (secrets), readable by root only.
+
+        ``options`` are further options of ``xfrmctl daemon``.
+        """
         self.namespace = namespace
+        self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix=f"{namespace.name}-xfrmctl-", dir="/dev/shm"))
         self.config_file = self.directory / "xfrmctl.yaml"
-        self.state_dir = self.directory / "state"
         self.control = self.directory / "control.sock"
         self.log = self.directory / "daemon.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,14 +76,16 @@ class Gateway:
         self.config_file.touch(mode=0o600)
         self.config_file.write_text(config)
 
-    def start(self, *, wait: bool = True) -> None:
-        """Start the daemon; with ``wait`` return when it answers on its control socket."""
-        self.state_dir.mkdir(exist_ok=True)
-        daemon = self._xfrmctl("daemon", "--config", str(self.config_file))
-        daemon += ["--control", str(self.control), "--state-dir", str(self.state_dir)]
+    def start(self, *, wait: bool = True, arguments: Sequence[str] = ()) -> None:
+        """Start the daemon; with ``wait`` return when it answers on its control socket.
+
+        ``arguments`` are further words for ``xfrmctl daemon``.
+        """
+        daemon = self._xfrmctl("daemon", "--config", str(self.config_file), "--control", str(self.control))
+        daemon += self._options
         with self.log.open("ab") as log:
             self._process = self.namespace.popen(
-                ["unshare", "--mount", "sh", "-c", _ISOLATE, str(self.state_dir), *daemon],
+                ["unshare", "--mount", "sh", "-c", _ISOLATE, "sh", *daemon],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},

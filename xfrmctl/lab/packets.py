@@ -22,6 +22,8 @@ MARK_ETHERTYPE = 0x88B5
 _ESP, _UDP, _TCP, _ICMP, _ICMP6 = 50, 17, 6, 1, 58
 _V6_EXTENSIONS = {0, 43, 60}
 _V6_FRAGMENT = 44
+#: Multicast listener and neighbour discovery (RFC 2710, 4861, 3810): what every link says to itself.
+_LINK_LOCAL_ICMP6 = {*range(130, 138), 143}
 _TCP_SYN, _TCP_ACK = 0x02, 0x10
 
 
@@ -136,7 +138,7 @@ def _kind(frame: bytes, at: int, protocol: int, later: bool) -> Kind:
         return Kind.FRAGMENT
     if protocol == _UDP:
         return _udp(frame, at)
-    if protocol == _ICMP6 and len(frame) > at and 133 <= frame[at] <= 137:
+    if protocol == _ICMP6 and len(frame) > at and frame[at] in _LINK_LOCAL_ICMP6:
         return Kind.NEIGHBOUR
     return Kind.ICMP if protocol in (_ICMP, _ICMP6) else Kind.OTHER
 

@@ -58,7 +58,7 @@ def tcp(flags: int, options: bytes) -> bytes:
         (ipv4(1, bytes(8)), Kind.ICMP),
         (ipv6(58, b"\x02" + bytes(7)), Kind.ICMP),
         (ipv6(58, b"\x87" + bytes(7)), Kind.NEIGHBOUR),
-        (ipv6(0, b"\x3a\x00" + bytes(6) + b"\x8f" + bytes(7)), Kind.ICMP),
+        (ipv6(0, b"\x3a\x00" + bytes(6) + b"\x8f" + bytes(7)), Kind.NEIGHBOUR),
         (ipv6(44, b"\x32\x00\x00\x01" + bytes(4) + bytes(20)), Kind.ESP),
         (ETHERNET + b"\x08\x06" + bytes(28), Kind.NEIGHBOUR),
         (ETHERNET + MARK_ETHERTYPE.to_bytes(2) + bytes(46), Kind.MARK),

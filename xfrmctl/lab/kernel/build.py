@@ -38,7 +38,7 @@ _UNUSED = (
 )
 _PROGRESS_S = 10.0
 #: Objects that a build of this fragment compiles, give or take: only for the progress lines.
-_OBJECTS = 1500
+_OBJECTS = 1130
 _TOOLS = ("make", "gcc", "flex", "bison", "bc", "xz", "tar", "strip")
 
 
@@ -89,7 +89,7 @@ def _build(chosen: source.KernelSource, fragment: str, target: Path, say: Say) -
         _step(_make("olddefconfig"), tree, log)
         for wish in unmet(fragment, (tree / ".config").read_text()):
             say(f"lab kernel: option not taken: {wish}")
-        say("lab kernel: compiling (three to six minutes on two cores, only this once)")
+        say("lab kernel: compiling (three to six minutes on two cores, once)")
         _compile(tree, log, say)
         _step(["strip", "linux"], tree, log)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,148 @@
+"""The clamp in the four cases (forwarded and the gateway's own, both directions), both data planes, both families."""
+
+import socket
+from ipaddress import ip_network
+
+import pytest
+
+from tests.lab.kernel_gateway import Gateway, gateways, inside
+from xfrmctl.kernel.desired import Clamp, ClampRule, Desired
+from xfrmctl.kernel.firewall import clamp
+from xfrmctl.kernel.firewall.iptables import Ipset, Tables
+from xfrmctl.lab import traffic
+from xfrmctl.lab.capture import Capture
+from xfrmctl.lab.namespace import Namespace
+from xfrmctl.lab.topology import HOST_A, HOST_B, Topology
+from xfrmctl.model.sa import DataPlane
+
+pytestmark = pytest.mark.lab
+
+MSS = 1000
+GATEWAY_A = ("10.1.1.1", "fd10:1::1")
+
+
+def connect(client: Namespace, source: str, server: Namespace, address: str) -> tuple[int, int]:
+    """Open a connection; gives what client and server take for the largest segment to the other (TCP_MAXSEG)."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with server.socket(family, socket.SOCK_STREAM) as listener, client.socket(family, socket.SOCK_STREAM) as sock:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, 5300))
+        listener.listen()
+        listener.settimeout(5)
+        sock.settimeout(5)
+        sock.bind((source, 0))
+        sock.connect((address, 5300))
+        with listener.accept()[0] as accepted:
+            option = (socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            return sock.getsockopt(*option), accepted.getsockopt(*option)
+
+
+@pytest.mark.parametrize("plane", list(DataPlane))
+@pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
+def test_all_four_cases(topology: Topology, plane: DataPlane, family: int) -> None:
+    ha, hb, ga_ns = (topology.ns(name) for name in ("ha", "hb", "ga"))
+    a, b, gateway = HOST_A[family], HOST_B[family], GATEWAY_A[family]
+    with gateways(topology, plane=plane) as both:
+        ga, gb = both
+        for one in both:
+            one.converge(one.desired(mss=MSS if one is ga else 0))  # gateway A alone clamps
+            one.kernel.install(one.sas())
+        with Capture(hb, "eth0") as at_b, Capture(ha, "eth0") as at_a:
+            for client, source, server, address in (
+                (ha, a, hb, b),  # forwarded, out
+                (hb, b, ha, a),  # forwarded, in
+                (ga_ns, gateway, hb, b),  # the gateway's own, out
+                (hb, b, ga_ns, gateway),  # the gateway's own, in
+            ):
+                sizes = connect(client, source, server, address)
+                assert all(MSS - 60 < size <= MSS for size in sizes), (source, address, sizes)
+        assert [syn.mss for syn in at_b.report.syns if str(syn.dst) == b] == [MSS] * 4
+        assert [syn.mss for syn in at_a.report.syns if str(syn.dst) == a] == [MSS] * 2
+        with inside(ga.ns):
+            counters = {info.family: info for info in ga.kernel.clamp_counters()}
+        info = counters[4 if family == 0 else 6]
+        assert (info.mss, info.pairs, info.standing) == (MSS, 1, True)
+        assert info.packets == 8  # every SYN and SYN-ACK once, though an xfrm interface shows them twice
+        assert gb.kernel is not None
+
+
+def test_a_smaller_mss_is_never_raised(topology: Topology) -> None:
+    with gateways(topology) as both:
+        for one in both:
+            one.converge(one.desired(mss=1300))
+            one.kernel.install(one.sas())
+        topology.ns("ha").batch(["route change default via 10.1.1.1 advmss 500"])
+        with Capture(topology.ns("hb"), "eth0") as capture:
+            connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])
+        assert [syn.mss for syn in capture.report.syns if not syn.ack] == [500]
+
+
+def test_moving_to_another_mss_keeps_the_counters_of_the_rest(topology: Topology) -> None:
+    with gateways(topology) as (ga, gb):
+        for one in (ga, gb):
+            one.converge(one.desired(mss=MSS if one is ga else 0))
+            one.kernel.install(one.sas())
+        connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])
+        base = ga.desired(mss=MSS)
+        more = Clamp(ip_network("10.1.0.0/16"), ip_network("0.0.0.0/0"), 900)
+        ga.converge(Desired(base.policies, base.interfaces, base.routes, base.clamps | {more}))
+        assert _counters(ga) == {(4, 900): 0, (4, MSS): 2, (6, MSS): 0}
+        connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])
+        counters = _counters(ga)
+        assert counters[4, 900] == 2  # in both sets: the smaller one applies, whichever rule comes first
+        ga.converge(base)
+        assert _counters(ga).keys() == {(4, MSS), (6, MSS)}
+
+
+def test_a_flushed_chain_is_noticed_and_mended(topology: Topology) -> None:
+    with gateways(topology) as (ga, _):
+        desired = ga.desired(mss=MSS)
+        ga.converge(desired)
+        ga.ns.run(["iptables", "-w", "-t", "mangle", "-D", "INPUT", "1"])
+        ga.ns.run(["ip6tables", "-w", "-t", "mangle", "-F"])
+        with inside(ga.ns):
+            assert [info.standing for info in ga.kernel.clamp_counters()] == [False, False]
+            assert ga.kernel.plan(desired).render().count("clamp rule") == 2
+        ga.converge(desired)
+        ga.ns.run(["iptables", "-w", "-t", "mangle", "-F"])
+        ga.ns.run(["iptables", "-w", "-t", "mangle", "-X", "XFRMCTL-MSS"])
+        ga.ns.run(["ipset", "destroy", "xfrmctl-4-1000"])
+        ga.converge(desired)
+
+
+def test_rules_in_the_other_variant_are_reported(topology: Topology) -> None:
+    with gateways(topology) as (ga, _):
+        with inside(ga.ns):
+            assert ga.kernel.converge(ga.desired(mss=MSS)).problems == ()
+        ga.ns.run(["iptables-legacy", "-w", "-t", "mangle", "-A", "FORWARD", "-j", "ACCEPT"])
+        with inside(ga.ns):
+            [problem] = ga.kernel.converge(ga.desired(mss=MSS)).problems
+        assert "nft" in problem and "iptables-legacy-save" in problem
+
+
+def test_traffic_flows_through_a_clamped_tunnel(topology: Topology) -> None:
+    with gateways(topology) as both:
+        for one in both:
+            one.converge(one.desired(mss=1300))
+            one.kernel.install(one.sas())
+        done = traffic.transfer(topology.ns("ha"), topology.ns("hb"), HOST_B[0], size=2_000_000)
+        assert done.complete
+
+
+def _counters(gateway: Gateway) -> dict[tuple[int, int], int]:
+    with inside(gateway.ns):
+        return {(info.family, info.mss): info.packets for info in gateway.kernel.clamp_counters()}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_both_variants_take_our_text_and_cleanup_clears_both(topology: Topology, family: int) -> None:
+    rule = ClampRule(family, 1234)
+    with gateways(topology) as (ga, _), inside(ga.ns):
+        Ipset().restore(clamp.create_line(rule) + "\n")
+        for variant in ("nft", "legacy"):
+            tables = Tables(family, variant)
+            tables.restore(clamp.restore_text(clamp.Standing(), add=[rule]))
+            assert tables.save().standing == {rule}
+        report = ga.kernel.cleanup()
+        assert report.problems == () and report.removed["clamp_rules"] == 2 and report.removed["clamp_sets"] == 1
+        assert all(not Tables(family, variant).save().lines for variant in ("nft", "legacy"))

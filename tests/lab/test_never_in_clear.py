@@ -1,0 +1,246 @@
+"""Never in clear (DESIGN 3.11): captures on the router, while 800 packets a second of the child's selectors come.
+
+Four flows run all the time, IPv4 and IPv6, from host A and from host B. Each test does one thing to a gateway and
+asserts that none of the packets showed on the underlay except inside ESP; the last ones show that the operator can
+end the protection, which also proves that the captures would have seen a packet in clear.
+"""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.lab.tunnel import LAN, MAIN, Stream, World, connection, eventually, ike_dropped, lan, network_of
+from xfrmctl.lab.topology import Topology
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+DWELL_S = 0.4
+"""How long a state is watched: 80 packets of each flow."""
+
+
+@pytest.fixture(scope="module", params=["policy", "interface"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with Topology() as topology, Stream(topology) as stream:
+        world = World(topology, stream, request.param)
+        try:
+            yield world
+        finally:
+            world.close()
+
+
+def ikeless(world: World) -> bool:
+    return not world.a.client.connection(MAIN).ike_sas
+
+
+def test_start_negotiating_and_giving_up(world: World) -> None:
+    """From the first policy on: while starting, while nobody answers, when the peer is given up, until it is up."""
+    a = world.config(0, retry={"first": "0.5s", "tries": 1})
+    marks = [0, 0]
+    world.a.configure(a)
+    with ike_dropped(world.topology), world.watch() as seen:
+        time.sleep(DWELL_S)
+        for side, gateway in enumerate(world.gateways):
+            gateway.start(wait=False)
+            eventually("the first policy stands", partial(world.guarded, side), every_s=0.005)
+            marks[side] = world.stream.serial
+        for gateway in world.gateways:
+            gateway.wait_ready()
+        eventually("it negotiates", lambda: not ikeless(world))
+        eventually("a failed attempt is told", lambda: world.a.client.connection(MAIN).last_failure)
+        eventually("the peer is given up", lambda: world.a.client.connection(MAIN).state == "down")
+        assert ikeless(world)
+        assert world.stream.stands(DWELL_S)
+    before = [serial for serial in seen.clear if serial <= marks[0]]
+    assert before, "nothing was in clear before the daemon: the capture would not see it"
+    seen.nothing_in_clear(after=max(marks), esp=False)
+    with world.watch() as seen:
+        assert world.a.client.up(MAIN).ok
+        world.stream.flows()
+        time.sleep(DWELL_S)
+    seen.nothing_in_clear(esp=True)
+
+
+def test_down(world: World) -> None:
+    world.base()
+    with world.watch() as seen:
+        assert world.a.client.down(MAIN).ok
+        assert world.stream.stands(DWELL_S)
+        assert world.a.client.up(MAIN).ok
+        world.stream.flows()
+    seen.nothing_in_clear(esp=True)
+
+
+def test_stop_and_start(world: World) -> None:
+    world.base()
+    with world.watch() as seen:
+        assert world.a.stop() == 0
+        assert world.stream.stands(DWELL_S)
+        world.base()
+        assert world.b.stop() == 0
+        assert world.stream.stands(DWELL_S)
+        world.base()
+    seen.nothing_in_clear(esp=True)
+
+
+def test_crash_and_restart(world: World) -> None:
+    """SIGKILL: SAs and policies stay and go on working; the new daemon begins afresh behind the same policies."""
+    world.base()
+    with world.watch() as seen:
+        world.a.kill()
+        world.stream.flows()
+        time.sleep(DWELL_S)
+        world.base()
+        time.sleep(DWELL_S)
+    seen.nothing_in_clear(esp=True)
+
+
+def test_crash_while_down(world: World) -> None:
+    """SIGKILL without an SA: the policies stay."""
+    world.base()
+    with ike_dropped(world.topology), world.watch() as seen:
+        world.a.client.down(MAIN)
+        world.a.kill()
+        world.b.kill()
+        network_of(world.b.namespace, "xfrm", "state", "flush")
+        assert world.stream.stands(DWELL_S)
+        world.a.start()
+        world.b.start()
+        assert world.stream.stands(DWELL_S)
+    seen.nothing_in_clear()
+
+
+def test_peer_crashes_and_is_noticed(world: World) -> None:
+    world.base()
+    with world.watch() as seen:
+        world.b.kill()
+        eventually("the peer counts as dead", lambda: world.a.client.connection(MAIN).state != "up")
+        assert world.stream.stands(DWELL_S)
+        world.base()
+    seen.nothing_in_clear(esp=True)
+
+
+def test_both_ends_wait_for_traffic(world: World) -> None:
+    """Traps at both ends with packets already there: both initiate at once."""
+    world.base()
+    traps = [world.config(side, start="trap") for side in (0, 1)]
+    with world.watch() as seen:
+        for gateway in world.gateways:
+            gateway.stop()
+        for side, gateway in enumerate(world.gateways):
+            gateway.configure(traps[side])
+            gateway.start(wait=False)
+        for gateway in world.gateways:
+            gateway.wait_ready()
+        world.stream.flows()
+        time.sleep(DWELL_S)
+        for gateway in world.gateways:
+            gateway.stop()
+    seen.nothing_in_clear(esp=True)
+
+
+def test_reload_that_changes_the_child(world: World) -> None:
+    world.base()
+    changed = [world.config(side, esp="chacha20poly1305-x25519", replay_window=64) for side in (0, 1)]
+    with world.watch() as seen:
+        world.base(*changed)
+        time.sleep(DWELL_S)
+    seen.nothing_in_clear(esp=True)
+    assert "chacha20poly1305" in world.a.client.connection(MAIN).ike_sas[0].children[0].suite
+    narrow = world.config(0, remote_ts=["10.1.2.0/25", "fd10:2::/65"])
+    with world.watch() as seen:
+        world.base(a=narrow)
+        time.sleep(DWELL_S)
+    seen.nothing_in_clear(esp=True)
+
+
+def test_reload_that_changes_the_data_plane(world: World) -> None:
+    world.base()
+    other = "interface" if world.dataplane == "policy" else "policy"
+    with world.watch() as seen:
+        world.base(a=world.config(0, dataplane=other))
+        time.sleep(DWELL_S)
+        world.base()
+    seen.nothing_in_clear(esp=True)
+
+
+def test_reload_that_removes_another_connection(world: World) -> None:
+    child = {"far": {**lan(0, world.dataplane), "remote_ts": ["10.77.0.0/24", "fd77::/64"], "start": "none"}}
+    other = {**connection(0, child), "remote": {"address": "172.16.2.77"}}
+    world.base(a=world.config(0, {"other": other}))
+    serial = world.a.client.connection(MAIN).ike_sas[0].name
+    with world.watch() as seen:
+        before = world.stream.serial
+        world.base()
+        took = world.stream.serial - before
+        time.sleep(DWELL_S)
+    seen.nothing_in_clear(esp=True)
+    assert world.a.client.connection(MAIN).ike_sas[0].name == serial, f"the tunnel was touched ({took} packets)"
+
+
+def test_interface_deleted_by_hand(world: World) -> None:
+    if world.dataplane == "policy":
+        pytest.skip("there is no interface")
+    world.base()
+    namespace = world.a.namespace
+    name = network_of(namespace, "-o", "link", "show", "type", "xfrm").split()[1].partition("@")[0]
+    with world.watch() as seen:
+        network_of(namespace, "link", "delete", name)
+        # A packet of host B still comes in by ESP, and finds no interface to come out of.
+        assert world.stream.stands(DWELL_S)
+        assert world.a.client.reload().ok
+        world.stream.flows()
+    seen.nothing_in_clear(esp=True)
+
+
+@pytest.mark.parametrize("how", ["deleteall", "flush"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_sas_deleted_by_hand(world: World, how: str, side: int) -> None:
+    """Nothing in clear, and the tunnel comes back by itself."""
+    world.base()
+    with world.watch() as seen:
+        network_of(world.gateways[side].namespace, "xfrm", "state", how)
+        world.stream.flows()
+    seen.nothing_in_clear(esp=True)
+
+
+def test_hard_lifetime(world: World) -> None:
+    world.base(a=world.config(0, lifetime={"time": "2s"}))
+    first = world.a.client.connection(MAIN).ike_sas[0].children[0].outbound.spi
+    with world.watch() as seen:
+        time.sleep(3)
+        world.a.wait_up(MAIN)
+        world.stream.flows()
+    seen.nothing_in_clear(esp=True)
+    assert world.a.client.connection(MAIN).ike_sas[0].children[0].outbound.spi != first
+
+
+def test_taking_the_child_out_ends_the_block_and_putting_it_back_begins_it(world: World) -> None:
+    world.base()
+    elsewhere: dict[str, Any] = {"remote_ts": ["10.77.0.0/24", "fd77::/64"], "start": "none"}
+    with world.watch() as seen:
+        world.configure(0, world.config(0, **elsewhere))
+        time.sleep(DWELL_S)
+        out_until = world.stream.serial
+        world.base()
+        back = world.stream.serial
+        time.sleep(DWELL_S)
+    assert sum(serial <= out_until for serial in seen.clear) > 20
+    seen.nothing_in_clear(after=back, esp=True)
+
+
+def test_cleanup_ends_the_block(world: World) -> None:
+    world.base()
+    with world.watch() as seen:
+        world.a.kill()
+        world.a.ctl_text("cleanup")
+        time.sleep(DWELL_S)
+        cleaned = world.stream.serial
+        world.base()
+        back = world.stream.serial
+        time.sleep(DWELL_S)
+    assert sum(serial <= cleaned for serial in seen.clear) > 20
+    seen.nothing_in_clear(after=back, esp=True)
+    assert LAN in world.a.config_file.read_text()
