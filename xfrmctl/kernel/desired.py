@@ -167,20 +167,28 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
-class Actual:
-    """What the kernel holds of ours. ``clamp_rules`` are the rules that stand with their jumps.
+class Element:
+    """One member of an ipset: SYNs from ``source`` to ``destination``."""
 
-    ``state.clamps`` are single elements of the ipsets there: a clamp in order shows up twice, once in each
-    orientation, with /0 cut in two (see :func:`xfrmctl.kernel.firewall.clamp.elements`).
+    rule: ClampRule
+    source: IPNetwork
+    destination: IPNetwork
+
+    def __str__(self) -> str:
+        return f"{self.source},{self.destination}"
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What the kernel holds of ours.
+
+    Clamps are not in ``state`` but in ``members``, as the ipsets have them: a clamp in order shows up twice, once in
+    each orientation, with /0 cut in two. ``clamp_rules`` are the rules that stand with their jumps.
     """
 
-    state: Desired
-    clamp_rules: frozenset[ClampRule]
-
-    @classmethod
-    def holding(cls, state: Desired) -> "Actual":
-        """The kernel as it is when ``state`` has been applied in full."""
-        return cls(state, state.clamp_rules)
+    state: Desired = field(default_factory=Desired)
+    members: frozenset[Element] = frozenset()
+    clamp_rules: frozenset[ClampRule] = frozenset()
 
 
 def overlap(one: IPNetwork, other: IPNetwork) -> bool:

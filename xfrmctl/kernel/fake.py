@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from xfrmctl.kernel import apply
-from xfrmctl.kernel.desired import Actual, Clamp, ClampRule, Desired, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.desired import Actual, ClampRule, Desired, Element, Policy, PolicyKey, Route, XfrmInterface
 from xfrmctl.kernel.events import Expire, KernelEvent
-from xfrmctl.kernel.firewall.clamp import Element, pairs_of
+from xfrmctl.kernel.firewall.clamp import pairs_of
 from xfrmctl.kernel.ownership import is_our_reqid, is_ours
 from xfrmctl.kernel.plan import (
     AddClamps,
@@ -26,6 +26,7 @@ from xfrmctl.kernel.plan import (
     PolicyOperation,
     RouteOperation,
     diff,
+    holding,
 )
 from xfrmctl.kernel.ports import CleanupReport, ConvergeReport
 from xfrmctl.model.errors import KernelRefusal
@@ -175,7 +176,7 @@ class FakeKernel:
     def change(self, before: Desired, after: Desired) -> ConvergeReport:
         """Bring ``before`` to ``after``."""
         self._deleted.clear()
-        return apply.execute(self, diff(Actual.holding(before), after))
+        return apply.execute(self, diff(holding(before), after))
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do."""
@@ -183,9 +184,8 @@ class FakeKernel:
 
     def actual(self) -> Actual:
         """What stands and is ours."""
-        clamps = frozenset(Clamp(m.source, m.destination, m.rule.mss) for m in self.members)
-        state = Desired(dict(self.policies), dict(self.interfaces), frozenset(self.routes.values()), clamps)
-        return Actual(state, frozenset(self.rules))
+        state = Desired(dict(self.policies), dict(self.interfaces), frozenset(self.routes.values()))
+        return Actual(state, frozenset(self.members), frozenset(self.rules))
 
     def xfrm_stat(self) -> dict[str, int]:
         """What the test has put into ``statistics``."""

@@ -17,15 +17,15 @@ from enum import IntEnum
 from xfrmctl.kernel.desired import (
     Action,
     Actual,
-    Clamp,
     ClampRule,
     Desired,
+    Element,
     Policy,
     PolicyKey,
     Route,
     XfrmInterface,
 )
-from xfrmctl.kernel.firewall.clamp import Element, elements, pairs_of
+from xfrmctl.kernel.firewall.clamp import elements, pairs_of
 from xfrmctl.model.sa import Direction
 
 
@@ -172,6 +172,11 @@ _IN_PHASES = (Phase.ADD_POLICIES_IN, Phase.DELETE_POLICIES_IN)
 _OUT_PHASES = (Phase.ADD_POLICIES_OUT, Phase.DELETE_POLICIES_OUT)
 
 
+def holding(state: Desired) -> Actual:
+    """The kernel as it is when ``state`` has been applied in full."""
+    return Actual(state, elements(state.clamps), state.clamp_rules)
+
+
 def diff(actual: Actual, desired: Desired) -> Plan:
     """What brings ``actual`` to ``desired``."""
     steps: list[tuple[Phase, Operation]] = []
@@ -179,7 +184,7 @@ def diff(actual: Actual, desired: Desired) -> Plan:
     _policies(have.policies, desired.policies, steps)
     recreated = _interfaces(have.interfaces, desired.interfaces, steps)
     _routes((r for r in have.routes if r.device not in recreated), desired.routes, steps)
-    _clamps(actual, desired.clamps, steps)
+    _clamps(actual, elements(desired.clamps), steps)
     steps.sort(key=lambda step: step[0])  # stable: within a phase the order of the states stays
     return Plan(tuple(operation for _, operation in steps))
 
@@ -231,10 +236,8 @@ def _interfaces(
 def _routes(have: Iterable[Route], want: Iterable[Route], steps: list[tuple[Phase, Operation]]) -> None:
     old_by_key = {route.key: route for route in have}
     new_by_key = {route.key: route for route in want}
-    for key, new in new_by_key.items():
-        old = old_by_key.get(key)
-        if old == new:
-            continue
+    for new in sorted((new for key, new in new_by_key.items() if old_by_key.get(key) != new), key=_order):
+        old = old_by_key.get(new.key)
         if new.device is None:
             phase = Phase.GUARD_ROUTES
         elif old is None or old.device != new.device:
@@ -243,22 +246,23 @@ def _routes(have: Iterable[Route], want: Iterable[Route], steps: list[tuple[Phas
             raised = old.mtu is not None and (new.mtu is None or new.mtu > old.mtu)
             phase = Phase.RAISE if raised else Phase.LOWER
         steps.append((phase, PutRoute(new, old)))
-    for key, old in old_by_key.items():
-        if key not in new_by_key:
-            phase = Phase.DELETE_GUARD_ROUTES if old.device is None else Phase.DELETE_ROUTES
-            steps.append((phase, DeleteRoute(old)))
+    for gone in sorted((old for key, old in old_by_key.items() if key not in new_by_key), key=_order):
+        phase = Phase.DELETE_GUARD_ROUTES if gone.device is None else Phase.DELETE_ROUTES
+        steps.append((phase, DeleteRoute(gone)))
 
 
-def _clamps(actual: Actual, want: Iterable[Clamp], steps: list[tuple[Phase, Operation]]) -> None:
+def _order(route: Route) -> tuple[int, ...]:
+    network = route.destination
+    return (route.table, network.version, int(network.network_address), network.prefixlen, route.metric)
+
+
+def _clamps(actual: Actual, want: frozenset[Element], steps: list[tuple[Phase, Operation]]) -> None:
     """Elements are added to their new set before they leave the old one: the smaller MSS applies meanwhile."""
-    have = actual.state.clamps
-    if have == want and actual.clamp_rules == actual.state.clamp_rules:
-        return
-    old, new = elements(have), elements(want)
-    rules = frozenset(element.rule for element in new)
-    added = AddClamps(rules - actual.clamp_rules, new - old)
+    old_rules = actual.clamp_rules | {element.rule for element in actual.members}
+    rules = frozenset(element.rule for element in want)
+    added = AddClamps(rules - actual.clamp_rules, want - actual.members)
     if added.rules or added.elements:
         steps.append((Phase.ADD_CLAMPS, added))
-    gone = DeleteClamps((actual.clamp_rules | {e.rule for e in old}) - rules, old - new)
+    gone = DeleteClamps(old_rules - rules, actual.members - want)
     if gone.rules or gone.elements:
         steps.append((Phase.DELETE_CLAMPS, gone))

@@ -13,7 +13,7 @@ from xfrmctl.kernel.desired import Actual, Desired
 from xfrmctl.kernel.devices import Devices
 from xfrmctl.kernel.firewall.backend import Firewall
 from xfrmctl.kernel.netlink.notifications import XfrmEvents
-from xfrmctl.kernel.plan import Plan, diff
+from xfrmctl.kernel.plan import Plan, diff, holding
 from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource
 from xfrmctl.kernel.sad import Sad
 from xfrmctl.kernel.spd import Spd
@@ -76,7 +76,7 @@ class LinuxKernel:
         """Bring ``before`` to ``after`` without reading the kernel."""
         with self._lock:
             try:
-                return apply.execute(self._backend, diff(Actual.holding(before), after))
+                return apply.execute(self._backend, diff(holding(before), after))
             except XfrmctlError as error:
                 return ConvergeReport(0, (str(error),))
 
@@ -149,11 +149,8 @@ class _Backend:
         self.apply_clamps = firewall.apply
 
     def actual(self) -> Actual:
-        clamps, rules = self._firewall.read()
-        state = self.actual_without_clamps().state
-        return Actual(Desired(state.policies, state.interfaces, state.routes, clamps), rules)
+        members, rules = self._firewall.read()
+        return Actual(self.actual_without_clamps().state, members, rules)
 
     def actual_without_clamps(self) -> Actual:
-        return Actual(
-            Desired(self._spd.read(), self._devices.read_interfaces(), self._devices.read_routes()), frozenset()
-        )
+        return Actual(Desired(self._spd.read(), self._devices.read_interfaces(), self._devices.read_routes()))

@@ -4,9 +4,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from xfrmctl.kernel.desired import Clamp, ClampRule
+from xfrmctl.kernel.desired import Clamp, ClampRule, Element
 from xfrmctl.kernel.firewall import clamp
-from xfrmctl.kernel.firewall.clamp import Counter, Element, Standing
+from xfrmctl.kernel.firewall.clamp import Counter, Standing
 from xfrmctl.kernel.firewall.iptables import FirewallError, _explain, run
 
 LAN, FAR, ANY = ip_network("10.1.1.0/24"), ip_network("10.1.2.0/24"), ip_network("0.0.0.0/0")

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.kernel.kernel_values import child, state
-from xfrmctl.kernel.desired import Actual, Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.desired import Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.firewall.clamp import elements
 from xfrmctl.kernel.ownership import if_id_for
-from xfrmctl.kernel.plan import diff
+from xfrmctl.kernel.plan import diff, holding
 
 
 @st.composite
@@ -92,7 +92,7 @@ def test_cleanup_leaves_nothing(one: Desired, two: Desired) -> None:
 
 
 def test_blocked_becomes_tunnel_in_one_step_a_policy() -> None:
-    plan = diff(Actual.holding(state(child(block=True))), state(child()))
+    plan = diff(holding(state(child(block=True))), state(child()))
     assert [str(o)[:12] for o in plan.operations] == ["~ policy in ", "~ policy fwd", "~ policy out"]
 
 
@@ -105,7 +105,7 @@ def test_order_of_a_new_tunnel_and_of_its_end() -> None:
         frozenset({Route(remote, None, 9000), Route(remote, "ipsec1", 10)}),
         frozenset({Clamp(ip_network("10.1.1.0/24"), remote, 1360)}),
     )
-    text = diff(Actual.holding(Desired()), up).render().splitlines()
+    text = diff(holding(Desired()), up).render().splitlines()
     assert [line.split(" ")[:3] for line in text] == [
         ["+", "route", "10.2.1.0/24"],
         ["+", "interface", "ipsec1"],
@@ -117,7 +117,7 @@ def test_order_of_a_new_tunnel_and_of_its_end() -> None:
         ["+", "route", "10.2.1.0/24"],
     ]
     assert "blackhole" in text[0] and "ipsec1" in text[-1]
-    text = diff(Actual.holding(up), Desired()).render().splitlines()
+    text = diff(holding(up), Desired()).render().splitlines()
     assert "blackhole" in text[-1]
     assert [line.split(" ")[1] for line in text] == [
         *("clamp", "clamp", "route", "policy", "policy", "policy", "interface", "route")
@@ -130,15 +130,15 @@ def test_mtu_is_lowered_early_and_raised_late() -> None:
         one = state(*policies)
         return Desired(one.policies, {"ipsec1": XfrmInterface("ipsec1", if_id_for(1), mtu)})
 
-    lower = diff(Actual.holding(with_mtu(1400)), with_mtu(1300, child())).render().splitlines()
-    higher = diff(Actual.holding(with_mtu(1300)), with_mtu(1400, child())).render().splitlines()
+    lower = diff(holding(with_mtu(1400)), with_mtu(1300, child())).render().splitlines()
+    higher = diff(holding(with_mtu(1300)), with_mtu(1400, child())).render().splitlines()
     assert lower[0].startswith("~ interface ipsec1") and higher[-1].startswith("~ interface ipsec1")
 
 
 def test_a_pair_moves_to_its_new_mss_before_it_leaves_the_old_one() -> None:
     pair = (ip_network("10.1.1.0/24"), ip_network("10.2.1.0/24"))
     one, two = (Desired(clamps=frozenset({Clamp(*pair, mss)})) for mss in (1400, 1300))
-    text = diff(Actual.holding(one), two).render().splitlines()
+    text = diff(holding(one), two).render().splitlines()
     assert text == [
         "+ clamp rule IPv4 mss 1300",
         "+ clamp 10.1.1.0/24 <-> 10.2.1.0/24 mss 1300",

@@ -6,9 +6,9 @@ only when its set is empty, whatever a plan of a part of the state may think.
 
 from collections.abc import Iterable, Sequence
 
-from xfrmctl.kernel.desired import Clamp, ClampRule
+from xfrmctl.kernel.desired import ClampRule, Element
 from xfrmctl.kernel.firewall import clamp
-from xfrmctl.kernel.firewall.clamp import Element, Standing
+from xfrmctl.kernel.firewall.clamp import Standing
 from xfrmctl.kernel.firewall.iptables import FirewallError, Ipset, Tables, mixed_variants
 from xfrmctl.kernel.plan import AddClamps, ClampOperation
 from xfrmctl.model.snapshot import ClampInfo
@@ -26,21 +26,16 @@ class Firewall:
         self._members: dict[ClampRule, set[Element]] = {}
         self._known = False
 
-    def read(self) -> tuple[frozenset[Clamp], frozenset[ClampRule]]:
-        """Members (each as a clamp of its own orientation) and rules in force. Raises FirewallError."""
+    def read(self) -> tuple[frozenset[Element], frozenset[ClampRule]]:
+        """Members of all sets, and the rules in force. Raises FirewallError."""
         self._standing = {family: self._read_table(family) for family in FAMILIES}
         self._members = {}
         for name in self._ipset.names():
             if clamp.rule_of_set(name) is not None:
                 self._members.update(clamp.parse_sets(self._ipset.save(name)))
         self._known = True
-        clamps = frozenset(
-            Clamp(member.source, member.destination, rule.mss)
-            for rule, members in self._members.items()
-            for member in members
-        )
-        # a rule without its set cannot be, a set without its rule can: count it as a rule that must go or come
-        return clamps, frozenset().union(*(s.standing for s in self._standing.values()))
+        members = frozenset().union(*self._members.values())
+        return members, frozenset().union(*(s.standing for s in self._standing.values()))
 
     def apply(self, operations: Sequence[ClampOperation]) -> list[str]:
         """Carry out operations; gives what went wrong."""

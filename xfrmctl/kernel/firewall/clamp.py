@@ -19,27 +19,16 @@ name, so a SYN costs the same with 1 or 10,000 tunnels::
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_network
 
-from xfrmctl.kernel.desired import Clamp, ClampRule
+from xfrmctl.kernel.desired import Clamp, ClampRule, Element
 from xfrmctl.kernel.ownership import CHAIN, SET_PREFIX
 from xfrmctl.model.address import IPNetwork
 
 HOOKS = ("POSTROUTING", "INPUT")
 MAX_ELEMENTS = 1 << 20
 _SYN = "-p tcp -m tcp --tcp-flags SYN,RST SYN"
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One member of an ipset: SYNs from ``source`` to ``destination``."""
-
-    rule: ClampRule
-    source: IPNetwork
-    destination: IPNetwork
-
-    def __str__(self) -> str:
-        return f"{self.source},{self.destination}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +168,13 @@ def parse_sets(text: str) -> dict[ClampRule, set[Element]]:
                 found.setdefault(rule, set())
             case ["add", name, pair, *_] if (rule := rule_of_set(name)) is not None:
                 source, _, destination = pair.partition(",")
-                found.setdefault(rule, set()).add(Element(rule, ip_network(source), ip_network(destination)))
+                found.setdefault(rule, set()).add(Element(rule, _network(source), _network(destination)))
     return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _network(text: str) -> IPNetwork:
+    return ip_network(text)
 
 
 def _halves(network: IPNetwork) -> Iterator[IPNetwork]:

@@ -8,6 +8,7 @@ Layouts are unaligned (``=``) with the C compiler's padding written out. Numbers
 order (ports, SPIs) are swapped by the caller.
 """
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6
 from struct import Struct
@@ -68,6 +69,7 @@ def family_of(address: IPAddress | IPNetwork) -> int:
     return AF_INET if address.version == 4 else AF_INET6
 
 
+@lru_cache(maxsize=1 << 14)
 def address_from(raw: bytes, family: int) -> IPAddress:
     """Read an ``xfrm_address_t``. Raises ValueError for a family that is neither AF_INET nor AF_INET6."""
     if family == AF_INET:
@@ -77,6 +79,7 @@ def address_from(raw: bytes, family: int) -> IPAddress:
     raise ValueError(f"address family {family}")
 
 
+@lru_cache(maxsize=1 << 16)
 def network_from(raw: bytes, prefixlen: int, family: int) -> IPNetwork:
     """Read an address and a prefix length of a selector; host bits are cleared."""
     if family == AF_INET:
