@@ -268,10 +268,32 @@ def test_initial_contact_replaces_what_the_peer_has_forgotten() -> None:
     world.run(1)
     reborn = World.add(world, "alice2", ALICE, *alice.engine.config.connections.values())
     start(world, reborn)
-    world.run(5)
+    world.run(1)
     matching(reborn, bob)
-    world.run(30)
-    assert len(bob.engine.ike_sas()) == 1, "the delete of the old one went unanswered"
+    assert len(bob.engine.ike_sas()) == 1, "the peer would not answer a delete of what it has forgotten"
+    assert reborn.engine.ike_sas()[0].outstanding is None
+
+
+@pytest.mark.rfc("7296", "2.4")
+def test_children_that_start_by_themselves_come_back_after_initial_contact() -> None:
+    """A peer that has restarted brings up one child; the other one is ours to bring up again."""
+    world = World()
+    kids = [child("a", reqid=0x58000001), child("b", "10.3.1.0/24", "10.3.2.0/24", reqid=0x58000002)]
+    theirs = [
+        child("a", "10.1.2.0/24", "10.1.1.0/24", reqid=0x58000001),
+        child("b", "10.3.2.0/24", "10.3.1.0/24", start=Start.NONE, reqid=0x58000002),
+    ]
+    alice = world.add("alice", ALICE, connection(ALICE, BOB, *kids))
+    world.add("bob", BOB, connection(BOB, ALICE, *theirs))
+    start(world, alice)
+    world.run(2)
+    assert len(alice.sad) == 4
+    bob = world.add("reborn", BOB, connection(BOB, ALICE, *theirs))
+    start(world, bob)
+    world.run(10)
+    assert len(alice.engine.ike_sas()) == 1
+    assert len(alice.sad) == 4
+    matching(alice, bob)
 
 
 def test_both_sides_starting_at_once_end_with_a_tunnel() -> None:

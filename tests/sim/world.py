@@ -20,7 +20,7 @@ from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import Event
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.identity import Identity
-from xfrmctl.model.sa import KernelSa, SaId, SaKeys
+from xfrmctl.model.sa import Direction, KernelSa, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector, parse_selector
 from xfrmctl.model.suite import parse_proposal
 
@@ -138,6 +138,25 @@ class World:
 
     def deliver(self, node: Node, datagram: Datagram) -> None:
         self.do(node, lambda now: node.engine.handle_datagram(datagram.target, datagram.source, datagram.data, now))
+
+    def flow(self, sender: Node, receiver: Node, lost: list[float], *, every_s: float = 0.001, until: float) -> None:
+        """Packets of a child, each on the newest outbound SA; ``lost`` gets the times of those nobody could decrypt."""
+
+        def packet() -> None:
+            sent_at = self.now
+            out = [(sa, keys) for sa, keys in sender.sad.values() if sa.direction == Direction.OUT]
+            used = out[-1] if out else None
+
+            def arrive() -> None:
+                held = receiver.sad.get(used[0].id) if used is not None else None
+                if used is None or held is None or held[1] != used[1] or held[0].direction != Direction.IN:
+                    lost.append(sent_at)
+
+            self.at(self.now + self.latency_s, arrive)
+            if self.now < until:
+                self.at(self.now + every_s, packet)
+
+        self.at(self.now, packet)
 
     def run(self, seconds: float) -> None:
         """Let virtual seconds pass."""

@@ -11,14 +11,17 @@ class Bus:
     """Calls every listener in the order they came; a listener must not block."""
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self._listeners: tuple[Listener, ...] = ()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Add a listener; the returned function removes it again."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        self._listeners = (*self._listeners, listener)
+        return lambda: self._remove(listener)
+
+    def _remove(self, listener: Listener) -> None:
+        self._listeners = tuple(known for known in self._listeners if known is not listener)
 
     def publish(self, event: Event) -> None:
         """Tell everybody."""
-        for listener in tuple(self._listeners):
+        for listener in self._listeners:
             listener(event)

@@ -23,7 +23,7 @@ from xfrmctl.daemon import clock, logs, routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.lifecycle import notify
-from xfrmctl.daemon.reconcile import BypassPairs, Reconciler
+from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, BypassPairs, Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.snapshot import DaemonState, Observed, SnapshotBuilder
 from xfrmctl.daemon.udp import UdpPorts
@@ -75,7 +75,7 @@ class Daemon:
         self._reload_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("daemon")
-        storyteller = logs.Storyteller(options.log_format)
+        storyteller = logs.Storyteller(options.log_format, options.log_level)
         for listener in (storyteller.observe, self._metrics.counters.observe, self.reconciler.observe):
             self.bus.subscribe(listener)
 
@@ -109,6 +109,7 @@ class Daemon:
         self.reconciler.bypass = self._bypass(newer)
         resolved = self.resolved(newer)
         self.runtime.step(lambda now: self.engine.reload(resolved, now))
+        self.runtime.audit()
         await self.reconciler.everything()
         lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
         text = ", ".join(f"{len(names)} {what}" for what, names in lists.items() if names) or "nothing has changed"
@@ -146,8 +147,15 @@ class Daemon:
         for event in self._events.read():
             if isinstance(event, Lost):
                 self._background(self.reconciler.everything())
+                self.runtime.audit()
             else:
                 self.runtime.kernel_event(event)
+
+    async def _audit(self) -> None:
+        """From time to time look whether the SAs still stand. Ends by cancellation."""
+        while True:
+            await asyncio.sleep(FULL_INTERVAL_S)
+            self.runtime.audit()
 
     def _background(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -169,6 +177,7 @@ class Daemon:
             await self._endpoint.start()
         self._ports.listen(self._loop)
         self._background(self.reconciler.run())
+        self._background(self._audit())
         self.runtime.step(self.engine.start_all)
         self._log.info("ready", version=__version__, connections=len(engine.connections))
         notify("READY=1")

@@ -3,7 +3,7 @@
 import socket
 from ipaddress import ip_address
 
-from xfrmctl.daemon.udp import bypass
+from xfrmctl.kernel.sockets import bypass_policies
 from xfrmctl.model.address import IKE_PORT, IPAddress
 
 IP_MTU = 14
@@ -14,7 +14,7 @@ def _probe(local: IPAddress | None, remote: IPAddress) -> socket.socket:
     family = socket.AF_INET if remote.version == 4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        bypass(sock, family)
+        bypass_policies(sock)
         if local is not None:
             sock.bind((str(local), 0))
         sock.connect((str(remote), IKE_PORT))

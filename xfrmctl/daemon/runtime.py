@@ -5,17 +5,20 @@ next one from outside is looked at.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
+from functools import partial
 from typing import Protocol
 
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.ike.sa import IkeSa
 from xfrmctl.kernel.events import Acquire, Expire, KernelEvent
 from xfrmctl.kernel.ports import SadPort
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, SendDatagram
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
+from xfrmctl.model.sa import SaId
 
 Input = Callable[[float], None]
 """A bound method of the engine that takes ``now``."""
@@ -26,6 +29,15 @@ class Sender(Protocol):
 
     def __call__(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
         """Send, now or never."""
+
+
+def missing(sas: Iterable[IkeSa], held: Container[SaId]) -> list[SaId]:
+    """SAs that the engine believes in and the kernel does not have; of each child the first one will do."""
+    found = []
+    for child in (child for sa in sas for child in sa.children if child.installed):
+        expected = (child.inbound,) if child.pending_outbound is not None else (child.inbound, child.outbound)
+        found += [sa_id for sa_id in expected if sa_id not in held][:1]
+    return found
 
 
 class Runtime:
@@ -65,24 +77,43 @@ class Runtime:
         """The kernel has reported something about SAs of ours."""
         match event:
             case Acquire(reqid=reqid, seq=seq):
+                if self._stands(reqid):
+                    self.audit()  # a packet found no SA where we believe in one
                 self.step(lambda now: self.engine.handle_acquire(reqid, seq, now))
             case Expire(id=sa_id, hard=hard):
                 self.step(lambda now: self.engine.handle_expire(sa_id, hard, now))
+
+    def _stands(self, reqid: int) -> bool:
+        return any(c.installed and c.config.reqid == reqid for sa in self.engine.ike_sas() for c in sa.children)
+
+    def audit(self) -> None:
+        """Children whose SAs somebody has deleted from the kernel end as if they had reached their lifetime."""
+        try:
+            held = self._sad.dump()
+        except KernelRefusal as error:
+            self._bus.publish(KernelTrouble(problem=str(error)))
+            return
+        for sa_id in missing(self.engine.ike_sas(), held):
+            self._bus.publish(KernelTrouble(problem=f"SA {sa_id} is gone: not by us; its CHILD SA ends"))
+            self.step(partial(self.engine.handle_expire, sa_id, True))
 
     def stop(self) -> None:
         """No more timer."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _arm(self) -> None:
+        """See to it that we wake at the engine's deadline, or earlier: that is harmless, and moving a timer is not cheap.
+
+        In a busy gateway the earliest deadline moves away with nearly every message.
+        """
         deadline = self.engine.deadline()
+        if deadline is None or (self._timer is not None and self._timer.when() <= deadline):
+            return
         if self._timer is not None:
-            if deadline is not None and self._timer.when() == deadline and not self._timer.cancelled():
-                return
             self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            self._timer = self._loop.call_at(deadline, self._due)
+        self._timer = self._loop.call_at(deadline, self._due)
 
     def _due(self) -> None:
         self._timer = None

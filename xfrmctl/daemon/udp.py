@@ -10,24 +10,19 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.kernel.sockets import bypass_policies, decapsulate_esp
+from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
 
-IP_XFRM_POLICY = 17
-IPV6_XFRM_POLICY = 35
-UDP_ENCAP = 100
-UDP_ENCAP_ESPINUDP = 2
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
 IPV6_PKTINFO = 50
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 PMTUDISC_DONT = 0
-USERPOLICY_INFO_LEN = 168
-"""``sizeof(struct xfrm_userpolicy_info)``: selector 56, two lifetimes 64 + 32, priority, index, dir, action, flags."""
-
 BATCH = 64
 """Datagrams taken from one socket before others get their turn."""
 
@@ -40,16 +35,14 @@ class SocketError(XfrmctlError):
     """A socket cannot be had; the message says which, why, and what to do."""
 
 
-def bypass(sock: socket.socket, family: int) -> None:
-    """Let everything of this socket pass the SPD untouched, both ways."""
-    level, option = (
-        (socket.IPPROTO_IP, IP_XFRM_POLICY) if family == socket.AF_INET else (socket.IPPROTO_IPV6, IPV6_XFRM_POLICY)
-    )
-    for direction in (0, 1):  # XFRM_POLICY_IN, XFRM_POLICY_OUT
-        policy = bytearray(USERPOLICY_INFO_LEN)
-        struct.pack_into("=H", policy, 40, family)  # selector.family
-        struct.pack_into("=B", policy, 160, direction)
-        sock.setsockopt(level, option, bytes(policy))
+@lru_cache(maxsize=4096)
+def _remote(host: str, port: int) -> Endpoint:
+    return Endpoint(ip_address(host.partition("%")[0]), port)
+
+
+@lru_cache(maxsize=256)
+def _here(packed: bytes, port: int) -> Endpoint:
+    return Endpoint(IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed), port)
 
 
 class UdpPort:
@@ -82,10 +75,10 @@ class UdpPort:
             sock.bind(("::", self.port))
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        bypass(sock, self._family)
+        bypass_policies(sock)
         if encap:
             with suppress(OSError):  # a kernel without ESP over IPv6 in UDP still does IKE
-                sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP)
+                decapsulate_esp(sock)
 
     def receive(self) -> list[tuple[Endpoint, Endpoint, bytes]]:
         """Up to BATCH datagrams as (local, remote, data); errors of the network show up as silence."""
@@ -97,19 +90,18 @@ class UdpPort:
                 break
             except OSError:
                 continue
-            local = self._local(ancillary)
+            local = self._local(ancillary, self.port)
             if local is not None:
-                remote = Endpoint(ip_address(source[0].partition("%")[0]), source[1])
-                found.append((Endpoint(local, self.port), remote, data))
+                found.append((local, _remote(source[0], source[1]), data))
         return found
 
     @staticmethod
-    def _local(ancillary: list[tuple[int, int, bytes]]) -> IPAddress | None:
+    def _local(ancillary: list[tuple[int, int, bytes]], port: int) -> Endpoint | None:
         for level, kind, data in ancillary:
             if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-                return IPv4Address(data[8:12])  # ipi_addr: the header's destination
+                return _here(data[8:12], port)  # ipi_addr: the header's destination
             if level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
-                return IPv6Address(data[:16])
+                return _here(data[:16], port)
         return None
 
     def send(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:

@@ -4,18 +4,18 @@ Shared by IKE_AUTH (its first child, no KE payload, RFC 7296 1.2) and CREATE_CHI
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xfrmctl.crypto import kex
 from xfrmctl.crypto.keys import derive_child_keys
-from xfrmctl.ike import failures
+from xfrmctl.ike import failures, lifecycle
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.negotiate import Choice, Narrowed, accepted, choose, covered, narrow_children
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import NotifyType, PayloadType, ProtocolId
-from xfrmctl.model.sa import Direction, KernelSa, SaId, SaKeys
+from xfrmctl.model.sa import Direction, KernelSa, Lifetime, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 from xfrmctl.wire.message import first_of
@@ -87,14 +87,20 @@ class Answered:
         ]
 
 
-def judge(core: Core, sa: IkeSa, payloads: Sequence[Payload], *, with_ke: bool) -> Answered | Refused:
-    """A responder's decision about an offered child (RFC 7296 2.7, 2.9)."""
+def judge(
+    core: Core, sa: IkeSa, payloads: Sequence[Payload], *, with_ke: bool, only: ChildConfig | None = None
+) -> Answered | Refused:
+    """A responder's decision about an offered child (RFC 7296 2.7, 2.9).
+
+    ``only`` is the child that a rekey is about; without it all of the connection are looked at.
+    """
     assert sa.config is not None
+    children = sa.config.children if only is None else (only,)
     offered = first_of(payloads, Sa)
     tsi, tsr = _selectors(payloads, PayloadType.TSI), _selectors(payloads, PayloadType.TSR)
-    fitting = narrow_children(sa.config.children, tsi, tsr)
+    fitting = narrow_children(children, tsi, tsr)
     if not fitting or offered is None:
-        ours = [t for c in sa.config.children for t in (*c.local_ts, *c.remote_ts)]
+        ours = [t for c in children for t in (*c.local_ts, *c.remote_ts)]
         return Refused(NotifyType.TS_UNACCEPTABLE, failures.ts_unacceptable(ours, (*tsr, *tsi), by_peer=False))
     ke = first_of(payloads, KeyExchange) if with_ke else None
     for narrowed in fitting:
@@ -167,6 +173,7 @@ def build(
     to_responder, to_initiator = derive_child_keys(suite, sa.suite.prf, sa.keys.d, nonces[0], nonces[1], shared)
     keys_out, keys_in = (to_responder, to_initiator) if initiator else (to_initiator, to_responder)
     encap = sa.encap
+    lifetime = _jittered(core, config.lifetime)
     peer_spi = int.from_bytes(choice.spi, "big")
 
     def half(direction: Direction) -> KernelSa:
@@ -185,7 +192,7 @@ def build(
             if_id=config.if_id,
             encap=ports,
             replay_window=config.replay_window,
-            lifetime=config.lifetime,
+            lifetime=lifetime,
             df=config.df,
             acquire_seq=0 if inbound else acquire_seq,
         )
@@ -203,3 +210,13 @@ def build(
         created_at=core.now,
     )
     return child, ((inbound, keys_in), (outbound, keys_out))
+
+
+def _jittered(core: Core, lifetime: Lifetime) -> Lifetime:
+    """The same limits with the soft ones a little lower, differently each time."""
+    return replace(
+        lifetime,
+        soft_seconds=int(lifecycle.jittered(core, lifetime.soft_seconds)),
+        soft_bytes=int(lifecycle.jittered(core, lifetime.soft_bytes)),
+        soft_packets=int(lifecycle.jittered(core, lifetime.soft_packets)),
+    )

@@ -94,6 +94,8 @@ class ConnectionConfig:
 
     ``local`` None means any local address; ``remote`` None any peer address, and then we only respond.
     ``remote_id`` None accepts any identity that knows the key. ``dpd_s`` None means no liveness checks.
+    ``rekey_s`` is the age at which an IKE SA gets new keys, ``reauth_s`` the age at which the peer must prove its
+    identity again; None means never.
     ``retry`` governs ``start: start`` children and whatever an operator brought up.
     """
 
@@ -106,6 +108,8 @@ class ConnectionConfig:
     ike: tuple[Proposal, ...]
     children: tuple[ChildConfig, ...]
     dpd_s: float | None = 30.0
+    rekey_s: float | None = None
+    reauth_s: float | None = None
     keepalive_s: float = 20.0
     retry: RetryPolicy = RetryPolicy()
     retransmit: RetransmitPolicy = RetransmitPolicy()

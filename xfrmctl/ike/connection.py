@@ -12,14 +12,15 @@ class Connection:
 
     ``wanted`` are children that should be up (``start: start``, ``xfrmctl up``): they are tried again until they are
     up or nobody wants them. ``acquires`` are children that the kernel asked for, with its sequence number: one try,
-    the kernel asks again. ``held`` are children that ``xfrmctl down`` keeps down. ``serials`` are its IKE SAs.
+    the kernel asks again. ``held`` are children that ``xfrmctl down`` keeps down. ``serials`` are its IKE SAs, oldest
+    first (the keys are an ordered set).
     """
 
     name: str
     wanted: set[str] = field(default_factory=set)
     acquires: dict[str, int] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
-    serials: list[int] = field(default_factory=list)
+    serials: dict[int, None] = field(default_factory=dict)
     attempts: int = 0
     retry_at: float | None = None
     last_failure: Failure | None = None

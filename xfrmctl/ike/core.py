@@ -12,7 +12,7 @@ from xfrmctl.crypto.entropy import Entropy
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.sa import ChildSa, IkeSa
-from xfrmctl.ike.states import HALF_OPEN, IkeState
+from xfrmctl.ike.states import HALF_OPEN, ChildState, IkeState
 from xfrmctl.ike.timers import Timer, TimerQueue
 from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, Token
@@ -20,6 +20,9 @@ from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, DatagramDropped, Event, IkeSaClosed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.sa import KernelSa, SaId, SaKeys
+
+RETIRE_S = 5.0
+"""How long the inbound SA of a replaced CHILD SA goes on receiving."""
 
 MIN_SPI = 0x100
 """SPIs 1-255 are reserved by IANA (RFC 4303 2.1)."""
@@ -136,8 +139,8 @@ class Core:
     def attach(self, sa: IkeSa) -> None:
         """Count an IKE SA among those of its connection."""
         connection = self.connections.get(sa.connection)
-        if connection is not None and sa.serial not in connection.serials:
-            connection.serials.append(sa.serial)
+        if connection is not None:
+            connection.serials[sa.serial] = None
 
     # -- the kernel
 
@@ -149,7 +152,7 @@ class Core:
 
     def child_installed(self, sa: IkeSa, child: ChildSa) -> None:
         """Both SAs of a child are in the kernel."""
-        child.installed = True
+        child.state = ChildState.INSTALLED
         connection = self.connections.get(sa.connection)
         if connection is not None:
             connection.child_up(child.config.name)
@@ -167,14 +170,24 @@ class Core:
             )
         )
 
-    def remove_child(self, sa: IkeSa, child: ChildSa, reason: Failure) -> None:
-        """Take a child out of the tables and of the kernel."""
+    def remove_child(self, sa: IkeSa, child: ChildSa, reason: Failure, *, retire: bool = False) -> None:
+        """Take a child out of the tables and of the kernel.
+
+        With ``retire`` its inbound SA stays until packets on their way have come.
+        """
         sa.children.remove(child)
         self.children.pop(child.inbound, None)
         self.children.pop(child.outbound, None)
         if not child.installed:
             return
-        self.emit(DeleteSas((child.inbound, child.outbound)))
+        if retire:
+            self.emit(DeleteSas((child.outbound,)))
+            sa.retired.append((self.now + RETIRE_S, child.inbound))
+            self.timers.set(sa.serial, Timer.RETIRE, sa.retired[0][0])
+        elif child.pending_outbound is not None:
+            self.emit(DeleteSas((child.inbound,)))
+        else:
+            self.emit(DeleteSas((child.inbound, child.outbound)))
         self.emit(
             ChildSaRemoved(
                 connection=sa.connection,
@@ -185,6 +198,15 @@ class Core:
                 reason=reason,
             )
         )
+
+    def bury_retired(self, sa: IkeSa, *, everything: bool = False) -> None:
+        """Delete inbound SAs of replaced children whose time is over."""
+        due = tuple(sa_id for at, sa_id in sa.retired if everything or at <= self.now)
+        sa.retired = [r for r in sa.retired if r[1] not in due]
+        if due:
+            self.emit(DeleteSas(due))
+        if sa.retired:
+            self.timers.set(sa.serial, Timer.RETIRE, sa.retired[0][0])
 
     def add_child(self, sa: IkeSa, child: ChildSa) -> None:
         """Count a child among those of its IKE SA."""
@@ -198,6 +220,7 @@ class Core:
         was_established = sa.established_at is not None
         for child in tuple(sa.children):
             self.remove_child(sa, child, reason)
+        self.bury_retired(sa, everything=True)
         self.no_longer_half_open(sa)
         sa.move(IkeState.CLOSED)
         sa.outstanding = None
@@ -206,7 +229,7 @@ class Core:
         self.by_spi.pop(sa.our_spi, None)
         self.timers.cancel_all(sa.serial)
         connection = self.connections.get(sa.connection)
-        if connection is not None and sa.serial in connection.serials:
-            connection.serials.remove(sa.serial)
+        if connection is not None:
+            connection.serials.pop(sa.serial, None)
         if was_established:
             self.emit(IkeSaClosed(connection=sa.connection, ike=sa.name, reason=reason))

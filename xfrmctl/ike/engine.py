@@ -18,10 +18,11 @@ from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import ike_sa_init, informational
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild
+from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
-from xfrmctl.ike.transport import pump, retransmit
+from xfrmctl.ike.transport import begin, pump, retransmit
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.effects import DeleteSas, Effect, SendDatagram, Token
 from xfrmctl.model.errors import KernelRefusal
@@ -108,6 +109,9 @@ class IkeEngine:
         core = self._core
         core.now = now
         sa, child = core.children.get(sa_id, (None, None))
+        if not hard and sa is not None and child is not None:
+            begin(core, sa, CreateChild(child.config, replaces=child))
+            self._settle()
         if hard and sa is not None and child is not None:
             informational.delete_child(core, sa, child, failures.lifetime_expired())
             lifecycle.child_gone(core, sa, child.config.name, failures.lifetime_expired())
@@ -144,9 +148,39 @@ class IkeEngine:
         elif timer == Timer.LIVENESS and sa.config is not None and sa.config.dpd_s is not None:
             informational.alive(core, sa)
             core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
+        elif timer == Timer.REKEY and sa.state == IkeState.ESTABLISHED:
+            begin(core, sa, RekeyIke())
+        elif timer == Timer.REKEY_CHILD:
+            self._rekey_later(sa)
+        elif timer == Timer.RETIRE:
+            core.bury_retired(sa)
+        elif timer == Timer.SUPERSEDED and sa.state == IkeState.REKEYED:
+            informational.delete_ike(core, sa, failures.rekeyed("IKE SA"))
         elif timer == Timer.KEEPALIVE and sa.config is not None:
             core.emit(SendDatagram(sa.local, sa.remote, KEEPALIVE))
             core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
+
+    def _rekey_later(self, sa: IkeSa) -> None:
+        """Rekey the children whose peer was busy the last time."""
+        core = self._core
+        due = [child for at, child in sa.rekey_later if at <= core.now]
+        sa.rekey_later = [later for later in sa.rekey_later if later[0] > core.now]
+        for child in due:
+            begin(core, sa, CreateChild(child.config, replaces=child))
+        if sa.rekey_later:
+            core.timers.set(sa.serial, Timer.REKEY_CHILD, min(at for at, _ in sa.rekey_later))
+
+    def rekey(self, connection: str, child: str | None, now: float) -> None:
+        """Replace the IKE SAs of a connection, or with ``child`` the CHILD SAs of that name, now."""
+        core = self._core
+        core.now = now
+        for sa in core.of_connection(connection):
+            if child is None:
+                begin(core, sa, RekeyIke())
+            for found in tuple(sa.children):
+                if found.config.name == child:
+                    begin(core, sa, CreateChild(found.config, replaces=found))
+        self._settle()
 
     def _silent(self, sa: IkeSa) -> None:
         """All retransmissions went unanswered."""

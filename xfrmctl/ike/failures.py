@@ -249,3 +249,13 @@ def superseded() -> Failure:
 def operator(text: str) -> Failure:
     """Somebody on our side wanted it: ``down``, ``reload``, a stop."""
     return Failure(code=FailureCode.OPERATOR, text=text)
+
+
+def rekeyed(what: str) -> Failure:
+    """No failure at all: a successor has taken over. ``what``: IKE SA or CHILD SA."""
+    return Failure(code=FailureCode.REKEYED, text=f"the {what} has been rekeyed")
+
+
+def redundant() -> Failure:
+    """Both sides rekeyed at once; one of the two results goes (RFC 7296 2.8.1)."""
+    return Failure(code=FailureCode.REKEYED, text="both sides rekeyed at once: this one is redundant")

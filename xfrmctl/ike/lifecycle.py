@@ -85,3 +85,24 @@ def _want_again(core: Core, name: str, children: set[str], reason: Failure) -> N
             connection.wanted.add(child.name)
     if connection.wanted and connection.retry_at is None:
         retry_later(core, name)
+
+
+def watch(core: Core, sa: IkeSa) -> None:
+    """Arm the timers of an established IKE SA: liveness, keepalives, rekeying, what it has inherited."""
+    assert sa.config is not None
+    config = sa.config
+    if config.dpd_s is not None:
+        core.timers.set(sa.serial, Timer.LIVENESS, core.now + config.dpd_s)
+    if sa.nat_local:
+        core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + config.keepalive_s)
+    if config.rekey_s is not None:
+        core.timers.set(sa.serial, Timer.REKEY, core.now + jittered(core, config.rekey_s))
+    if sa.retired:
+        core.timers.set(sa.serial, Timer.RETIRE, sa.retired[0][0])
+    if sa.rekey_later:
+        core.timers.set(sa.serial, Timer.REKEY_CHILD, min(at for at, _ in sa.rekey_later))
+
+
+def jittered(core: Core, value: float) -> float:
+    """Up to a tenth less, so that neither both ends nor many tunnels rekey at the same moment (RFC 7296 2.8)."""
+    return value * (1 - int.from_bytes(core.entropy(2), "big") / 655360)

@@ -40,35 +40,36 @@ def choose(ours: Iterable[Proposal], offered: Sequence[Proposal], ke_present: Ke
 
 def match(mine: Proposal, theirs: Proposal, ke_present: KeGroup | None = None) -> Suite | None:
     """One transform of each type from both, by my order; None where a type has nothing in common."""
-    encr = _first(mine, theirs, TransformType.ENCR)
+    mine_by, theirs_by = _by_type(mine), _by_type(theirs)
+    if not theirs_by.keys() <= _UNDERSTOOD:
+        return None
+    encr = _first(mine_by, theirs_by, TransformType.ENCR)
     if encr is None:
         return None
-    integ = _first(mine, theirs, TransformType.INTEG)
-    prf = _first(mine, theirs, TransformType.PRF)
-    ke = _first(mine, theirs, TransformType.KE, ke_present)
-    facts = ENCR[Encr(encr.id)]
+    integ = _first(mine_by, theirs_by, TransformType.INTEG)
+    prf = _first(mine_by, theirs_by, TransformType.PRF)
+    ke = _first(mine_by, theirs_by, TransformType.KE, ke_present)
+    cipher = Encr(encr.id)
+    facts = ENCR[cipher]
     if not facts.is_aead and integ is None:
         return None
-    if facts.is_aead and not _absent_or_none(theirs, TransformType.INTEG):
+    if facts.is_aead and not _absent_or_none(theirs_by, TransformType.INTEG):
         return None
     if mine.protocol == ProtocolId.IKE and (prf is None or ke is None):
         return None
-    if ke is None and not (_absent_or_none(mine, TransformType.KE) and _absent_or_none(theirs, TransformType.KE)):
+    if ke is None and not (_absent_or_none(mine_by, TransformType.KE) and _absent_or_none(theirs_by, TransformType.KE)):
         return None
-    if any(t.type not in _UNDERSTOOD for t in theirs.transforms):
+    esn = False if mine.protocol == ProtocolId.IKE else _esn(mine_by, theirs_by)
+    if esn is None:
         return None
-    return (
-        Suite(
-            mine.protocol,
-            Encr(encr.id),
-            encr.key_bits or facts.default_key_bits,
-            integ=Integ(integ.id) if integ is not None else None,
-            prf=Prf(prf.id) if prf is not None else None,
-            ke=KeGroup(ke.id) if ke is not None and ke.id else None,
-            esn=esn,
-        )
-        if (esn := _esn(mine, theirs)) is not None
-        else None
+    return Suite(
+        mine.protocol,
+        cipher,
+        encr.key_bits or facts.default_key_bits,
+        integ=Integ(integ.id) if integ is not None else None,
+        prf=Prf(prf.id) if prf is not None else None,
+        ke=KeGroup(ke.id) if ke is not None and ke.id else None,
+        esn=esn,
     )
 
 
@@ -76,27 +77,37 @@ _UNDERSTOOD = frozenset(
     {TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE, TransformType.ESN}
 )
 
+ByType = dict[TransformType, list[Transform]]
 
-def _first(mine: Proposal, theirs: Proposal, kind: TransformType, preferred: KeGroup | None = None) -> Transform | None:
-    offered = {(t.id, t.key_bits) for t in theirs.of(kind) if not t.malformed}
-    common = [t for t in mine.of(kind) if (t.id, t.key_bits) in offered]
+
+def _by_type(proposal: Proposal) -> ByType:
+    found: ByType = {}
+    for transform in proposal.transforms:
+        found.setdefault(transform.type, []).append(transform)
+    return found
+
+
+def _first(mine: ByType, theirs: ByType, kind: TransformType, preferred: KeGroup | None = None) -> Transform | None:
+    ours, offered = mine.get(kind), theirs.get(kind)
+    if not ours or not offered:
+        return None
+    understood = [(t.id, t.key_bits) for t in offered if not t.malformed]
+    common = [t for t in ours if (t.id, t.key_bits) in understood]
     for transform in common:
         if preferred is not None and transform.id == preferred:
             return transform
     return common[0] if common else None
 
 
-def _absent_or_none(proposal: Proposal, kind: TransformType) -> bool:
-    found = proposal.of(kind)
+def _absent_or_none(transforms: ByType, kind: TransformType) -> bool:
+    found = transforms.get(kind)
     return not found or any(t.id == 0 for t in found)
 
 
-def _esn(mine: Proposal, theirs: Proposal) -> bool | None:
+def _esn(mine: ByType, theirs: ByType) -> bool | None:
     """Whether ESN is used, None without agreement. Absence means none (RFC 7296 3.3.3 has it mandatory in ESP)."""
-    if mine.protocol == ProtocolId.IKE:
-        return False
-    offered = {t.id for t in theirs.of(TransformType.ESN)} or {int(Esn.NO)}
-    wanted = [t.id for t in mine.of(TransformType.ESN)] or [int(Esn.NO)]
+    offered = [t.id for t in theirs.get(TransformType.ESN, ())] or [int(Esn.NO)]
+    wanted = [t.id for t in mine.get(TransformType.ESN, ())] or [int(Esn.NO)]
     for number in wanted:
         if number in offered:
             return number == Esn.YES

@@ -8,11 +8,11 @@ from xfrmctl.crypto.kex import PrivateKe
 from xfrmctl.crypto.keys import IkeKeys
 from xfrmctl.crypto.protect import Protection
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
-from xfrmctl.ike.states import TRANSITIONS, IkeState
+from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.iana import ExchangeType, ProtocolId
 from xfrmctl.model.identity import Identity
-from xfrmctl.model.sa import Encap, SaId
+from xfrmctl.model.sa import Encap, KernelSa, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Suite
 from xfrmctl.wire.payloads import Payload
@@ -47,7 +47,11 @@ class Outstanding:
 
 @dataclass(slots=True)
 class ChildSa:
-    """One CHILD SA: a pair of kernel SAs. Its keys are not kept."""
+    """One CHILD SA: a pair of kernel SAs. Its keys are not kept.
+
+    A responder to a rekey must not send on the new SA before the initiator can receive: ``pending_outbound`` waits
+    until the old one is deleted. ``successor`` is the CHILD SA that has taken this one's place.
+    """
 
     config: ChildConfig
     suite: Suite
@@ -58,7 +62,22 @@ class ChildSa:
     encap: Encap | None
     initiator: bool
     created_at: float
-    installed: bool = False
+    state: ChildState = ChildState.INSTALLING
+    pending_outbound: tuple[KernelSa, SaKeys] | None = field(default=None, repr=False)
+    successor: "ChildSa | None" = field(default=None, repr=False)
+
+    @property
+    def installed(self) -> bool:
+        """Whether its inbound SA is in the kernel."""
+        return self.state != ChildState.INSTALLING
+
+
+@dataclass(slots=True)
+class Rival:
+    """The peer's side of a simultaneous IKE SA rekey: its new IKE SA, and the lower of its two nonces."""
+
+    sa: "IkeSa"
+    lowest_nonce: bytes
 
 
 @dataclass(slots=True)
@@ -67,7 +86,9 @@ class IkeSa:
 
     SPIs are 8 bytes; ``spi_r`` is zero until the responder has chosen one. ``init_source`` is where the peer's
     IKE_SA_INIT came from, while it counts as half-open. ``candidates`` are connections that the peer's addresses
-    allow, until its identity decides. ``answering`` is set while a request waits for the kernel.
+    allow, until its identity decides. ``answering`` is set while a request waits for the kernel. ``retired`` are
+    inbound SAs of replaced CHILD SAs that stay a moment for packets on their way; ``closing`` are the peer's SPIs of
+    CHILD SAs whose delete is under way; ``rival`` is the IKE SA that the peer made of this one while we asked for one.
     """
 
     serial: int
@@ -103,6 +124,10 @@ class IkeSa:
     outstanding: Outstanding | None = None
     queue: deque[Request] = field(default_factory=deque)
     children: list[ChildSa] = field(default_factory=list)
+    retired: list[tuple[float, SaId]] = field(default_factory=list)
+    rekey_later: list[tuple[float, ChildSa]] = field(default_factory=list)
+    closing: set[int] = field(default_factory=set)
+    rival: "Rival | None" = None
     established_at: float | None = None
     last_seen: float = 0.0
 

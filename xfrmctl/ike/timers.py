@@ -8,13 +8,20 @@ from enum import Enum
 
 
 class Timer(Enum):
-    """Why the engine wants to be woken. The first three belong to an IKE SA, the last to a connection."""
+    """Why the engine wants to be woken. RETRY belongs to a connection, the others to an IKE SA."""
 
     RETRANSMIT = "a request is unanswered (RFC 7296 2.1)"
     HALF_OPEN = "a peer that began a handshake has not authenticated itself"
     LIVENESS = "nothing was heard from the peer for a while (RFC 7296 2.4)"
     KEEPALIVE = "the NAT between us must not forget the mapping (RFC 3948 2.3)"
+    REKEY = "the keys of the IKE SA are old (RFC 7296 2.8)"
+    REKEY_CHILD = "a CHILD SA could not be rekeyed because the peer was busy (RFC 7296 2.25)"
+    REAUTH = "the peer is to prove its identity again (RFC 7296 2.8.3)"
+    RETIRE = "packets on their way to a replaced CHILD SA have had their time"
+    SUPERSEDED = "the peer has not deleted an IKE SA that it has replaced"
     RETRY = "a connection that should be up is down"
+
+    __hash__ = object.__hash__  # members are singletons, and Enum's own hash is a Python call
 
 
 Owner = int | str

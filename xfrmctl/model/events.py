@@ -77,6 +77,28 @@ class IkeSaEstablished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IkeSaRekeyed(Event):
+    """An IKE SA has a successor with new keys; its CHILD SAs live on. ``old`` and ``new`` are short names."""
+
+    connection: str
+    old: str
+    new: str
+    suite: Suite | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSaRekeyed(Event):
+    """A CHILD SA has a successor; no packet was meant to be lost. SPIs are inbound ones."""
+
+    connection: str
+    child: str
+    ike: str
+    old: SaId
+    new: SaId
+    initiator: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IkeSaClosed(Event):
     """An IKE SA is gone, with all its CHILD SAs."""
 

@@ -20,6 +20,7 @@ class FailureCode(Enum):
     KERNEL_REFUSED = "kernel_refused"
     REFUSED_BY_PEER = "refused_by_peer"
     LIFETIME_EXPIRED = "lifetime_expired"
+    REKEYED = "rekeyed"
     OPERATOR = "operator"
 
 

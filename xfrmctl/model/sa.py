@@ -16,12 +16,16 @@ class Direction(Enum):
     OUT = "out"
     FWD = "fwd"
 
+    __hash__ = object.__hash__  # members are singletons, and Enum's own hash is a Python call
+
 
 class Mode(Enum):
     """RFC 4301 4.1."""
 
     TUNNEL = "tunnel"
     TRANSPORT = "transport"
+
+    __hash__ = object.__hash__
 
 
 class DataPlane(Enum):

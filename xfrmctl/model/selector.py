@@ -55,6 +55,10 @@ class TrafficSelector:
 
     def intersect(self, other: "TrafficSelector") -> "TrafficSelector | None":
         """What both cover, or None."""
+        if other.covers(self):
+            return self
+        if self.covers(other):
+            return other
         if self.version != other.version:
             return None
         if self.protocol and other.protocol and self.protocol != other.protocol:
@@ -69,8 +73,13 @@ class TrafficSelector:
         return TrafficSelector(kind(start), kind(end), self.protocol or other.protocol, start_port, end_port)
 
     def covers(self, other: "TrafficSelector") -> bool:
-        """Whether every packet of ``other`` is one of ours."""
-        return self.intersect(other) == other
+        """Whether every packet of ``other`` is one of ours; a selector without any packet is covered by none."""
+        return (
+            self.start_port <= other.start_port <= other.end_port <= self.end_port
+            and (self.protocol == other.protocol or not self.protocol)
+            and self.version == other.version
+            and int(self.start) <= int(other.start) <= int(other.end) <= int(self.end)
+        )
 
     def contains(self, address: IPAddress) -> bool:
         """Whether the address lies in the range."""

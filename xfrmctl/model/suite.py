@@ -12,6 +12,7 @@ AEAD and classic ciphers never share a proposal (RFC 7296 3.3).
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import lru_cache
 
 from xfrmctl.model.algorithms import (
     ENCR,
@@ -68,7 +69,8 @@ class Proposal:
 
     def without_ke(self) -> "Proposal":
         """The proposal as IKE_AUTH carries it: there is no KE payload there (RFC 7296 1.2)."""
-        return replace(self, transforms=tuple(t for t in self.transforms if t.type != TransformType.KE))
+        kept = tuple(t for t in self.transforms if t.type != TransformType.KE)
+        return self if len(kept) == len(self.transforms) else replace(self, transforms=kept)
 
     def __str__(self) -> str:
         return "-".join(str(t) for t in self.transforms) or "empty"
@@ -105,7 +107,7 @@ class Suite:
         return self.encr_facts.icv or (INTEG[self.integ].icv if self.integ is not None else 0)
 
     def __str__(self) -> str:
-        return "-".join(str(t) for t in self.transforms())
+        return _spelled(self)
 
     def transforms(self) -> tuple[Transform, ...]:
         """The suite as the transforms of an answer (RFC 7296 3.3.6: one of each type that was offered)."""
@@ -120,6 +122,11 @@ class Suite:
         if self.protocol != ProtocolId.IKE:
             found.append(Transform(TransformType.ESN, Esn.YES if self.esn else Esn.NO))
         return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _spelled(suite: Suite) -> str:
+    return "-".join(str(t) for t in suite.transforms())
 
 
 _ENUM_OF: dict[TransformType, type[OpenEnum]] = {

@@ -1,17 +1,17 @@
-"""CREATE_CHILD_SA (RFC 7296 1.3.1): a further CHILD SA of an established IKE SA, with or without PFS.
+"""CREATE_CHILD_SA (RFC 7296 1.3.1, 1.3.3): a further CHILD SA of an established IKE SA, or one that replaces another.
 
-    HDR, SK { SA, Ni, [KEi], TSi, TSr }  -->
+    HDR, SK { [N(REKEY_SA)], SA, Ni, [KEi], TSi, TSr }  -->
                      <--  HDR, SK { SA, Nr, [KEr], TSi, TSr }
 
-As responder a CHILD SA that replaces another one (N(REKEY_SA), 1.3.3) is made like any other; the initiator deletes
-the old one. Rekeying of the IKE SA is refused with NO_ADDITIONAL_SAS, which 1.3 allows a minimal peer.
+What a replacement means for the packets on their way, and for both sides replacing at once, is in ``ike.rekey``. The
+same exchange with IKE in its SA payload is ``rekey_ike``'s business.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xfrmctl.crypto import kex
-from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike import failures, lifecycle, rekey
 from xfrmctl.ike.child import (
     NO_KERNEL_SUPPORT,
     Answered,
@@ -25,15 +25,17 @@ from xfrmctl.ike.child import (
 )
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.exchanges.informational import Say, delete_child
+from xfrmctl.ike.exchanges import rekey_ike
+from xfrmctl.ike.exchanges.informational import DeleteChild, delete_child
+from xfrmctl.ike.rekey import RivalChild
 from xfrmctl.ike.sa import ChildSa, IkeSa
-from xfrmctl.ike.states import IkeState
+from xfrmctl.ike.states import ChildState, IkeState
 from xfrmctl.ike.transport import begin, respond
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
 from xfrmctl.wire.message import first_of, notify_of
-from xfrmctl.wire.payloads import Delete, KeyExchange, Nonce, Notify, Payload, Sa
+from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
 
 NONCE_LEN = 32
 
@@ -42,29 +44,44 @@ NONCE_LEN = 32
 
 @dataclass(slots=True)
 class CreateChild:
-    """Ask for one more child. ``group`` is the key exchange method that the peer has asked for."""
+    """Ask for one more child, or for one that ``replaces`` another.
+
+    ``group`` is the key exchange method that the peer has asked for; ``rival`` is what the peer has made meanwhile to
+    replace the same child.
+    """
 
     child: ChildConfig
     acquire_seq: int = 0
     group: KeGroup | None = None
+    replaces: ChildSa | None = None
+    rival: RivalChild | None = None
     exchange: ExchangeType = ExchangeType.CREATE_CHILD_SA
     spi: int = 0
     nonce: bytes = b""
     ke: kex.PrivateKe | None = field(default=None, repr=False)
 
     def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
-        """SA, Ni, KEi where PFS is wanted, TSi, TSr; nothing when the child has come up meanwhile."""
-        if sa.state != IkeState.ESTABLISHED or any(c.config.name == self.child.name for c in sa.children):
+        """SA, Ni, KEi where PFS is wanted, TSi, TSr; nothing when events have overtaken us."""
+        if sa.state != IkeState.ESTABLISHED or not self._needed(sa):
             return None
         self.spi, self.nonce = core.new_child_spi(), core.entropy(NONCE_LEN)
         groups = [t.id for p in self.child.esp for t in p.of(TransformType.KE)]
         group = self.group or (KeGroup(groups[0]) if groups else None)
         sa_, *selectors = offer(self.child, self.spi, with_ke=True)
         payloads: list[Payload] = [sa_, Nonce(self.nonce)]
+        if self.replaces is not None:
+            self.replaces.state = ChildState.REKEYING
+            payloads.insert(0, rekey.notify(self.replaces))
         if group:
             self.ke = kex.generate(group, core.entropy)
             payloads.append(KeyExchange(group, self.ke.public))
         return payloads + selectors
+
+    def _needed(self, sa: IkeSa) -> bool:
+        old = self.replaces
+        if old is None:
+            return all(c.config.name != self.child.name for c in sa.children)
+        return old in sa.children and old.state == ChildState.INSTALLED and old.successor is None
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """Take the child up, or begin again with the peer's key exchange method."""
@@ -79,15 +96,39 @@ class CreateChild:
             self.ke,
             self.acquire_seq,
             with_ke=True,
+            replaces=self.replaces,
         )
-        child_answer(core, sa, step, payloads)
+        old = self.replaces
+        if old is None:
+            child_answer(core, sa, step, payloads)
+        elif any(isinstance(p, Notify) and p.type.is_error for p in payloads):
+            self._rekey_refused(core, sa, old, payloads)
+        elif self.rival is not None and rekey.is_redundant(step.nonces, self.rival):
+            begin(core, sa, DeleteChild(self.spi, 0))
+        else:
+            child_answer(core, sa, step, payloads)
+
+    def _rekey_refused(self, core: Core, sa: IkeSa, old: ChildSa, payloads: tuple[Payload, ...]) -> None:
+        """The old CHILD SA lives on, unless the peer has lost it (RFC 7296 2.25.1) or has replaced it itself."""
+        if self.rival is not None or old not in sa.children:
+            return
+        if notify_of(payloads, NotifyType.CHILD_SA_NOT_FOUND) is not None:
+            core.remove_child(sa, old, failures.refused_by_peer(NotifyType.CHILD_SA_NOT_FOUND))
+            begin(core, sa, CreateChild(self.child))
+            return
+        error = next(p for p in payloads if isinstance(p, Notify) and p.type.is_error)
+        if error.type != NotifyType.TEMPORARY_FAILURE:
+            lifecycle.failed(core, sa, failures.refused_by_peer(error.type), child=self.child.name, initiator=False)
+        rekey.again_later(core, sa, old)
 
     def _other_group(self, core: Core, sa: IkeSa, notify: Notify) -> bool:
         group = KeGroup(int.from_bytes(notify.data, "big")) if len(notify.data) == 2 else KeGroup.NONE
         offered = {t.id for p in self.child.esp for t in p.of(TransformType.KE)}
         if group not in offered or self.group is not None:
             return False
-        begin(core, sa, CreateChild(self.child, self.acquire_seq, group))
+        if self.replaces is not None:
+            self.replaces.state = ChildState.INSTALLED
+        begin(core, sa, CreateChild(self.child, self.acquire_seq, group, self.replaces, self.rival))
         return True
 
 
@@ -102,17 +143,22 @@ class InstallOurs:
     acquire_seq: int
     with_ke: bool = False
     child: ChildSa | None = None
+    replaces: ChildSa | None = None
 
     def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
         """The SAs are in the kernel, or the peer must be told that they are not."""
         assert self.child is not None
         if refusal is None:
             core.child_installed(sa, self.child)
+            if self.replaces is not None:
+                rekey.replaced(core, sa, self.replaces, self.child)
             lifecycle.kick(core, sa.connection)
             return
         failure = failures.kernel_refused(str(refusal))
         delete_child(core, sa, self.child, failure)
-        lifecycle.failed(core, sa, failure, child=self.config.name, initiator=True)
+        if self.replaces is not None:
+            rekey.again_later(core, sa, self.replaces)
+        lifecycle.failed(core, sa, failure, child=self.config.name, initiator=self.replaces is None)
 
 
 def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Payload, ...]) -> None:
@@ -133,8 +179,10 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
             failure = failures.invalid_ke("the peer chose PFS and sent no KE payload")
     if isinstance(outcome, Failure) or failure is not None:
         assert failure is not None
-        begin(core, sa, Say([Delete(ProtocolId.ESP, (step.spi.to_bytes(4, "big"),))]))
-        lifecycle.failed(core, sa, failure, child=step.config.name, initiator=True)
+        begin(core, sa, DeleteChild(step.spi, 0))
+        if step.replaces is not None:
+            rekey.again_later(core, sa, step.replaces)
+        lifecycle.failed(core, sa, failure, child=step.config.name, initiator=step.replaces is None)
         return
     child, pair = build(
         core,
@@ -166,12 +214,17 @@ def _refusal(step: InstallOurs, error: Notify) -> Failure:
 
 def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     """Judge the child, install it, answer."""
-    refusal = _early_refusal(sa, payloads)
+    offered = first_of(payloads, Sa)
+    if offered is not None and any(p.protocol == ProtocolId.IKE for p in offered.proposals):
+        rekey_ike.on_request(core, sa, payloads)
+        return
+    old = _replaced(sa, payloads)
+    refusal = _early_refusal(sa, payloads, old)
     nonce = first_of(payloads, Nonce)
     if refusal is not None or nonce is None:
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal or Notify(NotifyType.INVALID_SYNTAX)])
         return
-    verdict = judge(core, sa, payloads, with_ke=True)
+    verdict = judge(core, sa, payloads, with_ke=True, only=old.config if old is not None else None)
     if isinstance(verdict, Refused):
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(verdict.notify, verdict.data)])
         lifecycle.failed(core, sa, verdict.failure, initiator=False)
@@ -203,18 +256,30 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         shared=shared,
     )
     core.add_child(sa, child)
-    core.install(sa, AnswerChild(child, verdict, mine, ke), pair)
+    if old is not None:
+        child.pending_outbound = pair[1]
+        pair = pair[:1]
+    core.install(sa, AnswerChild(child, verdict, (nonce.data, mine), ke, old), pair)
 
 
-def _early_refusal(sa: IkeSa, payloads: Sequence[Payload]) -> Notify | None:
-    offered = first_of(payloads, Sa)
-    if sa.state != IkeState.ESTABLISHED:
+def _replaced(sa: IkeSa, payloads: Sequence[Payload]) -> ChildSa | None:
+    """The CHILD SA that the request is to replace."""
+    named = notify_of(payloads, NotifyType.REKEY_SA)
+    return sa.child_by_outbound(named.protocol, int.from_bytes(named.spi, "big")) if named is not None else None
+
+
+def _early_refusal(sa: IkeSa, payloads: Sequence[Payload], old: ChildSa | None) -> Notify | None:
+    """Refusals that need no look at the offer (RFC 7296 2.25)."""
+    request = sa.outstanding.request if sa.outstanding is not None else None
+    if sa.state != IkeState.ESTABLISHED or isinstance(request, rekey_ike.RekeyIke):
         return Notify(NotifyType.TEMPORARY_FAILURE)
-    if offered is not None and any(p.protocol == ProtocolId.IKE for p in offered.proposals):
-        return Notify(NotifyType.NO_ADDITIONAL_SAS)
-    rekey = notify_of(payloads, NotifyType.REKEY_SA)
-    if rekey is not None and sa.child_by_outbound(rekey.protocol, int.from_bytes(rekey.spi, "big")) is None:
-        return Notify(NotifyType.CHILD_SA_NOT_FOUND, b"", rekey.protocol, rekey.spi)
+    named = notify_of(payloads, NotifyType.REKEY_SA)
+    if named is None:
+        return None
+    if int.from_bytes(named.spi, "big") in sa.closing:
+        return Notify(NotifyType.TEMPORARY_FAILURE)
+    if old is None or old.successor is not None:
+        return Notify(NotifyType.CHILD_SA_NOT_FOUND, b"", named.protocol, named.spi)
     return None
 
 
@@ -224,18 +289,21 @@ class AnswerChild:
 
     child: ChildSa
     verdict: Answered
-    nonce: bytes
+    nonces: tuple[bytes, bytes]
     ke: kex.PrivateKe | None
+    old: ChildSa | None = None
 
     def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
         """Answer with the child, or with the Notify that fits the kernel's refusal."""
         if refusal is None:
             sa_, *selectors = self.verdict.payloads()
-            payloads: list[Payload] = [sa_, Nonce(self.nonce)]
+            payloads: list[Payload] = [sa_, Nonce(self.nonces[1])]
             if self.ke is not None:
                 payloads.append(KeyExchange(self.ke.group, self.ke.public))
             respond(core, sa, ExchangeType.CREATE_CHILD_SA, payloads + selectors)
             core.child_installed(sa, self.child)
+            if self.old is not None:
+                self._succeed(core, sa, self.old)
             return
         failure = failures.kernel_refused(str(refusal))
         core.remove_child(sa, self.child, failure)
@@ -243,3 +311,13 @@ class AnswerChild:
         notify = NotifyType.NO_PROPOSAL_CHOSEN if lacking else NotifyType.TEMPORARY_FAILURE
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(notify)])
         lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)
+
+    def _succeed(self, core: Core, sa: IkeSa, old: ChildSa) -> None:
+        """Take the old one's place, unless we are just replacing it ourselves: then the nonces decide."""
+        old.successor = self.child
+        rekey.tell(core, sa, old, self.child, initiator=False)
+        request = sa.outstanding.request if sa.outstanding is not None else None
+        if isinstance(request, CreateChild) and request.replaces is old:
+            request.rival = RivalChild(self.child, min(self.nonces))
+        else:
+            old.state = ChildState.REPLACED

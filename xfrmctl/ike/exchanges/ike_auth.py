@@ -16,10 +16,9 @@ from xfrmctl.ike.child import NO_KERNEL_SUPPORT, Answered, Refused, build, judge
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges.create_child_sa import InstallOurs, child_answer
-from xfrmctl.ike.exchanges.informational import Say, delete_ike
+from xfrmctl.ike.exchanges.informational import Say
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
-from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, respond
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import IkeSaEstablished
@@ -56,10 +55,7 @@ def _established(core: Core, sa: IkeSa) -> None:
     sa.move(IkeState.ESTABLISHED)
     sa.established_at = sa.last_seen = core.now
     sa.init_request = sa.init_response = b""
-    if sa.config.dpd_s is not None:
-        core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
-    if sa.nat_local:
-        core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
+    lifecycle.watch(core, sa)
     core.emit(
         IkeSaEstablished(
             connection=sa.connection,
@@ -254,7 +250,10 @@ def _reject(core: Core, sa: IkeSa, failure: Failure) -> None:
 
 
 def _forget_others(core: Core, sa: IkeSa) -> None:
-    """INITIAL_CONTACT: the peer has no other IKE SA with us (RFC 7296 2.4)."""
+    """INITIAL_CONTACT: the peer has no other IKE SA with us (RFC 7296 2.4).
+
+    It has just said that it would not understand a Delete, so none is sent: the answer would never come.
+    """
     for other in core.of_connection(sa.connection):
-        if other is not sa and other.state == IkeState.ESTABLISHED and other.remote_id == sa.remote_id:
-            delete_ike(core, other, failures.superseded())
+        if other is not sa and other.established_at is not None and other.remote_id == sa.remote_id:
+            lifecycle.close(core, other, failures.superseded())

@@ -14,6 +14,7 @@ from xfrmctl.ike.core import Core
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.transport import begin, respond
+from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, NotifyType, ProtocolId
 from xfrmctl.wire.message import notify_of
@@ -44,17 +45,34 @@ def alive(core: Core, sa: IkeSa) -> None:
         begin(core, sa, Say([]))
 
 
-def delete_child(core: Core, sa: IkeSa, child: ChildSa, reason: Failure) -> None:
-    """Take a CHILD SA down on both sides."""
-    spi = child.inbound.spi.to_bytes(4, "big")
-    core.remove_child(sa, child, reason)
+@dataclass(slots=True)
+class DeleteChild:
+    """Tell the peer that a CHILD SA is gone here; until it has answered, a rekey of it by the peer must wait."""
+
+    inbound_spi: int
+    outbound_spi: int
+    exchange: ExchangeType = ExchangeType.INFORMATIONAL
+
+    def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
+        """D with our inbound SPI (RFC 7296 1.4.1)."""
+        return [Delete(ProtocolId.ESP, (self.inbound_spi.to_bytes(4, "big"),))]
+
+    def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """The peer has deleted its side, too."""
+        sa.closing.discard(self.outbound_spi)
+
+
+def delete_child(core: Core, sa: IkeSa, child: ChildSa, reason: Failure, *, retire: bool = False) -> None:
+    """Take a CHILD SA down on both sides; with ``retire`` our inbound SA stays a moment."""
+    core.remove_child(sa, child, reason, retire=retire)
     if sa.state == IkeState.ESTABLISHED:
-        begin(core, sa, Say([Delete(ProtocolId.ESP, (spi,))]))
+        sa.closing.add(child.outbound.spi)
+        begin(core, sa, DeleteChild(child.inbound.spi, child.outbound.spi))
 
 
 def delete_ike(core: Core, sa: IkeSa, reason: Failure) -> None:
     """Take an IKE SA and its children down on both sides. Its children leave the kernel at once."""
-    if sa.state != IkeState.ESTABLISHED:
+    if sa.state not in (IkeState.ESTABLISHED, IkeState.REKEYED):
         core.close(sa, reason)
         return
     for child in tuple(sa.children):
@@ -81,7 +99,6 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
             if child is None:
                 continue
             mine.append(child.inbound.spi.to_bytes(4, "big"))
-            core.remove_child(sa, child, failures.peer_deleted("CHILD SA"))
             gone.append(child)
     if mine and not closing:
         reply.append(Delete(ProtocolId.ESP, tuple(mine)))
@@ -94,4 +111,35 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         lifecycle.close(core, sa, failures.peer_deleted("IKE SA"))
         return
     for child in gone:
-        lifecycle.child_gone(core, sa, child.config.name, failures.peer_deleted("CHILD SA"))
+        _gone(core, sa, child)
+
+
+def _gone(core: Core, sa: IkeSa, child: ChildSa) -> None:
+    """The peer has deleted a CHILD SA: its successor takes over, or it is missed."""
+    if child.successor is not None:
+        take_over(core, sa, child.successor)
+        core.remove_child(sa, child, failures.rekeyed("CHILD SA"), retire=True)
+        return
+    core.remove_child(sa, child, failures.peer_deleted("CHILD SA"))
+    lifecycle.child_gone(core, sa, child.config.name, failures.peer_deleted("CHILD SA"))
+
+
+def take_over(core: Core, sa: IkeSa, new: ChildSa) -> None:
+    """The CHILD SA that ``new`` replaces is about to go: from now on send on the new one (RFC 7296 2.8)."""
+    if new.pending_outbound is not None:
+        core.install(sa, Activate(new), (new.pending_outbound,))
+
+
+@dataclass(slots=True)
+class Activate:
+    """The outbound SA of a rekeyed CHILD SA is in the kernel, or not."""
+
+    child: ChildSa
+
+    def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
+        """Without it the CHILD SA is of no use."""
+        self.child.pending_outbound = None
+        if refusal is not None and self.child in sa.children:
+            failure = failures.kernel_refused(str(refusal))
+            delete_child(core, sa, self.child, failure)
+            lifecycle.child_gone(core, sa, self.child.config.name, failure)

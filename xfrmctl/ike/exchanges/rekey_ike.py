@@ -1,0 +1,243 @@
+"""Rekeying of the IKE SA (RFC 7296 1.3.2, 2.8, 2.18): a CREATE_CHILD_SA whose SA payload offers IKE.
+
+    HDR, SK { SA, Ni, KEi }  -->
+                     <--  HDR, SK { SA, Nr, KEr }
+
+The new IKE SA begins established, with message ids of its own, and inherits the CHILD SAs; the initiator deletes the
+old one. When both sides rekey at once, the IKE SA with the lowest of the four nonces is redundant (2.8.1): whoever
+asked for it deletes it, and the CHILD SAs move to the other one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xfrmctl.crypto import kex
+from xfrmctl.crypto.keys import derive_rekeyed_ike_keys
+from xfrmctl.crypto.protect import Protection
+from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges.informational import delete_ike
+from xfrmctl.ike.negotiate import accepted, choose
+from xfrmctl.ike.sa import ChildSa, IkeSa, Rival
+from xfrmctl.ike.states import ChildState, IkeState
+from xfrmctl.ike.timers import Timer
+from xfrmctl.ike.transport import begin, respond
+from xfrmctl.model.events import IkeSaRekeyed
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
+from xfrmctl.model.suite import Proposal, Suite
+from xfrmctl.wire.message import first_of, notify_of
+from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
+
+NONCE_LEN = 32
+AGAIN_S = 10.0
+"""Around this long after TEMPORARY_FAILURE it is tried again (RFC 7296 2.25)."""
+
+SUPERSEDED_S = 30.0
+"""How long a peer may take to delete an IKE SA that it has replaced."""
+
+
+# -- initiator
+
+
+@dataclass(slots=True)
+class RekeyIke:
+    """Ask for new keys. ``group`` is the key exchange method that the peer has asked for."""
+
+    group: KeGroup | None = None
+    exchange: ExchangeType = ExchangeType.CREATE_CHILD_SA
+    spi: bytes = b""
+    nonce: bytes = b""
+    ke: kex.PrivateKe | None = field(default=None, repr=False)
+
+    def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
+        """SA, Ni, KEi; nothing when the peer has replaced the IKE SA meanwhile."""
+        if sa.state != IkeState.ESTABLISHED or sa.config is None or sa.suite is None:
+            return None
+        self.spi, self.nonce = core.new_spi(), core.entropy(NONCE_LEN)
+        self.ke = kex.generate(self.group or sa.suite.ke or KeGroup.X25519, core.entropy)
+        numbered = tuple(p.with_spi(self.spi, n) for n, p in enumerate(sa.config.ike, 1))
+        return [Sa(numbered), Nonce(self.nonce), KeyExchange(self.ke.group, self.ke.public)]
+
+    def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """A new IKE SA, or the peer's reason why not."""
+        assert sa.config is not None
+        rival, sa.rival = sa.rival, None
+        if self._other_group(core, sa, payloads):
+            sa.rival = rival
+            return
+        outcome = self._read(sa, payloads)
+        if isinstance(outcome, Failure):
+            if rival is not None:
+                inherit(core, sa, rival.sa)
+            else:
+                _again_later(core, sa)
+                lifecycle.failed(core, sa, outcome, initiator=False)
+            return
+        suite, spi_r, nonce, shared = outcome
+        new = _successor(core, sa, suite, shared, (self.nonce, nonce), (self.spi, spi_r), initiator=True)
+        if rival is not None and min(self.nonce, nonce) < rival.lowest_nonce:
+            core.attach(new)
+            delete_ike(core, new, failures.redundant())
+            inherit(core, sa, rival.sa)
+            return
+        inherit(core, sa, new)
+        delete_ike(core, sa, failures.rekeyed("IKE SA"))
+
+    def _other_group(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
+        wanted = notify_of(payloads, NotifyType.INVALID_KE_PAYLOAD)
+        if wanted is None or self.group is not None or len(wanted.data) != 2 or sa.config is None:
+            return False
+        group = KeGroup(int.from_bytes(wanted.data, "big"))
+        if group not in {t.id for p in sa.config.ike for t in p.of(TransformType.KE)}:
+            return False
+        begin(core, sa, RekeyIke(group))
+        return True
+
+    def _read(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> tuple[Suite, bytes, bytes, bytes] | Failure:
+        """Suite, the peer's SPI, its nonce, the shared secret."""
+        assert sa.config is not None
+        assert self.ke is not None
+        error = next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+        if error is not None:
+            return failures.refused_by_peer(error.type)
+        offer, ke, nonce = first_of(payloads, Sa), first_of(payloads, KeyExchange), first_of(payloads, Nonce)
+        choice = accepted(sa.config.ike, offer.proposals) if offer is not None else None
+        if choice is None or ke is None or nonce is None or len(choice.spi) != 8:
+            return failures.bad_answer("IKE", sa.config.ike, offer.proposals if offer else ())
+        if choice.suite.ke != ke.group or ke.group != self.ke.group:
+            return failures.invalid_ke(f"KE payload of {ke.group.name}, {self.ke.group.name} was asked for")
+        try:
+            return choice.suite, choice.spi, nonce.data, self.ke.shared(ke.data)
+        except kex.KeyExchangeError as error_:
+            return failures.invalid_ke(str(error_))
+
+
+def _again_later(core: Core, sa: IkeSa) -> None:
+    jitter = int.from_bytes(core.entropy(2), "big") / 65536
+    core.timers.set(sa.serial, Timer.REKEY, core.now + AGAIN_S * (0.5 + jitter))
+
+
+# -- responder
+
+
+def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+    """The peer wants new keys: agree, or say why not now (RFC 7296 2.25.2)."""
+    assert sa.config is not None
+    offer, ke, nonce = first_of(payloads, Sa), first_of(payloads, KeyExchange), first_of(payloads, Nonce)
+    if sa.state != IkeState.ESTABLISHED or _busy_with_children(sa):
+        _refuse(core, sa, Notify(NotifyType.TEMPORARY_FAILURE))
+        return
+    if offer is None or ke is None or nonce is None:
+        _refuse(core, sa, Notify(NotifyType.INVALID_SYNTAX))
+        return
+    choice = choose(sa.config.ike, offer.proposals, ke.group)
+    if choice is None or len(choice.spi) != 8 or choice.suite.ke is None:
+        _refuse(core, sa, Notify(NotifyType.NO_PROPOSAL_CHOSEN))
+        lifecycle.failed(core, sa, failures.no_proposal("IKE", sa.config.ike, offer.proposals), initiator=False)
+        return
+    if choice.suite.ke != ke.group:
+        _refuse(core, sa, Notify(NotifyType.INVALID_KE_PAYLOAD, int(choice.suite.ke).to_bytes(2, "big")))
+        return
+    private = kex.generate(ke.group, core.entropy)
+    try:
+        shared = private.shared(ke.data)
+    except kex.KeyExchangeError as error:
+        _refuse(core, sa, Notify(NotifyType.INVALID_SYNTAX))
+        lifecycle.failed(core, sa, failures.invalid_ke(str(error)), initiator=False)
+        return
+    mine, spi = core.entropy(NONCE_LEN), core.new_spi()
+    answer = Proposal(ProtocolId.IKE, choice.suite.transforms(), spi, choice.number)
+    new = _successor(core, sa, choice.suite, shared, (nonce.data, mine), (choice.spi, spi), initiator=False)
+    core.attach(new)
+    respond(
+        core,
+        sa,
+        ExchangeType.CREATE_CHILD_SA,
+        [Sa((answer,)), Nonce(mine), KeyExchange(ke.group, private.public)],
+    )
+    if sa.outstanding is not None and isinstance(sa.outstanding.request, RekeyIke):
+        sa.rival = Rival(new, min(nonce.data, mine))
+        return
+    inherit(core, sa, new)
+
+
+def _refuse(core: Core, sa: IkeSa, notify: Notify) -> None:
+    respond(core, sa, ExchangeType.CREATE_CHILD_SA, [notify])
+
+
+def _busy_with_children(sa: IkeSa) -> bool:
+    """Whether a CHILD SA of ours is just being made, rekeyed or deleted on this IKE SA (RFC 7296 2.25.2)."""
+    if sa.closing or any(child.state == ChildState.INSTALLING for child in sa.children):
+        return True
+    request = sa.outstanding.request if sa.outstanding is not None else None
+    creating = request is not None and request.exchange == ExchangeType.CREATE_CHILD_SA
+    return creating and not isinstance(request, RekeyIke)
+
+
+# -- both
+
+
+def _successor(
+    core: Core,
+    old: IkeSa,
+    suite: Suite,
+    shared: bytes,
+    nonces: tuple[bytes, bytes],
+    spis: tuple[bytes, bytes],
+    *,
+    initiator: bool,
+) -> IkeSa:
+    """The new IKE SA; whoever began the rekey is its initiator. Nonces and SPIs are (initiator's, responder's)."""
+    assert old.suite is not None
+    assert old.suite.prf is not None
+    assert old.keys is not None
+    keys = derive_rekeyed_ike_keys(suite, old.suite.prf, old.keys.d, shared, *nonces, *spis)
+    of_initiator, of_responder = Protection(suite, keys.ei, keys.ai), Protection(suite, keys.er, keys.ar)
+    new = IkeSa(
+        serial=core.next_serial(),
+        initiator=initiator,
+        spi_i=spis[0],
+        spi_r=spis[1],
+        local=old.local,
+        remote=old.remote,
+        created_at=core.now,
+        state=IkeState.ESTABLISHED,
+        config=old.config,
+        suite=suite,
+        keys=keys,
+        protect_out=of_initiator if initiator else of_responder,
+        protect_in=of_responder if initiator else of_initiator,
+        local_id=old.local_id,
+        remote_id=old.remote_id,
+        nat_local=old.nat_local,
+        nat_remote=old.nat_remote,
+        established_at=core.now,
+        last_seen=core.now,
+    )
+    core.add(new)
+    return new
+
+
+def inherit(core: Core, old: IkeSa, new: IkeSa) -> None:
+    """The CHILD SAs, and what was still to be said about them, move to the new IKE SA."""
+    core.attach(new)
+    if old.state == IkeState.ESTABLISHED:
+        old.move(IkeState.REKEYED)
+    children: Sequence[ChildSa] = tuple(old.children)
+    old.children.clear()
+    for child in children:
+        if child.state == ChildState.REKEYING:
+            child.state = ChildState.INSTALLED
+        core.add_child(new, child)
+    new.retired, old.retired = old.retired, []
+    new.rekey_later, old.rekey_later = old.rekey_later, []
+    for waiting in old.queue:
+        new.queue.append(waiting)
+    old.queue.clear()
+    for timer in (Timer.LIVENESS, Timer.KEEPALIVE, Timer.REKEY, Timer.RETIRE, Timer.REKEY_CHILD):
+        core.timers.cancel(old.serial, timer)
+    core.timers.set(old.serial, Timer.SUPERSEDED, core.now + SUPERSEDED_S)
+    lifecycle.watch(core, new)
+    core.emit(IkeSaRekeyed(connection=new.connection, old=old.name, new=new.name, suite=new.suite))
+    lifecycle.kick(core, new.connection)
