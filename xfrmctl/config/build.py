@@ -22,6 +22,9 @@ from xfrmctl.model.identity import Identity
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
 
+HARD_ABOVE_SOFT = 1.2
+"""Where no hard limit is written, an SA whose rekeying fails lives this much longer than it should."""
+
 Report = Callable[[Key, str, str], None]
 """Takes key, cause, cure."""
 
@@ -161,6 +164,7 @@ def _connection(
         ike=found.ike.proposals,
         children=tuple(_child(n, c, found.remote.address) for n, c in found.children.items()),
         dpd_s=found.ike.dpd,
+        rekey_s=found.ike.rekey,
         keepalive_s=found.ike.keepalive,
         retry=RetryPolicy(tries=found.retry.tries, first_s=found.retry.first, max_s=found.retry.max),
         retransmit=_retransmit(found.ike.retransmit) if found.ike.retransmit else default,
@@ -186,11 +190,21 @@ def _child(name: str, found: schema.Child, remote: IPAddress | None) -> ChildCon
         replay_window=found.replay_window,
         fail_closed=found.fail == "closed",
         interface=found.interface,
-        lifetime=Lifetime(
-            hard_seconds=max(1, round(found.lifetime.time)) if found.lifetime.time else 0,
-            hard_bytes=found.lifetime.bytes or 0,
-            hard_packets=found.lifetime.packets or 0,
-        ),
+        lifetime=_lifetime(found.rekey, found.lifetime),
+    )
+
+
+def _lifetime(rekey: schema.ChildRekey, limit: schema.ChildLifetime) -> Lifetime:
+    soft = Lifetime(
+        soft_seconds=round(rekey.time or 0),
+        soft_bytes=rekey.bytes or 0,
+        soft_packets=rekey.packets or 0,
+    )
+    return replace(
+        soft,
+        hard_seconds=max(1, round(limit.time)) if limit.time else round(soft.soft_seconds * HARD_ABOVE_SOFT),
+        hard_bytes=limit.bytes or int(soft.soft_bytes * HARD_ABOVE_SOFT),
+        hard_packets=limit.packets or int(soft.soft_packets * HARD_ABOVE_SOFT),
     )
 
 

@@ -12,7 +12,7 @@ from xfrmctl.config.document import Key
 from xfrmctl.config.secrets import GOOD_BYTES
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.iana import Encr, Integ, TransformType
-from xfrmctl.model.sa import DataPlane, Mode
+from xfrmctl.model.sa import Lifetime
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal, Suite
 from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu, outer_mtu_for
@@ -49,9 +49,7 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
     if connection.remote is None and child.start != Start.NONE:
         cause = f"start: {child.start.value} needs to know whom to call, and remote.address is any"
         report((*key, "start"), cause, "write the peer's remote.address, or start: none")
-    if child.mode == Mode.TRANSPORT and child.dataplane == DataPlane.INTERFACE:
-        cause = "transport mode has no tunnel to route into"
-        report((*key, "mode"), cause, "write mode: tunnel, or dataplane: policy")
+    _check_lifetime((*key, "lifetime"), child.lifetime, report)
     local, remote = ({ts.version for ts in side} for side in (child.local_ts, child.remote_ts))
     for version in sorted(local ^ remote)[:1]:
         side, other = ("local_ts", "remote_ts") if version in local else ("remote_ts", "local_ts")
@@ -59,6 +57,18 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
         report((*key, side), cause, f"add an IPv{version} network to {other}, or take this one out")
     if child.mtu is not None:
         _check_mtu(connection, child, child.mtu, report, warn)
+
+
+def _check_lifetime(key: Key, limits: Lifetime, report: Report) -> None:
+    """An SA that ends before it is rekeyed takes its traffic with it."""
+    for name, soft, hard in (
+        ("time", limits.soft_seconds, limits.hard_seconds),
+        ("bytes", limits.soft_bytes, limits.hard_bytes),
+        ("packets", limits.soft_packets, limits.hard_packets),
+    ):
+        if soft and hard and hard <= soft:
+            cause = f"the SA would end at {hard} {name}, and is rekeyed at {soft} only"
+            report((*key, name), cause, f"write a larger lifetime.{name}, or a smaller rekey.{name}")
 
 
 def _check_mtu(connection: ConnectionConfig, child: ChildConfig, outer: int, report: Report, warn: Report) -> None:

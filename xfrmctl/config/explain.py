@@ -12,8 +12,8 @@ from xfrmctl.config.document import Document, Key
 from xfrmctl.config.problem import Problem, Wrong
 
 LATER = {
-    "rekey": "this version ends an SA at its lifetime and does not rekey it: leave the key out",
-    "rekey_time": "this version ends an SA at its lifetime and does not rekey it: leave the key out",
+    "rekey": "it belongs under ike: (the IKE SA) or under a child (its CHILD SA)",
+    "rekey_time": "write rekey: {time: 1h} under a child, ike: {rekey: 4h} for the IKE SA",
     "certificate": "this version authenticates with auth.psk only",
     "key": "this version authenticates with auth.psk only",
     "ca": "this version authenticates with auth.psk only",

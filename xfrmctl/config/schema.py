@@ -137,6 +137,7 @@ class Ike(Strict):
 
     proposals: Annotated[tuple[IkeProposal, ...], Many] = Field(default_factory=lambda: IKE_PROPOSALS)
     dpd: SecondsOrOff = 30.0
+    rekey: SecondsOrOff = 4 * 3600.0
     keepalive: Seconds = 20.0
     encap: Literal["auto", "always"] = "auto"
     retransmit: Annotated[Retransmit | None, Section] = None
@@ -151,9 +152,17 @@ class Retry(Strict):
 
 
 class ChildLifetime(Strict):
-    """The hard limit after which an SA ends; what is left out is not limited."""
+    """The hard limit after which an SA ends; what is left out is a fifth above the limit for its rekeying."""
 
     time: Seconds | None = None
+    bytes: ByteCount | None = None
+    packets: PacketCount | None = None
+
+
+class ChildRekey(Strict):
+    """When an SA gets a successor with new keys; up to a tenth earlier, so that not everybody rekeys at once."""
+
+    time: SecondsOrOff = 3600.0
     bytes: ByteCount | None = None
     packets: PacketCount | None = None
 
@@ -164,7 +173,7 @@ class Child(Strict):
     local_ts: Annotated[tuple[Selector, ...], Many]
     remote_ts: Annotated[tuple[Selector, ...], Many]
     esp: Annotated[tuple[EspProposal, ...], Many] = Field(default_factory=lambda: ESP_PROPOSALS)
-    mode: Literal["tunnel", "transport"] = "tunnel"
+    mode: Literal["tunnel"] = "tunnel"
     dataplane: Literal["policy", "interface"] = "policy"
     interface: InterfaceName | None = None
     start: Literal["none", "trap", "start"] | None = None
@@ -173,6 +182,7 @@ class Child(Strict):
     df: Literal["copy", "clear"] = "copy"
     replay_window: ReplayWindow = 128
     fail: Literal["closed", "open"] = "closed"
+    rekey: Annotated[ChildRekey, Section] = Field(default_factory=ChildRekey)
     lifetime: Annotated[ChildLifetime, Section] = Field(default_factory=ChildLifetime)
 
 

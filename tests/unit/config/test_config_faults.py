@@ -12,8 +12,15 @@ from xfrmctl.config.problem import ConfigError
 ONE_FAULT = [
     # (child, connection, gateway, key, cause, cure)
     ("mtux: 1", "", "", "children.lan.mtux", "unknown key 'mtux'", "did you mean 'mtu'?"),
-    ("", "rekey: 4h", "", "c.rekey", "unknown key 'rekey'", "does not rekey"),
-    ("", "ike: {rekey: 4h}", "", "ike.rekey", "unknown key", "does not rekey"),
+    ("", "rekey: 4h", "", "c.rekey", "unknown key 'rekey'", "belongs under ike"),
+    (
+        "rekey: {time: 1h}\nlifetime: {time: 30m}",
+        "",
+        "",
+        "lifetime.time",
+        "would end at 1800 time",
+        "larger lifetime.time",
+    ),
     ("", "auth: {certificate: x, psk: !file k}", "", "auth.certificate", "unknown key", "auth.psk only"),
     ("", "", "metric: off", "gateway.metric", "unknown key", "'metrics'"),
     ("local_ts: [10.1.1.1/24]", "", "", "local_ts[0]", "host bits set", "write 10.1.1.0/24"),
@@ -50,7 +57,7 @@ ONE_FAULT = [
     ("dataplane: interface\ninterface: a/b", "", "", "interface", "no interface name", "letters"),
     ("dataplane: interface\ninterface: xfc-7", "", "", "interface", "given by xfrmctl", "ipsec0"),
     ("interface: ipsec0", "", "", "interface", "policy data plane has no interface", "dataplane: interface"),
-    ("mode: transport\ndataplane: interface", "", "", "lan.mode", "no tunnel to route", "dataplane: policy"),
+    ("mode: transport", "", "", "lan.mode", "transport", "tunnel"),
     ("", "remote: {address: 192.0.2.300}", "", "remote.address", "is no IP address", "192.0.2.1"),
     ("", "remote: {address: 0.0.0.0}", "", "remote.address", "cannot be a gateway's", "any"),
     ("", "remote: {address: 2001:db8::1}", "", "remote.address", "different families", "two IPv4 or two IPv6"),

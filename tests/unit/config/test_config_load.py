@@ -75,7 +75,8 @@ def test_everything_else_that_can_be_written(place: Path) -> None:
     assert connection.retransmit == RetransmitPolicy(first_s=0.5, factor=1.5, tries=3, max_s=64)
     assert (child.interface, child.mtu, child.mss, child.fail_closed) == ("ipsec7", 1400, 1300, False)
     assert (child.lifetime.hard_seconds, child.lifetime.hard_bytes) == (28800, 10**10)
-    assert child.lifetime.hard_packets == 10**6 and child.lifetime.soft_seconds == 0
+    assert child.lifetime.hard_packets == 10**6 and child.lifetime.soft_seconds == 3600
+    assert (child.lifetime.soft_bytes, connection.rekey_s) == (0, 4 * 3600)
     assert is_ours(child.if_id)
     engine = found.engine
     assert (engine.ike_port, engine.nat_t_port, engine.cookie_threshold) == (5500, 5501, 0)
