@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from xfrmctl import __version__
-from xfrmctl.cli import check, cleanup, daemon, down, events, mtu, outcome, plan, reload, session, show, up
+from xfrmctl.cli import check, cleanup, daemon, down, events, mtu, outcome, plan, rekey, reload, session, show, up
 from xfrmctl.model.errors import XfrmctlError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -78,6 +78,7 @@ app.command("check")(check.check)
 app.command("daemon")(daemon.daemon)
 app.command("up")(up.up)
 app.command("down")(down.down)
+app.command("rekey")(rekey.rekey)
 app.command("show")(show.show)
 app.command("reload")(reload.reload)
 app.command("plan")(plan.plan)

@@ -91,6 +91,12 @@ class ControlClient:
         where = f"/v1/connections/{_path(connection)}/down"
         return self._call(ActionResult, "POST", where, {"child": child}, 2 * PATIENCE_S)
 
+    def rekey(self, connection: str, child: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S) -> ActionResult:
+        """Renew the keys of one child, or of the IKE SA where none is named."""
+        body = {"child": child, "timeout_s": timeout_s}
+        where = f"/v1/connections/{_path(connection)}/rekey"
+        return self._call(ActionResult, "POST", where, body, timeout_s + PATIENCE_S)
+
     def reload(self) -> ReloadResult:
         """Have the configuration read again."""
         return self._call(ReloadResult, "POST", "/v1/reload", {}, 4 * PATIENCE_S)

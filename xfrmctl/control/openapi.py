@@ -65,6 +65,10 @@ def _paths() -> dict[str, Any]:
             "parameters": [_NAME],
             "post": _operation("down", "Take it down", action, requestBody=_body(schema.DownRequest)),
         },
+        "/v1/connections/{name}/rekey": {
+            "parameters": [_NAME],
+            "post": _operation("rekey", "Renew keys", action, requestBody=_body(schema.UpRequest)),
+        },
         "/v1/reload": {
             "post": _operation(
                 "reload",

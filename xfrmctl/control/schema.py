@@ -16,7 +16,7 @@ DEFAULT_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpRequest:
-    """Bring a connection up, or one child of it; ``timeout_s`` bounds the wait, not the attempt."""
+    """Bring up or rekey a connection, or one child of it; ``timeout_s`` bounds the wait, not the attempt."""
 
     child: str | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S

@@ -36,6 +36,9 @@ MAX_TIMEOUT_S = 3600.0
 ALIVE_S = 5.0
 """How often a stream without events looks whether its reader is still there."""
 
+Waiting = Callable[[str, str | None, float], Awaitable[ActionResult]]
+"""An action on a connection or one child of it, and how long to wait."""
+
 log = structlog.get_logger("control")
 T = TypeVar("T")
 
@@ -54,6 +57,9 @@ class Handlers(Protocol):
 
     async def down(self, connection: str, child: str | None) -> ActionResult:
         """Take down a connection or one child."""
+
+    async def rekey(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
+        """Renew the keys of one child, or of the IKE SA; wait at most ``timeout_s``."""
 
     async def reload(self) -> ReloadResult:
         """Read the configuration again; ``ok`` False leaves the old one in force."""
@@ -83,6 +89,7 @@ class ControlServer:
             ("GET", "/v1/connections/{name}"): self._connection,
             ("POST", "/v1/connections/{name}/up"): self._up,
             ("POST", "/v1/connections/{name}/down"): self._down,
+            ("POST", "/v1/connections/{name}/rekey"): self._rekey,
             ("POST", "/v1/reload"): self._reload,
             ("POST", "/v1/plan"): self._plan,
             ("GET", "/v1/events"): self._events,
@@ -125,10 +132,16 @@ class ControlServer:
         raise unknown_name("connection", name, (c.name for c in snapshot.connections))
 
     async def _up(self, request: web.Request) -> web.Response:
+        return await self._wait_for(self._handlers.up, request)
+
+    async def _rekey(self, request: web.Request) -> web.Response:
+        return await self._wait_for(self._handlers.rekey, request)
+
+    async def _wait_for(self, action: Waiting, request: web.Request) -> web.Response:
         body = await _body(request, UpRequest)
         if not 0 < body.timeout_s <= MAX_TIMEOUT_S:
             raise RequestError(f"timeout_s {body.timeout_s} is out of range", f"0 to {MAX_TIMEOUT_S:.0f} seconds")
-        result = await self._handlers.up(request.match_info["name"], body.child, body.timeout_s)
+        result = await action(request.match_info["name"], body.child, body.timeout_s)
         return _json(result, 200 if result.ok else 409)
 
     async def _down(self, request: web.Request) -> web.Response:

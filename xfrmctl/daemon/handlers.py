@@ -10,7 +10,7 @@ from xfrmctl.control.events import event_json
 from xfrmctl.control.schema import ActionResult, PlanResult, ReloadResult, RequestError, unknown_name
 from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.snapshot import failure_info
-from xfrmctl.model.events import ChildSaInstalled, Event, NegotiationFailed
+from xfrmctl.model.events import ChildSaInstalled, ChildSaRekeyed, Event, IkeSaRekeyed, NegotiationFailed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.snapshot import Snapshot
 
@@ -90,6 +90,32 @@ class DaemonHandlers:
         await self._daemon.reconciler.changed()
         text = f"{', '.join(sorted(was))} taken down" if was else "was not up"
         return ActionResult(ok=True, message=f"{connection}: {text}; `xfrmctl up {connection}` brings it back")
+
+    async def rekey(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
+        """Renew keys and wait until the successors stand."""
+        names = self._children(connection, child)
+        engine = self._daemon.engine
+        up = self._up(connection)
+        if not engine.ike_sas(connection) or (child is not None and not names <= up):
+            raise RequestError(f"{child or connection} is not up", "there are no keys to renew", status=409)
+        done = asyncio.Event()
+
+        def observe(event: Event) -> None:
+            match event:
+                case IkeSaRekeyed(connection=name) if child is None and name == connection:
+                    done.set()
+                case ChildSaRekeyed(connection=name) if name == connection and event.child == child:
+                    done.set()
+
+        unsubscribe = self._daemon.bus.subscribe(observe)
+        try:
+            self._daemon.runtime.step(lambda now: engine.rekey(connection, child, now))
+            await asyncio.wait_for(done.wait(), timeout_s)
+        except TimeoutError:
+            return ActionResult(ok=False, message=f"{child or 'the IKE SA'} not rekeyed after {timeout_s:.0f} s")
+        finally:
+            unsubscribe()
+        return ActionResult(ok=True, message=f"{connection}: {child or 'IKE SA'} rekeyed")
 
     async def reload(self) -> ReloadResult:
         """Read the configuration again."""

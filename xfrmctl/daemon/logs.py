@@ -6,10 +6,12 @@ net#1 established with fqdn:sun.example.org: aes256gcm16-prfsha384-x25519, no NA
 net#1 lan: ESP in 0xc0ffee01, out 0xdeadbeef, aes256gcm16, 10.1.1.0/24 === 10.1.2.0/24
 """
 
+import asyncio
+import atexit
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -17,6 +19,7 @@ from xfrmctl.control.events import event_json
 from xfrmctl.daemon.clock import wall
 from xfrmctl.model.events import (
     ChildSaInstalled,
+    ChildSaRekeyed,
     ChildSaRemoved,
     CookieDemanded,
     DatagramDropped,
@@ -24,6 +27,7 @@ from xfrmctl.model.events import (
     Event,
     IkeSaClosed,
     IkeSaEstablished,
+    IkeSaRekeyed,
     KernelTrouble,
     MessageReceived,
     MessageSent,
@@ -39,16 +43,50 @@ QUIET_S = 60.0
 
 
 def plain(_logger: object, _method: str, members: MutableMapping[str, Any]) -> str:
-    """One line for a file or the journal: what structlog's ConsoleRenderer gives without colors, at a fifth of the cost."""
+    """One line for a file or the journal: structlog's ConsoleRenderer without colors, at a fifth of the cost."""
     line = f"{members.pop('timestamp')} [{members.pop('level'):9}] {members.pop('event')}"
     exception = members.pop("exception", "")
     for name, value in members.items():
-        line += f" {name}={value}" if isinstance(value, str) and value.isalnum() else f" {name}={value!r}"
+        bare = isinstance(value, str) and value.isprintable() and not set(" =\"'") & set(value)
+        line += f" {name}={value}" if bare else f" {name}={value!r}"
     return f"{line}\n{exception}" if exception else line
+
+
+class Lines:
+    """The last link of structlog's chain: lines of one turn of the event loop go out in one write.
+
+    A handshake tells six lines, and a system call for each would be a tenth of its cost. Outside the event loop every
+    line goes out at once.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._waiting: list[str] = []
+        atexit.register(self.deliver)
+
+    def msg(self, line: str) -> None:
+        """Take one line."""
+        self._waiting.append(line)
+        if len(self._waiting) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self.deliver)
+        except RuntimeError:
+            self.deliver()
+
+    debug = info = warning = error = critical = exception = msg
+
+    def deliver(self) -> None:
+        """Write what is there."""
+        lines, self._waiting = self._waiting, []
+        if lines:
+            self._file.write("\n".join(lines) + "\n")
+            self._file.flush()
 
 
 def configure(log_format: str, level: str) -> None:
     """Set structlog up. ``log_format``: story or json; ``level``: debug, info, warning, error."""
+    lines = Lines(sys.stderr)
     shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     last: Any = (
         structlog.processors.JSONRenderer()
@@ -60,7 +98,7 @@ def configure(log_format: str, level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
 
@@ -166,6 +204,11 @@ def tell(event: Event) -> str:
                 f"{event.ike} {event.child}: ESP in {event.inbound.spi:#010x}, out {event.outbound.spi:#010x}, "
                 f"{event.suite}{encap}, {local} === {remote}"
             )
+        case IkeSaRekeyed():
+            return f"{event.old} rekeyed: {event.new}, {event.suite}"
+        case ChildSaRekeyed():
+            by = "by us" if event.initiator else "by the peer"
+            return f"{event.ike} {event.child} rekeyed {by}: {event.old.spi:#010x} -> {event.new.spi:#010x}"
         case ChildSaRemoved():
             return f"{event.ike} {event.child} removed: {_failure(event.reason)}"
         case IkeSaClosed():

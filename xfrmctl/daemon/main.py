@@ -5,6 +5,7 @@ clear at start or stop (DESIGN 3.11).
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -135,7 +136,9 @@ class Daemon:
             reload_error=self._reload_error,
             counters={},
         )
-        return self._builder.build(state, seen)
+        snapshot = self._builder.build(state, seen)
+        self.runtime.audit(seen.sad)  # what was lost is shown this once, and mended
+        return snapshot
 
     # -- life
 
@@ -179,6 +182,8 @@ class Daemon:
         self._background(self.reconciler.run())
         self._background(self._audit())
         self.runtime.step(self.engine.start_all)
+        gc.collect()
+        gc.freeze()  # modules and configuration live as long as we do: no collection need look at them again
         self._log.info("ready", version=__version__, connections=len(engine.connections))
         notify("READY=1")
 
@@ -198,11 +203,11 @@ class Daemon:
         gone = asyncio.Event()
 
         def look(_: Event) -> None:
-            if not self.engine.ike_sas():
+            if self.engine.idle:
                 gone.set()
 
         self.bus.subscribe(look)
-        if self.engine.ike_sas():
+        if not self.engine.idle:
             with suppress(TimeoutError):
                 await asyncio.wait_for(gone.wait(), GOODBYE_S)
 

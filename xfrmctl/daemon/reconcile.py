@@ -22,6 +22,9 @@ from xfrmctl.model.selector import TrafficSelector
 Name = tuple[str, str]
 """Connection and child."""
 
+SETTLE_S = 0.02
+"""The first change is applied at once, what follows it within this time together: many children come up at once."""
+
 FULL_INTERVAL_S = 60.0
 MTU_INTERVAL_S = 5.0
 
@@ -70,18 +73,23 @@ class Reconciler:
 
     def established(self, name: Name) -> Established | None:
         """The newest installed CHILD SA of this name."""
-        for sa in reversed(self.engine.ike_sas(name[0])):
-            for child in reversed(sa.children):
-                if child.config.name == name[1] and child.installed:
-                    return Established(
-                        child.suite,
-                        sa.local.address,
-                        sa.remote.address,
-                        child.encap is not None,
-                        child.local_ts,
-                        child.remote_ts,
-                    )
-        return None
+        newest = self.engine.newest_child(*name)
+        if newest is None:
+            return None
+        sa, child = newest
+        return Established(
+            child.suite,
+            sa.local.address,
+            sa.remote.address,
+            child.encap is not None,
+            child.local_ts,
+            child.remote_ts,
+        )
+
+    def _one_configured(self, name: Name) -> tuple[ConnectionConfig, ChildConfig] | None:
+        connection = self.engine.config.connections.get(name[0])
+        child = connection.child(name[1]) if connection is not None else None
+        return (connection, child) if connection is not None and child is not None else None
 
     def _configured(self) -> dict[Name, tuple[ConnectionConfig, ChildConfig]]:
         return {
@@ -133,14 +141,14 @@ class Reconciler:
                 await self._apply(names)
 
     async def _apply(self, names: set[Name]) -> None:
-        configured = self._configured()
         shared = {i for n in names if n in self._parts for i in self._parts[n].desired.interfaces}
         if shared:
             names |= {n for n, p in self._parts.items() if shared & p.desired.interfaces.keys()}
         before = intent.merge(self._parts[n].desired for n in names if n in self._parts)
         for name in names:
-            if name in configured:
-                self._parts[name] = self._part(name, *configured[name])
+            configured = self._one_configured(name)
+            if configured is not None:
+                self._parts[name] = self._part(name, *configured)
             else:
                 self._parts.pop(name, None)
         after = intent.merge(self._parts[n].desired for n in names if n in self._parts)
@@ -159,7 +167,9 @@ class Reconciler:
         full_at, mtu_at = loop.time() + FULL_INTERVAL_S, loop.time() + MTU_INTERVAL_S
         while True:
             await self._wait(min(full_at, mtu_at) - loop.time())
-            await self.changed()
+            if self._dirty:
+                await self.changed()
+                await asyncio.sleep(SETTLE_S)
             if loop.time() >= mtu_at:
                 mtu_at = loop.time() + MTU_INTERVAL_S
                 await self._look_at_links()

@@ -86,16 +86,19 @@ class Runtime:
     def _stands(self, reqid: int) -> bool:
         return any(c.installed and c.config.reqid == reqid for sa in self.engine.ike_sas() for c in sa.children)
 
-    def audit(self) -> None:
-        """Children whose SAs somebody has deleted from the kernel end as if they had reached their lifetime."""
-        try:
-            held = self._sad.dump()
-        except KernelRefusal as error:
-            self._bus.publish(KernelTrouble(problem=str(error)))
-            return
+    def audit(self, held: Container[SaId] | None = None) -> None:
+        """Children whose SAs somebody has deleted from the kernel end, and are negotiated anew if wanted.
+
+        ``held`` are the SAs that the kernel has, if that is known just now.
+        """
+        if held is None:
+            try:
+                held = self._sad.dump()
+            except KernelRefusal as error:
+                self._bus.publish(KernelTrouble(problem=str(error)))
+                return
         for sa_id in missing(self.engine.ike_sas(), held):
-            self._bus.publish(KernelTrouble(problem=f"SA {sa_id} is gone: not by us; its CHILD SA ends"))
-            self.step(partial(self.engine.handle_expire, sa_id, True))
+            self.step(partial(self.engine.handle_lost, sa_id))
 
     def stop(self) -> None:
         """No more timer."""
@@ -104,9 +107,10 @@ class Runtime:
             self._timer = None
 
     def _arm(self) -> None:
-        """See to it that we wake at the engine's deadline, or earlier: that is harmless, and moving a timer is not cheap.
+        """See to it that we wake at the engine's deadline or earlier, which is harmless.
 
-        In a busy gateway the earliest deadline moves away with nearly every message.
+        In a busy gateway the earliest deadline moves away with nearly every message; to move the timer along would
+        cost more than to wake once in vain.
         """
         deadline = self.engine.deadline()
         if deadline is None or (self._timer is not None and self._timer.when() <= deadline):

@@ -19,7 +19,7 @@ from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import ike_sa_init, informational
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
-from xfrmctl.ike.sa import IkeSa
+from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, pump, retransmit
@@ -61,6 +61,25 @@ class IkeEngine:
             return self._core.of_connection(connection)
         return list(self._core.sas.values())
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is no IKE SA at all."""
+        return not self._core.sas
+
+    def newest_child(self, connection: str, child: str) -> tuple[IkeSa, ChildSa] | None:
+        """The CHILD SA of this name that was installed last, with its IKE SA; to be read only.
+
+        Looks from the newest IKE SA backwards: with thousands of peers on one connection that is the first one.
+        """
+        core = self._core
+        state = core.connections.get(connection)
+        for serial in reversed(state.serials) if state is not None else ():
+            sa = core.sas[serial]
+            for found in reversed(sa.children):
+                if found.config.name == child and found.installed:
+                    return sa, found
+        return None
+
     def drain(self) -> list[Effect | Event]:
         """Take everything out of the outbox, in order."""
         items, self._core.outbox = self._core.outbox, []
@@ -99,10 +118,13 @@ class IkeEngine:
         core = self._core
         core.now = now
         name, child = core.by_reqid.get(reqid, ("", None))
-        if child is not None and child.name not in core.connections[name].held:
-            core.connections[name].acquires[child.name] = seq
-            lifecycle.kick(core, name)
-            self._settle()
+        # A child that waits for the operator has a template, too, while it is up: a packet that comes just when it
+        # goes down does not bring it back.
+        if child is None or child.start == Start.NONE or child.name in core.connections[name].held:
+            return
+        core.connections[name].acquires[child.name] = seq
+        lifecycle.kick(core, name)
+        self._settle()
 
     def handle_expire(self, sa_id: SaId, hard: bool, now: float) -> None:
         """An SA has reached a limit. A hard one has left the kernel already: its CHILD SA ends."""
@@ -113,9 +135,20 @@ class IkeEngine:
             begin(core, sa, CreateChild(child.config, replaces=child))
             self._settle()
         if hard and sa is not None and child is not None:
-            informational.delete_child(core, sa, child, failures.lifetime_expired())
-            lifecycle.child_gone(core, sa, child.config.name, failures.lifetime_expired())
-            self._settle()
+            self._ended(sa, child, failures.lifetime_expired())
+
+    def handle_lost(self, sa_id: SaId, now: float) -> None:
+        """Somebody else has deleted an SA from the kernel: its CHILD SA ends, as at its hard limit."""
+        core = self._core
+        core.now = now
+        sa, child = core.children.get(sa_id, (None, None))
+        if sa is not None and child is not None:
+            self._ended(sa, child, failures.deleted_from_kernel())
+
+    def _ended(self, sa: IkeSa, child: ChildSa, reason: Failure) -> None:
+        informational.delete_child(self._core, sa, child, reason)
+        lifecycle.child_gone(self._core, sa, child.config.name, reason)
+        self._settle()
 
     # -- time
 

@@ -26,7 +26,7 @@ connections:
         remote_ts: [{remote_ts}]
         dataplane: {dataplane}
         start:     none
-"""
+{extra}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,12 @@ def config(
     nets: tuple[tuple[str, str], tuple[str, str]],
     *,
     dataplane: str = "policy",
+    extra: str = "",
 ) -> str:
-    """One gateway's configuration: addresses, names and inner networks of this end and of the other."""
+    """One gateway's configuration: addresses, names and inner networks of this end and of the other.
+
+    ``extra`` are further lines of the child, indented as they stand in the file.
+    """
     return _CONFIG.format(
         metrics=METRICS,
         connection=CONNECTION,
@@ -58,20 +62,25 @@ def config(
         local_ts=", ".join(f"'{net}'" for net in nets[0]),
         remote_ts=", ".join(f"'{net}'" for net in nets[1]),
         dataplane=dataplane,
+        extra=extra,
     )
 
 
 @contextmanager
-def pair(topology: Topology, *, outer: int = 4, dataplane: str = "policy") -> Iterator[Pair]:
-    """Start both daemons; ``outer`` is the IP version between them."""
+def pair(topology: Topology, *, outer: int = 4, dataplane: str = "policy", extra: str = "") -> Iterator[Pair]:
+    """Start both daemons; ``outer`` is the IP version between them, ``extra`` further lines of the child."""
     which = 0 if outer == 4 else 1
     here, there = topology.ga_address[which], OUTER_B[which]
     seen = topology.seen_address[which]
     files = {"secrets/demo.psk": _PSK + "\n"}
     names = ("moon.example.org", "sun.example.org")
-    a = Gateway(topology.ns("ga"), config(here, there, names, (INNER_A, INNER_B), dataplane=dataplane), files=files)
+    a = Gateway(
+        topology.ns("ga"), config(here, there, names, (INNER_A, INNER_B), dataplane=dataplane, extra=extra), files=files
+    )
     b = Gateway(
-        topology.ns("gb"), config(there, seen, names[::-1], (INNER_B, INNER_A), dataplane=dataplane), files=files
+        topology.ns("gb"),
+        config(there, seen, names[::-1], (INNER_B, INNER_A), dataplane=dataplane, extra=extra),
+        files=files,
     )
     try:
         a.start(wait=False)

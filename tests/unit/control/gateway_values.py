@@ -173,6 +173,10 @@ class Gateway:
             return ActionResult(ok=False, message="branch-8 is not up", failure=FAILURE)
         return ActionResult(ok=True, message="branch-7: lan up")
 
+    async def rekey(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
+        self.asked.append(("rekey", connection, child, timeout_s))
+        return ActionResult(ok=True, message=f"{connection} rekeyed")
+
     async def down(self, connection: str, child: str | None) -> ActionResult:
         self.asked.append(("down", connection, child))
         return ActionResult(ok=True, message=f"{connection} down")

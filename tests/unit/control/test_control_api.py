@@ -49,10 +49,15 @@ def test_client_and_server_agree(path: Path) -> None:
         assert client.connection("branch-7") == UP
         assert client.up("branch-7", "lan", 5).ok
         assert client.down("branch-7").message == "branch-7 down"
+        assert client.rekey("branch-7", "lan", 7.0).message == "branch-7 rekeyed"
         assert client.reload().changed == ["branch-7"]
         assert client.plan().lines == ["+ policy out 10.1.1.0/24 10.1.2.0/24"]
         assert client.openapi() == openapi()
-        assert gateway.asked == [("up", "branch-7", "lan", 5.0), ("down", "branch-7", None)]
+        assert gateway.asked == [
+            ("up", "branch-7", "lan", 5.0),
+            ("down", "branch-7", None),
+            ("rekey", "branch-7", "lan", 7.0),
+        ]
 
 
 def test_a_failed_action_is_a_result_with_its_failure(path: Path) -> None:
