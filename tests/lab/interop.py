@@ -13,29 +13,29 @@ earlier test is left in either of them.
 import ipaddress
 import itertools
 import json
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from xfrmctl.crypto.entropy import DeterministicEntropy
-from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig
-from xfrmctl.ike.engine import IkeEngine
+from tests.lab.stranger import first_datagram, stranger
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.counters import kernel_sas
 from xfrmctl.lab.gateway import Gateway
+from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.packets import Kind
 from xfrmctl.lab.peers.strongswan import StrongSwan
 from xfrmctl.lab.peers.swanctl import Child, Connection
 from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, OUTER_B, Topology
-from xfrmctl.model.iana import ProtocolId
-from xfrmctl.model.identity import parse_identity
-from xfrmctl.model.selector import parse_selector
+from xfrmctl.model.address import Endpoint
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo
-from xfrmctl.model.suite import parse_proposal
+from xfrmctl.wire.message import first_of, parse
+from xfrmctl.wire.payloads import Sa
 
 Initiator = Literal["ours", "charon"]
 
@@ -78,6 +78,9 @@ class Leg:
     start: str = "none"
     charon_start: str = "none"
     dataplane: str = "policy"
+    #: Our limits, as a configuration file has them.
+    rekey: dict[str, Any] = field(default_factory=dict)
+    lifetime: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +102,32 @@ class Tunnel:
     #: We take the tunnel from any address, and can then only answer.
     any_peer: bool = False
     dpd: str = "30s"
+    rekey: str = "4h"
     charon_dpd_s: int = 0
     retransmit: dict[str, Any] = field(default_factory=dict)
     legs: Sequence[Leg] = (Leg(),)
+
+
+class Pinging:
+    """Fifty pings a second until it is stopped: a gap of a few packets shows."""
+
+    def __init__(self, source: Namespace, address: str) -> None:
+        self._source, self._address = source, address
+        self._process: subprocess.Popen[bytes] | None = None
+        self._result = traffic.PingResult(0, 0, None, None, "")
+
+    def start(self) -> None:
+        """Begin."""
+        argv = ["ping", "-n", "-q", "-i", "0.02", self._address]
+        self._process = self._source.popen(argv, stdout=subprocess.PIPE)
+
+    def stop(self) -> traffic.PingResult:
+        """What came of it; the last packet gets its time to come back."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            self._result = traffic.parse_ping(process.communicate(timeout=10)[0].decode())
+        return self._result
 
 
 class Bench:
@@ -161,7 +187,8 @@ class Bench:
 
     def _our_side(self, tunnel: Tunnel) -> dict[str, Any]:
         at = 0 if tunnel.outer == 4 else 1
-        ike = {"proposals": list(tunnel.ike), "encap": "always" if tunnel.encap else "auto", "dpd": tunnel.dpd}
+        ike: dict[str, Any] = {"proposals": list(tunnel.ike), "dpd": tunnel.dpd, "rekey": tunnel.rekey}
+        ike["encap"] = "always" if tunnel.encap else "auto"
         return {
             "local": {"address": self.our_outer[at], "id": f"fqdn:{tunnel.our_id}"},
             "remote": {
@@ -177,6 +204,8 @@ class Bench:
                     "esp": list(leg.esp),
                     "dataplane": leg.dataplane,
                     "start": leg.start,
+                    "rekey": leg.rekey,
+                    "lifetime": leg.lifetime,
                 }
                 for leg in tunnel.legs
             },
@@ -253,6 +282,14 @@ class Bench:
         """What charon has logged since the tunnel was arranged."""
         return self.charon.log_text()[self._charon_chars :]
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Print both logs at the end: pytest shows them where a test has failed."""
+        try:
+            yield
+        finally:
+            print(f"---- ours\n{self.our_log()}\n---- charon\n{self.charon_log()}")
+
     # ---- proofs -----------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -282,6 +319,15 @@ class Bench:
             ):
                 assert traffic.transfer(source, sink, address, size=_TRANSFER_BYTES).complete
         self.check_counters()
+
+    @contextmanager
+    def pinging(self) -> "Iterator[Pinging]":
+        """Pings from our host to charon's that can run beside something else."""
+        made = Pinging(self.near_ns, self.far_host[0])
+        try:
+            yield made
+        finally:
+            made.stop()
 
     def check_counters(self) -> None:
         """Bytes and packets of every CHILD SA: our API, charon, and the kernel of our side agree."""
@@ -315,31 +361,19 @@ class Bench:
         """Begin a handshake with one end, in the other end's name, and leave it there."""
         ours = at == "ours"
         here, there = (self.charon_outer, self.our_seen) if ours else (self.our_outer, self.charon_seen)
+        local, remote = (Endpoint(ipaddress.ip_address(side[0]), 500) for side in (here, there))
+        engine = stranger(local, remote)
         namespace = (self.charon if ours else self.ours).namespace
         with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind((here[0], _STRANGER_PORT))
             sock.settimeout(5)
-            sock.sendto(init_request(here[0], there[0]), (there[0], 500))
-            assert len(sock.recv(2048)) > 100, "a refusal: nothing is half-open"
-
-
-def init_request(local: str, remote: str) -> bytes:
-    """An IKE_SA_INIT request, made by an engine of its own."""
-    everything = (parse_selector("0.0.0.0/0"),)
-    child = ChildConfig(name="x", local_ts=everything, remote_ts=everything, esp=(parse_proposal(ESP, ProtocolId.ESP),))
-    connection = ConnectionConfig(
-        name="x",
-        local=ipaddress.ip_address(local),
-        remote=ipaddress.ip_address(remote),
-        local_id=parse_identity("x"),
-        remote_id=None,
-        psk=b"x",
-        ike=(parse_proposal(IKE, ProtocolId.IKE),),
-        children=(child,),
-    )
-    engine = IkeEngine(EngineConfig(connections={"x": connection}), DeterministicEntropy(b"half-open"))
-    engine.initiate("x", None, 0.0)
-    return next(data for item in engine.drain() if isinstance(data := getattr(item, "data", None), bytes))
+            for _ in range(2):  # the second time with the cookie, if one is demanded
+                sock.sendto(first_datagram(engine), (there[0], 500))
+                answer = sock.recv(4096)
+                if first_of(parse(answer).payloads, Sa):
+                    return
+                engine.handle_datagram(local, remote, answer, 0.0)
+        raise AssertionError(f"refused: {parse(answer).payloads}")
 
 
 def eventually(holds: Callable[[], bool], what: str, timeout_s: float = 5) -> None:
@@ -348,4 +382,3 @@ def eventually(holds: Callable[[], bool], what: str, timeout_s: float = 5) -> No
     while not holds():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(0.05)
-

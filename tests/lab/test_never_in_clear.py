@@ -1,4 +1,4 @@
-"""Never in clear (DESIGN 3.11): captures on the router, while 800 packets a second of the child's selectors come.
+"""Never in clear (DESIGN 3.11): captures on the router, while 400 packets a second of the child's selectors come.
 
 Four flows run all the time, IPv4 and IPv6, from host A and from host B. Each test does one thing to a gateway and
 asserts that none of the packets showed on the underlay except inside ESP; the last ones show that the operator can
@@ -18,7 +18,7 @@ from xfrmctl.lab.topology import Topology
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 DWELL_S = 0.4
-"""How long a state is watched: 80 packets of each flow."""
+"""How long a state is watched: 40 packets of each flow."""
 
 
 @pytest.fixture(scope="module", params=["policy", "interface"])
@@ -48,7 +48,6 @@ def test_start_negotiating_and_giving_up(world: World) -> None:
             marks[side] = world.stream.serial
         for gateway in world.gateways:
             gateway.wait_ready()
-        eventually("it negotiates", lambda: not ikeless(world))
         eventually("a failed attempt is told", lambda: world.a.client.connection(MAIN).last_failure)
         eventually("the peer is given up", lambda: world.a.client.connection(MAIN).state == "down")
         assert ikeless(world)
@@ -73,15 +72,21 @@ def test_down(world: World) -> None:
     seen.nothing_in_clear(esp=True)
 
 
-def test_stop_and_start(world: World) -> None:
+def test_stop_and_traps_at_both_ends(world: World) -> None:
+    """SIGTERM on either side; then both start with traps and packets already there: both initiate at once."""
     world.base()
     with world.watch() as seen:
         assert world.a.stop() == 0
         assert world.stream.stands(DWELL_S)
-        world.base()
         assert world.b.stop() == 0
         assert world.stream.stands(DWELL_S)
-        world.base()
+        for side, gateway in enumerate(world.gateways):
+            gateway.configure(world.config(side, start="trap"))
+            gateway.start(wait=False)
+        for gateway in world.gateways:
+            gateway.wait_ready()
+        world.stream.flows()
+        time.sleep(DWELL_S)
     seen.nothing_in_clear(esp=True)
 
 
@@ -97,47 +102,21 @@ def test_crash_and_restart(world: World) -> None:
     seen.nothing_in_clear(esp=True)
 
 
-def test_crash_while_down(world: World) -> None:
-    """SIGKILL without an SA: the policies stay."""
-    world.base()
-    with ike_dropped(world.topology), world.watch() as seen:
-        world.a.client.down(MAIN)
-        world.a.kill()
-        world.b.kill()
-        network_of(world.b.namespace, "xfrm", "state", "flush")
-        assert world.stream.stands(DWELL_S)
-        world.a.start()
-        world.b.start()
-        assert world.stream.stands(DWELL_S)
-    seen.nothing_in_clear()
-
-
-def test_peer_crashes_and_is_noticed(world: World) -> None:
+def test_peer_crashes_and_then_we(world: World) -> None:
+    """SIGKILL of the peer's daemon; ours notices and tries again, and is killed without an SA."""
     world.base()
     with world.watch() as seen:
         world.b.kill()
         eventually("the peer counts as dead", lambda: world.a.client.connection(MAIN).state != "up")
         assert world.stream.stands(DWELL_S)
+        world.a.kill()
+        network_of(world.b.namespace, "xfrm", "state", "flush")
+        assert world.stream.stands(DWELL_S)
+        with ike_dropped(world.topology):
+            world.a.start()
+            world.b.start()
+            assert world.stream.stands(DWELL_S)
         world.base()
-    seen.nothing_in_clear(esp=True)
-
-
-def test_both_ends_wait_for_traffic(world: World) -> None:
-    """Traps at both ends with packets already there: both initiate at once."""
-    world.base()
-    traps = [world.config(side, start="trap") for side in (0, 1)]
-    with world.watch() as seen:
-        for gateway in world.gateways:
-            gateway.stop()
-        for side, gateway in enumerate(world.gateways):
-            gateway.configure(traps[side])
-            gateway.start(wait=False)
-        for gateway in world.gateways:
-            gateway.wait_ready()
-        world.stream.flows()
-        time.sleep(DWELL_S)
-        for gateway in world.gateways:
-            gateway.stop()
     seen.nothing_in_clear(esp=True)
 
 
@@ -201,13 +180,15 @@ def test_sas_deleted_by_hand(world: World, how: str, side: int) -> None:
     """Nothing in clear, and the tunnel comes back by itself."""
     world.base()
     with world.watch() as seen:
-        network_of(world.gateways[side].namespace, "xfrm", "state", how)
+        # deleteall complains about SAs that the daemon has deleted meanwhile
+        world.gateways[side].namespace.run(["ip", "xfrm", "state", how], check=False)
         world.stream.flows()
+        time.sleep(DWELL_S)
     seen.nothing_in_clear(esp=True)
 
 
 def test_hard_lifetime(world: World) -> None:
-    world.base(a=world.config(0, lifetime={"time": "2s"}))
+    world.base(a=world.config(0, rekey={"time": "off"}, lifetime={"time": "2s"}))
     first = world.a.client.connection(MAIN).ike_sas[0].children[0].outbound.spi
     with world.watch() as seen:
         time.sleep(3)

@@ -20,7 +20,6 @@ from typing import Any
 
 from xfrmctl.lab import pcap
 from xfrmctl.lab.capture import INNER, Capture
-from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.packets import Kind, classify
@@ -38,7 +37,7 @@ HASTE: dict[str, Any] = {
 }
 """A silent peer is noticed within two to three seconds."""
 
-RATE_HZ = 200
+RATE_HZ = 100
 _PORT = 7007
 _SERIAL = struct.Struct("!Q")
 
@@ -59,14 +58,13 @@ def connection(side: int, children: Mapping[str, Any], **more: Any) -> dict[str,
 def lan(side: int, dataplane: str = "policy", **more: Any) -> dict[str, Any]:
     """The child between the hosts' networks, IPv4 and IPv6; gateway A starts it, B waits, unless told otherwise."""
     nets = (list(INNER_A), list(INNER_B))
-    start = "none" if side else "start"
-    return {
+    usual = {
         "local_ts": nets[side],
         "remote_ts": nets[1 - side],
         "dataplane": dataplane,
-        "start": start,
-        **more,
+        "start": "none" if side else "start",
     }
+    return usual | more
 
 
 def text(connections: Mapping[str, Any], **gateway: Any) -> str:
@@ -140,12 +138,15 @@ class Stream:
             timeout_s,
         )
 
-    def stands(self, seconds: float = 0.4) -> bool:
-        """Whether no packet at all arrives for a while."""
-        time.sleep(0.05)  # what is under way
-        before = dict(self.arrived)
-        time.sleep(seconds)
-        return self.arrived == before
+    def stands(self, seconds: float = 0.4, timeout_s: float = 3) -> bool:
+        """Whether for a while no packet at all arrives; what is still under way may take a moment."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            before = dict(self.arrived)
+            time.sleep(seconds)
+            if self.arrived == before:
+                return True
+        return False
 
 
 @dataclass(slots=True)
@@ -205,12 +206,11 @@ class World:
         self.a, self.b = (
             Gateway(topology.ns(ns), config) for ns, config in zip(("ga", "gb"), self.configs, strict=True)
         )
-        self._in_force = list(self.configs)
 
     def config(self, side: int, others: Mapping[str, Any] | None = None, *, retry: Any = None, **child: Any) -> str:
         """The configuration of one side: the child between the hosts as given, and ``others``."""
         more = {"retry": retry} if retry else {}
-        main = connection(side, {LAN: lan(side, self.dataplane, **child)}, **more)
+        main = connection(side, {LAN: lan(side, **{"dataplane": self.dataplane} | child)}, **more)
         return text({MAIN: main, **(others or {})})
 
     @property
@@ -233,14 +233,13 @@ class World:
     def configure(self, side: int, config: str) -> None:
         """Put a configuration in force, starting the daemon if need be."""
         gateway = self.gateways[side]
+        same = gateway.config_file.read_text() == config
+        gateway.configure(config)
         if not gateway.running:
-            gateway.configure(config)
             gateway.start()
-        elif self._in_force[side] != config:
-            gateway.configure(config)
+        elif not same:
             result = gateway.client.reload()
             assert result.ok, result.message
-        self._in_force[side] = config
 
     def watch(self) -> contextlib.AbstractContextManager[Seen]:
         """See :func:`watch`."""
@@ -278,5 +277,3 @@ def ike_dropped(topology: Topology) -> Iterator[None]:
         for rule in rules:
             router.run([*rule[:2], "-D", *rule[2:]])
 
-
-__all__ = ["LabError", "World"]

@@ -240,3 +240,31 @@ def test_several_children_move_to_the_new_ike_sa() -> None:
     matching(alice, bob)
     assert len(alice.sad) == 8
     assert not {c.outbound for c in alice.sa().children} & set(outbound)
+
+
+@pytest.mark.rfc("7296", "2.8.3")
+def test_reauthentication_makes_before_it_breaks() -> None:
+    """Hourly, beside half-hourly rekeys of the IKE SA, which do not put it off."""
+    tunnel = Tunnel(alice={"reauth_s": 3600.0, "rekey_s": 1800.0})
+    tunnel.world.run(3200)
+    tunnel.world.flow(tunnel.alice, tunnel.bob, tunnel.lost, every_s=0.01, until=tunnel.world.now + 600)
+    tunnel.world.flow(tunnel.bob, tunnel.alice, tunnel.lost, every_s=0.01, until=tunnel.world.now + 600)
+    tunnel.world.run(86400 - 3200)
+    assert not tunnel.lost
+    assert 20 <= len(tunnel.alice.of(IkeSaEstablished)) <= 30
+    tunnel.world.run(20)
+    tunnel.settled()
+
+
+def test_reauthentication_that_fails_leaves_the_old_tunnel_standing() -> None:
+    tunnel = Tunnel(alice={"reauth_s": 3600.0})
+    (config,) = tunnel.bob.engine.config.connections.values()
+    tunnel.bob.engine._core.configure(
+        type(tunnel.bob.engine.config)(
+            connections={"net": connection(BOB, ALICE, *config.children, psk=b"changed", dpd_s=None)}
+        )
+    )
+    tunnel.world.run(5000)
+    assert tunnel.alice.of(NegotiationFailed)
+    matching(tunnel.alice, tunnel.bob)
+    assert len(tunnel.alice.sad) == 2

@@ -1,15 +1,14 @@
 """``xfrmctl cleanup``: remove every trace of us from the kernel."""
 
+import socket
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from xfrmctl.cli.outcome import FAILED
 from xfrmctl.cli.session import Json, print_json, session
-
-if TYPE_CHECKING:
-    from xfrmctl.control.client import ControlClient
 
 
 def cleanup(
@@ -26,7 +25,7 @@ def cleanup(
     """
     found = session(context, as_json)
     if not force:
-        _refuse_beside_a_daemon(found.client())
+        _refuse_beside_a_daemon(found.control)
     from xfrmctl.daemon.cleanup import main  # noqa: PLC0415
 
     report = main()
@@ -41,14 +40,19 @@ def cleanup(
         raise typer.Exit(FAILED)
 
 
-def _refuse_beside_a_daemon(client: "ControlClient") -> None:
-    from xfrmctl.control.client import ControlError, Unreachable  # noqa: PLC0415
+def _refuse_beside_a_daemon(path: Path) -> None:
+    """Whoever listens is a daemon, also one that hangs or speaks another version of the API."""
+    from xfrmctl.control.client import ControlError  # noqa: PLC0415
 
-    try:
-        client.openapi()
-    except Unreachable:
-        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return
+        except OSError:
+            pass  # too busy to take the connection, or not for us to ask
     raise ControlError(
-        f"a daemon answers at {client.path}: it would put everything back",
+        f"a daemon answers at {path}: it would put everything back",
         "stop it first (systemctl stop xfrmctl), or add --force",
     )

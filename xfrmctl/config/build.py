@@ -165,10 +165,12 @@ def _connection(
         children=tuple(_child(n, c, found.remote.address) for n, c in found.children.items()),
         dpd_s=found.ike.dpd,
         rekey_s=found.ike.rekey,
+        reauth_s=found.ike.reauth,
         keepalive_s=found.ike.keepalive,
         retry=RetryPolicy(tries=found.retry.tries, first_s=found.retry.first, max_s=found.retry.max),
         retransmit=_retransmit(found.ike.retransmit) if found.ike.retransmit else default,
         force_encap=found.ike.encap == "always",
+        fragment_size=found.ike.fragmentation,
     )
 
 

@@ -14,6 +14,7 @@ from xfrmctl.config.spelling import (
     Address,
     ByteCount,
     EspProposal,
+    Fragmentation,
     IkeIdentity,
     IkeProposal,
     InterfaceName,
@@ -138,8 +139,10 @@ class Ike(Strict):
     proposals: Annotated[tuple[IkeProposal, ...], Many] = Field(default_factory=lambda: IKE_PROPOSALS)
     dpd: SecondsOrOff = 30.0
     rekey: SecondsOrOff = 4 * 3600.0
+    reauth: SecondsOrOff = None
     keepalive: Seconds = 20.0
     encap: Literal["auto", "always"] = "auto"
+    fragmentation: Fragmentation = 1280
     retransmit: Annotated[Retransmit | None, Section] = None
 
 

@@ -136,12 +136,20 @@ def in_range(low: int, high: int, what: str, cure: str) -> Callable[[object], in
 
 
 _mtu_number = in_range(*MTU_RANGE, "outer MTU in bytes", "write auto, or what the path carries, such as 1400")
+_packet_number = in_range(*MTU_RANGE, "packet size in bytes", "write auto, off, or a number such as 576")
 _mss_number = in_range(*MSS_RANGE, "MSS in bytes", "write auto, off, or a number such as 1360")
 
 
 def outer_mtu(value: object) -> int | None:
     """``auto`` for None, or the outer_mtu of the path in bytes."""
     return None if value == "auto" else _mtu_number(value)
+
+
+def fragmentation(value: object) -> int | None:
+    """``auto`` (1280), ``off`` for None, or the largest IP packet of IKE in bytes."""
+    if value == "auto":
+        return 1280
+    return None if value == "off" else _packet_number(value)
 
 
 def mss(value: object) -> Literal["auto", "off"] | int:
@@ -268,6 +276,14 @@ OuterMtu = Annotated[
     _schema(
         ["string", "integer"],
         "auto, or the outer MTU: the largest IP packet, in bytes, that the path to the peer carries",
+    ),
+]
+Fragmentation = Annotated[
+    int | None,
+    PlainValidator(fragmentation),
+    _schema(
+        ["string", "integer"],
+        "auto, off, or the largest IP packet in bytes that carries IKE: what is larger goes as fragments (RFC 7383)",
     ),
 ]
 Mss = Annotated[

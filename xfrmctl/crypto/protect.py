@@ -1,4 +1,4 @@
-"""Sealing and opening SK payloads, RFC 7296 3.14; with AEAD ciphers RFC 5282, ChaCha20-Poly1305 RFC 7634.
+"""Sealing and opening SK and SKF: RFC 7296 3.14, RFC 7383 2.5; AEAD ciphers: RFC 5282, ChaCha20-Poly1305: RFC 7634.
 
 The datagram, and what covers what::
 
@@ -8,6 +8,9 @@ The datagram, and what covers what::
 
 AEAD: the nonce is salt | IV, the IV a counter under this key, so that it never repeats; no padding. CBC:
 the IV is random, the MAC is checked before anything is decrypted, padding fills the last block with zeros.
+
+SKF has four octets more behind its generic header, number and total of the fragment, covered like that header; each
+fragment is a datagram sealed on its own.
 
 One Protection is one direction of one IKE SA: what seals is never what opens.
 """
@@ -78,21 +81,27 @@ class Protection:
     def __repr__(self) -> str:
         return f"Protection(counter={self.counter})"
 
-    def seal(self, clear: bytes, first: int, plaintext: bytes, entropy: Entropy) -> bytes:
+    def capacity(self, size: int) -> int:
+        """How many octets of plaintext a datagram of at most ``size`` octets carries in SK; SKF carries four less."""
+        room = size - _HEADER_LEN - _GENERIC_LEN - self._iv - self._icv
+        return room - room % self._block - 1
+
+    def seal(self, clear: bytes, first: int, plaintext: bytes, entropy: Entropy, fragment: bytes = b"") -> bytes:
         """The whole datagram.
 
         ``clear`` is the IKE header (and clear payloads, if any) whose last "next payload" is SK already;
         its length field is filled in here. ``first`` is the type of the first payload in ``plaintext``, 0
-        if that is empty.
+        if that is empty. ``fragment`` are the four octets with which the body of SKF begins.
         """
         padding = -(len(plaintext) + 1) % self._block
-        size = _GENERIC_LEN + self._iv + len(plaintext) + padding + 1 + self._icv
+        size = _GENERIC_LEN + len(fragment) + self._iv + len(plaintext) + padding + 1 + self._icv
         head = b"".join(
             (
                 clear[:_LENGTH_AT],
                 _pack_length(len(clear) + size),
                 clear[_HEADER_LEN:],
                 _pack_header(first, size),
+                fragment,
             )
         )
         padded = b"".join((plaintext, bytes(padding), bytes((padding,))))
@@ -107,7 +116,7 @@ class Protection:
         return covered + digest(self._integrity_key, covered, self._hash)[: self._icv]
 
     def open(self, data: bytes, body_offset: int) -> bytes:
-        """The plaintext of a datagram whose SK body starts at ``body_offset``, without padding.
+        """The plaintext of a datagram whose body of SK or SKF starts at ``body_offset``, without padding.
 
         Raises IntegrityError, and tells the peer nothing of why.
         """

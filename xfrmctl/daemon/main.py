@@ -62,7 +62,7 @@ class Daemon:
         self.configuration = configuration
         self.kernel = LinuxKernel()
         self.bus = Bus()
-        self.engine = IkeEngine(self.resolved(configuration), clock.entropy)
+        self.engine = IkeEngine(self.resolved(configuration), clock.entropy, clock.wall)
         self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self._bypass(configuration))
         self._ports: UdpPorts | None = None
         self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop)

@@ -7,13 +7,17 @@ Names that end in ``_s`` are seconds, sizes are bytes.
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from xfrmctl.crypto.certificate import Credential
 from xfrmctl.model.address import IKE_PORT, NAT_T_PORT, IPAddress
-from xfrmctl.model.identity import Identity
+from xfrmctl.model.identity import Identity, IdentityPattern
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
+
+if TYPE_CHECKING:
+    from xfrmctl.crypto.trust import TrustStore
 
 MssSetting = Literal["auto", "off"] | int
 """``auto`` follows the path MTU, ``off`` clamps nothing, a number is the MSS itself for either family."""
@@ -93,9 +97,13 @@ class ConnectionConfig:
     """One peer.
 
     ``local`` None means any local address; ``remote`` None any peer address, and then we only respond.
-    ``remote_id`` None accepts any identity that knows the key. ``dpd_s`` None means no liveness checks.
+    ``remote_id`` None accepts any identity that knows the key, or of those that match ``remote_pattern`` where there
+    is one. We prove ourselves with ``credential`` or else with ``psk``; of the peer we want a certificate that
+    ``trust`` believes, or else knowledge of ``psk``. ``sha1`` allows old peers to sign with it. ``dpd_s`` None means no liveness checks.
     ``rekey_s`` is the age at which an IKE SA gets new keys, ``reauth_s`` the age at which the peer must prove its
     identity again; None means never.
+    ``fragment_size`` is the largest IP packet of IKE that we send where the peer can reassemble fragments (RFC 7383),
+    None for no fragmentation.
     ``retry`` governs ``start: start`` children and whatever an operator brought up.
     """
 
@@ -114,6 +122,11 @@ class ConnectionConfig:
     retry: RetryPolicy = RetryPolicy()
     retransmit: RetransmitPolicy = RetransmitPolicy()
     force_encap: bool = False
+    remote_pattern: IdentityPattern | None = None
+    credential: Credential | None = None
+    trust: "TrustStore | None" = None
+    sha1: bool = False
+    fragment_size: int | None = 1280
 
     def child(self, name: str) -> ChildConfig | None:
         """The child of that name, or None."""

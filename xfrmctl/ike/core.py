@@ -4,13 +4,16 @@
 IKE SA; they never see the engine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from xfrmctl.crypto.cookie import CookieJar
 from xfrmctl.crypto.entropy import Entropy
+from xfrmctl.ike.bucket import TokenBucket
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig
 from xfrmctl.ike.connection import Connection
+from xfrmctl.ike.fragments import Reassembly
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import HALF_OPEN, ChildState, IkeState
 from xfrmctl.ike.timers import Timer, TimerQueue
@@ -24,8 +27,15 @@ from xfrmctl.model.sa import KernelSa, SaId, SaKeys
 RETIRE_S = 5.0
 """How long the inbound SA of a replaced CHILD SA goes on receiving."""
 
+UNSOLICITED_PER_S, UNSOLICITED_BURST = 10.0, 20.0
+"""Unauthenticated answers to messages that belong to no IKE SA."""
+
 MIN_SPI = 0x100
 """SPIs 1-255 are reserved by IANA (RFC 4303 2.1)."""
+
+
+Wall = Callable[[], float]
+"""Seconds since the epoch; only the validity of certificates is measured by them."""
 
 
 class Step(Protocol):
@@ -47,13 +57,16 @@ class Waiting:
 class Core:
     """State of the engine; plain tables, no behaviour beyond keeping them consistent."""
 
-    def __init__(self, config: EngineConfig, entropy: Entropy) -> None:
+    def __init__(self, config: EngineConfig, entropy: Entropy, wall: Wall) -> None:
         self.configure(config)
         self.entropy = entropy
+        self.wall = wall
         self.now = 0.0
         self.outbox: list[Effect | Event] = []
         self.timers = TimerQueue()
         self.cookies = CookieJar(entropy)
+        self.reassembly = Reassembly()
+        self.unsolicited = TokenBucket(UNSOLICITED_PER_S, UNSOLICITED_BURST)
         self.connections: dict[str, Connection] = {name: Connection(name) for name in config.connections}
         self.sas: dict[int, IkeSa] = {}
         self.by_spi: dict[bytes, IkeSa] = {}
@@ -227,6 +240,7 @@ class Core:
         sa.queue.clear()
         self.sas.pop(sa.serial, None)
         self.by_spi.pop(sa.our_spi, None)
+        self.reassembly.forget_all(sa.serial)
         self.timers.cancel_all(sa.serial)
         connection = self.connections.get(sa.connection)
         if connection is not None:

@@ -15,7 +15,7 @@ from xfrmctl.crypto.entropy import Entropy
 from xfrmctl.ike import failures, inbox, lifecycle
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig, Start
 from xfrmctl.ike.connection import Connection
-from xfrmctl.ike.core import Core
+from xfrmctl.ike.core import Core, Wall
 from xfrmctl.ike.exchanges import ike_sa_init, informational
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
@@ -35,8 +35,9 @@ from xfrmctl.wire.natt import KEEPALIVE
 class IkeEngine:
     """IKEv2 for all connections of one gateway."""
 
-    def __init__(self, config: EngineConfig, entropy: Entropy) -> None:
-        self._core = Core(config, entropy)
+    def __init__(self, config: EngineConfig, entropy: Entropy, wall: Wall = lambda: 0.0) -> None:
+        """``wall`` gives the seconds since the epoch; without it no certificate counts as valid."""
+        self._core = Core(config, entropy, wall)
 
     # -- getters
 
@@ -183,6 +184,8 @@ class IkeEngine:
             core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
         elif timer == Timer.REKEY and sa.state == IkeState.ESTABLISHED:
             begin(core, sa, RekeyIke())
+        elif timer == Timer.REAUTH and sa.state == IkeState.ESTABLISHED:
+            self._reauthenticate(sa)
         elif timer == Timer.REKEY_CHILD:
             self._rekey_later(sa)
         elif timer == Timer.RETIRE:
@@ -192,6 +195,14 @@ class IkeEngine:
         elif timer == Timer.KEEPALIVE and sa.config is not None:
             core.emit(SendDatagram(sa.local, sa.remote, KEEPALIVE))
             core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
+
+    def _reauthenticate(self, sa: IkeSa) -> None:
+        """Make a new IKE SA with all the children of this one, then let this one go (RFC 7296 2.8.3)."""
+        connection = self._core.connections.get(sa.connection)
+        if connection is not None:
+            sa.superseded = True
+            connection.wanted |= {child.config.name for child in sa.children}
+            lifecycle.kick(self._core, sa.connection)
 
     def _rekey_later(self, sa: IkeSa) -> None:
         """Rekey the children whose peer was busy the last time."""
@@ -338,12 +349,16 @@ class IkeEngine:
         if connection is None or config is None or config.remote is None or config.local is None:
             return
         connection.retry_at = None
-        sas = core.of_connection(name)
+        everything = core.of_connection(name)
+        sas = [sa for sa in everything if not sa.superseded]
         up = {c.config.name for sa in sas for c in sa.children if c.installed}
         for child in connection.demanded:
             if child in up:
                 connection.child_up(child)
         demanded = connection.demanded
+        for old in everything:
+            if old.superseded and old.state == IkeState.ESTABLISHED and {c.config.name for c in old.children} <= up:
+                informational.delete_ike(core, old, failures.reauthenticated())
         if not demanded or any(sa.initiator and sa.established_at is None for sa in sas):
             return
         established = [sa for sa in sas if sa.state == IkeState.ESTABLISHED]

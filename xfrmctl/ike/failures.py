@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, NotifyType
-from xfrmctl.model.identity import Identity
+from xfrmctl.model.identity import Identity, IdentityPattern
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 
@@ -118,7 +118,7 @@ def wrong_method(method: AuthMethod, connection: str) -> Failure:
     )
 
 
-def identity_mismatch(expected: Iterable[Identity | None], got: Identity, *, whose: str) -> Failure:
+def identity_mismatch(expected: Iterable[Identity | IdentityPattern | None], got: Identity, *, whose: str) -> Failure:
     """An identity is not the configured one. ``whose``: remote (IDi/IDr of the peer) or local (what it calls us)."""
     key = "remote.id" if whose == "remote" else "local.id"
     return Failure(
@@ -237,6 +237,16 @@ def lifetime_expired() -> Failure:
     )
 
 
+def deleted_from_kernel() -> Failure:
+    """Somebody has deleted an SA of ours."""
+    return Failure(
+        code=FailureCode.LIFETIME_EXPIRED,
+        text="the SA is no longer in the kernel",
+        cause="not we have deleted it: another program, or somebody by hand (ip xfrm state delete)",
+        cure="it is negotiated again by itself where the child starts by itself or on traffic",
+    )
+
+
 def superseded() -> Failure:
     """The peer says that it knows of no other IKE SA with us (N(INITIAL_CONTACT), RFC 7296 2.4)."""
     return Failure(
@@ -259,3 +269,8 @@ def rekeyed(what: str) -> Failure:
 def redundant() -> Failure:
     """Both sides rekeyed at once; one of the two results goes (RFC 7296 2.8.1)."""
     return Failure(code=FailureCode.REKEYED, text="both sides rekeyed at once: this one is redundant")
+
+
+def reauthenticated() -> Failure:
+    """No failure: the peer has proved its identity again, on a new IKE SA."""
+    return Failure(code=FailureCode.REKEYED, text="reauthenticated: a new IKE SA has taken over")

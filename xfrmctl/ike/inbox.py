@@ -5,9 +5,10 @@ before its integrity has been checked, and whatever fails is dropped with a reas
 """
 
 from xfrmctl.crypto.protect import IntegrityError
-from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike import failures, lifecycle, moving, unsolicited
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, informational
+from xfrmctl.ike.fragments import MIN_SIZE, Whole, packet_size
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
@@ -16,9 +17,9 @@ from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import MessageReceived
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.wire import cardinality
-from xfrmctl.wire.errors import UnsupportedCritical, WireError
+from xfrmctl.wire.errors import InvalidMajorVersion, UnsupportedCritical, WireError
 from xfrmctl.wire.header import Header
-from xfrmctl.wire.message import Message, decode_payloads, parse
+from xfrmctl.wire.message import Fragment, Message, decode_payloads, parse
 from xfrmctl.wire.natt import KEEPALIVE, unframe
 from xfrmctl.wire.payloads import Notify, Payload
 
@@ -41,6 +42,10 @@ def receive(core: Core, local: Endpoint, remote: Endpoint, data: bytes) -> None:
     assert message is not None
     try:
         parsed = parse(message)
+    except InvalidMajorVersion as error:
+        core.drop(remote, error.reason, str(error))
+        unsolicited.unknown_version(core, local, remote, error.header, len(message))
+        return
     except WireError as error:
         core.drop(remote, error.reason, str(error))
         return
@@ -56,6 +61,8 @@ def _route(core: Core, local: Endpoint, remote: Endpoint, message: Message, data
     sa = core.by_spi.get(header.spi_r if header.is_initiator else header.spi_i)
     if sa is None or sa.initiator == header.is_initiator:
         core.drop(remote, "unknown_spi")
+        if sa is None and message.sk is not None:
+            unsolicited.unknown_spi(core, local, remote, header, len(data))
         return
     if (header.spi_i, header.spi_r) != (sa.spi_i, sa.spi_r) or message.sk is None:
         core.drop(remote, "unprotected" if message.sk is None else "unknown_spi")
@@ -66,19 +73,27 @@ def _route(core: Core, local: Endpoint, remote: Endpoint, message: Message, data
             core.drop(remote, "unexpected_response")
             return
     elif header.message_id != sa.expected_id:
-        if header.message_id == sa.expected_id - 1 and _authentic(sa, message, data) is not None:
-            repeat_response(core, sa)
+        if header.message_id == sa.expected_id - 1 and _repeats(sa, message, data):
+            repeat_response(core, sa, local, remote)
         else:
             core.drop(remote, "message_id")
         return
     elif sa.answering:
         core.drop(remote, "in_progress")
         return
+    fragment = message.sk.fragment
+    refusal = _fragment_refusal(core, sa, header, fragment) if fragment is not None else None
+    if refusal is not None:
+        core.drop(remote, refusal)
+        return
     plaintext = _authentic(sa, message, data)
     if plaintext is None:
         core.drop(remote, "integrity")
-        return
-    _protected(core, sa, local, remote, message, plaintext, len(data))
+    elif fragment is not None:
+        _fragment(core, sa, local, remote, header, fragment, message.sk.first, plaintext)
+    else:
+        core.reassembly.forget(sa.serial, header.is_response)
+        _protected(core, sa, local, remote, header, Whole(message.sk.first, plaintext, len(data), 1))
 
 
 def _route_init(core: Core, local: Endpoint, remote: Endpoint, message: Message, data: bytes) -> None:
@@ -112,22 +127,57 @@ def _authentic(sa: IkeSa, message: Message, data: bytes) -> bytes | None:
         return None
 
 
-def _protected(
-    core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, message: Message, plaintext: bytes, size: int
+def _repeats(sa: IkeSa, message: Message, data: bytes) -> bool:
+    """Whether the request is the one that we have answered last; of its fragments the first counts (RFC 7383 2.6.1)."""
+    if message.sk is not None and message.sk.fragment is not None and message.sk.fragment.number != 1:
+        return False
+    return _authentic(sa, message, data) is not None
+
+
+def _fragment_refusal(core: Core, sa: IkeSa, header: Header, fragment: Fragment) -> str | None:
+    if not sa.fragment_size:
+        return "unexpected_fragment"
+    return core.reassembly.refusal(sa.serial, header, fragment)
+
+
+def _fragment(
+    core: Core,
+    sa: IkeSa,
+    local: Endpoint,
+    remote: Endpoint,
+    header: Header,
+    fragment: Fragment,
+    first: int,
+    plaintext: bytes,
 ) -> None:
+    """An authentic fragment: keep it, and go on when it was the last one missing."""
+    whole = core.reassembly.add(sa.serial, header, fragment, first, plaintext)
+    for serial in core.reassembly.evict():
+        core.drop(core.sas[serial].remote, "fragments_evicted")
+    if isinstance(whole, str):
+        core.drop(remote, whole)
+        return
+    if fragment.number < fragment.total:
+        learned = packet_size(local, header.length, core.config.nat_t_port)
+        sa.fragment_size = min(sa.fragment_size, max(learned, MIN_SIZE[remote.address.version]))
+    if whole is not None:
+        _protected(core, sa, local, remote, header, whole)
+
+
+def _protected(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, header: Header, whole: Whole) -> None:
     """An authentic message: everything from here on is the peer's own doing."""
-    header = message.header
-    assert message.sk is not None
     sa.last_seen = core.now
-    if not header.is_response and remote != sa.remote:
-        sa.local, sa.remote = local, remote
+    if not header.is_response:
+        sa.asked_from = (local, remote)
+        if remote != sa.remote:
+            moving.follow(core, sa, local, remote)
     if sa.established_at is not None and sa.config is not None and sa.config.dpd_s is not None:
         core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
     try:
-        payloads = decode_payloads(message.sk.first, plaintext)
+        payloads = decode_payloads(whole.first, whole.plaintext)
         cardinality.check(header.exchange, header.is_response, payloads)
     except WireError as error:
-        _malformed(core, sa, message, error)
+        _malformed(core, sa, header, error)
         return
     core.emit(
         MessageReceived(
@@ -138,7 +188,8 @@ def _protected(
             message_id=header.message_id,
             payloads=names(payloads),
             remote=remote,
-            size=size,
+            size=whole.size,
+            fragments=whole.fragments,
         )
     )
     if header.is_response:
@@ -167,9 +218,8 @@ def _request(core: Core, sa: IkeSa, header: Header, payloads: tuple[Payload, ...
     handler(core, sa, payloads)
 
 
-def _malformed(core: Core, sa: IkeSa, message: Message, error: WireError) -> None:
+def _malformed(core: Core, sa: IkeSa, header: Header, error: WireError) -> None:
     """An authentic message that cannot be read (RFC 7296 2.21.3): INVALID_SYNTAX ends the IKE SA."""
-    header = message.header
     core.drop(sa.remote, error.reason, str(error))
     if not header.is_response:
         critical = isinstance(error, UnsupportedCritical)

@@ -97,6 +97,9 @@ def watch(core: Core, sa: IkeSa) -> None:
         core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + config.keepalive_s)
     if config.rekey_s is not None:
         core.timers.set(sa.serial, Timer.REKEY, core.now + jittered(core, config.rekey_s))
+    if config.reauth_s is not None and config.remote is not None:
+        due = sa.authenticated_at + jittered(core, config.reauth_s)
+        core.timers.set(sa.serial, Timer.REAUTH, max(core.now, due))
     if sa.retired:
         core.timers.set(sa.serial, Timer.RETIRE, sa.retired[0][0])
     if sa.rekey_later:

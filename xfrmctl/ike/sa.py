@@ -10,11 +10,12 @@ from xfrmctl.crypto.protect import Protection
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.iana import ExchangeType, ProtocolId
+from xfrmctl.model.iana import ExchangeType, HashAlgorithm, ProtocolId
 from xfrmctl.model.identity import Identity
 from xfrmctl.model.sa import Encap, KernelSa, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Suite
+from xfrmctl.wire.header import Header
 from xfrmctl.wire.payloads import Payload
 
 if TYPE_CHECKING:
@@ -33,13 +34,31 @@ class Request(Protocol):
         """The peer's authentic answer has come."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A message of ours as it went out: one datagram, or its fragments (RFC 7383).
+
+    With a ``header`` it is large enough to be cut smaller: ``first`` and ``plaintext`` are what it said.
+    """
+
+    datagrams: tuple[bytes, ...] = field(repr=False)
+    header: Header | None = None
+    first: int = 0
+    plaintext: bytes = field(default=b"", repr=False)
+
+    @property
+    def size(self) -> int:
+        """Octets of all datagrams."""
+        return sum(map(len, self.datagrams))
+
+
 @dataclass(slots=True)
 class Outstanding:
     """Our one request that is under way (window of 1, RFC 7296 2.3), kept byte for byte for retransmission."""
 
     exchange: ExchangeType
     message_id: int
-    datagram: bytes
+    message: Sealed
     payload_names: tuple[str, ...]
     request: Request | None
     attempts: int = 1
@@ -88,7 +107,11 @@ class IkeSa:
     IKE_SA_INIT came from, while it counts as half-open. ``candidates`` are connections that the peer's addresses
     allow, until its identity decides. ``answering`` is set while a request waits for the kernel. ``retired`` are
     inbound SAs of replaced CHILD SAs that stay a moment for packets on their way; ``closing`` are the peer's SPIs of
-    CHILD SAs whose delete is under way; ``rival`` is the IKE SA that the peer made of this one while we asked for one.
+    CHILD SAs whose delete is under way; ``superseded`` is set when a new IKE SA is being made from scratch in this
+    one's place (reauthentication, 2.8.3), ``authenticated_at`` is when the peer last proved its identity; ``rival``
+    is the IKE SA that the peer made of this one while we asked for one. ``fragment_size`` is the largest IP packet
+    that we send, 0 where the two ends have not agreed on fragmentation. ``last_response`` has been sent ``repeats``
+    times more; ``asked_from`` is where the peer's last request came in and came from.
     """
 
     serial: int
@@ -115,12 +138,19 @@ class IkeSa:
     init_retries: int = 0
     local_id: Identity | None = None
     remote_id: Identity | None = None
+    peer_hashes: frozenset[HashAlgorithm] | None = None
+    peer_authorities: tuple[bytes, ...] = field(default=(), repr=False)
+    local_proof: str = ""
+    remote_proof: str = ""
     nat_local: bool = False
     nat_remote: bool = False
     next_id: int = 0
     expected_id: int = 0
     answering: bool = False
-    last_response: bytes = field(default=b"", repr=False)
+    last_response: Sealed | None = field(default=None, repr=False)
+    repeats: int = 0
+    asked_from: tuple[Endpoint, Endpoint] | None = None
+    fragment_size: int = 0
     outstanding: Outstanding | None = None
     queue: deque[Request] = field(default_factory=deque)
     children: list[ChildSa] = field(default_factory=list)
@@ -129,6 +159,8 @@ class IkeSa:
     closing: set[int] = field(default_factory=set)
     rival: "Rival | None" = None
     established_at: float | None = None
+    authenticated_at: float = 0.0
+    superseded: bool = False
     last_seen: float = 0.0
 
     @property

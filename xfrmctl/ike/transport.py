@@ -1,14 +1,16 @@
 """Messages of one IKE SA: ids, the window of one (RFC 7296 2.3), retransmission (2.1), cached answers, protection.
 
 A request may not be abandoned: it is retransmitted byte for byte until it is answered or the IKE SA ends. An answer
-is kept byte for byte until the peer's next request.
+is kept byte for byte until the peer's next request, and goes to where the request came from (2.11). The one exception
+is RFC 7383 2.5.2: a large message that seems not to get through is cut smaller.
 """
 
 from collections.abc import Sequence
 
+from xfrmctl.ike import fragments
 from xfrmctl.ike.config import RetransmitPolicy
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.sa import IkeSa, Outstanding, Request
+from xfrmctl.ike.sa import IkeSa, Outstanding, Request, Sealed
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.model.address import Endpoint
@@ -19,6 +21,9 @@ from xfrmctl.wire.header import Header
 from xfrmctl.wire.message import encode_payloads
 from xfrmctl.wire.natt import frame
 from xfrmctl.wire.payloads import Payload
+
+SMALLER_AT = 3
+"""The transmission of a request, or the repetition of an answer, with which a large message is cut smaller."""
 
 
 def names(payloads: Sequence[Payload]) -> tuple[str, ...]:
@@ -32,6 +37,12 @@ def send(core: Core, local: Endpoint, remote: Endpoint, message: bytes) -> None:
     core.emit(SendDatagram(local, remote, data))
 
 
+def send_all(core: Core, local: Endpoint, remote: Endpoint, message: Sealed) -> None:
+    """Emit a message, in as many datagrams as it has."""
+    for datagram in message.datagrams:
+        send(core, local, remote, datagram)
+
+
 def seal(
     core: Core,
     sa: IkeSa,
@@ -40,12 +51,33 @@ def seal(
     payloads: Sequence[Payload],
     *,
     response: bool,
-) -> bytes:
-    """A protected message (RFC 7296 3.14), without framing."""
+) -> Sealed:
+    """A protected message (RFC 7296 3.14), without framing; in fragments where it is too large (RFC 7383 2.5)."""
     assert sa.protect_out is not None
     header = Header(sa.spi_i, sa.spi_r, PayloadType.SK, exchange, sa.initiator, response, message_id, 0)
     first, plaintext = encode_payloads(payloads)
-    return sa.protect_out.seal(header.encode(0), first, plaintext, core.entropy)
+    if not sa.fragment_size or len(plaintext) <= fragments.ALWAYS_FITS:
+        return Sealed((sa.protect_out.seal(header.encode(0), first, plaintext, core.entropy),))
+    return _cut(core, sa, header, first, plaintext)
+
+
+def _cut(core: Core, sa: IkeSa, header: Header, first: int, plaintext: bytes) -> Sealed:
+    assert sa.protect_out is not None
+    smallest, port = fragments.MIN_SIZE[sa.remote.address.version], core.config.nat_t_port
+    room = max(sa.fragment_size, smallest) - fragments.packet_size(sa.local, 0, port)
+    datagrams = fragments.seal(sa.protect_out, header, first, plaintext, room, core.entropy)
+    if fragments.packet_size(sa.local, len(datagrams[0]), port) <= smallest:
+        return Sealed(datagrams)
+    return Sealed(datagrams, header, first, plaintext)
+
+
+def _smaller(core: Core, sa: IkeSa, message: Sealed) -> Sealed:
+    """The same message in more fragments, or as it is. More they must be, for that is how they are told apart."""
+    if message.header is None:
+        return message
+    sa.fragment_size = fragments.MIN_SIZE[sa.remote.address.version]
+    cut = _cut(core, sa, message.header, message.first, message.plaintext)
+    return cut if len(cut.datagrams) > len(message.datagrams) else message
 
 
 def policy(core: Core, sa: IkeSa) -> RetransmitPolicy:
@@ -85,12 +117,14 @@ def retransmit(core: Core, sa: IkeSa) -> bool:
     if outstanding.attempts > policy(core, sa).tries:
         return False
     outstanding.attempts += 1
+    if outstanding.attempts == SMALLER_AT:
+        outstanding.message = _smaller(core, sa, outstanding.message)
     _transmit(core, sa, outstanding)
     return True
 
 
 def _transmit(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
-    send(core, sa.local, sa.remote, outstanding.datagram)
+    send_all(core, sa.local, sa.remote, outstanding.message)
     rules = policy(core, sa)
     wait = min(rules.max_s, rules.first_s * rules.factor ** (outstanding.attempts - 1))
     core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + wait)
@@ -103,8 +137,9 @@ def _transmit(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
             message_id=outstanding.message_id,
             payloads=outstanding.payload_names,
             remote=sa.remote,
-            size=len(outstanding.datagram),
+            size=outstanding.message.size,
             attempt=outstanding.attempts,
+            fragments=len(outstanding.message.datagrams),
         )
     )
 
@@ -122,12 +157,13 @@ def respond(core: Core, sa: IkeSa, exchange: ExchangeType, payloads: Sequence[Pa
     sent(core, sa, exchange, message, payloads)
 
 
-def sent(core: Core, sa: IkeSa, exchange: ExchangeType, message: bytes, payloads: Sequence[Payload]) -> None:
+def sent(core: Core, sa: IkeSa, exchange: ExchangeType, message: Sealed, payloads: Sequence[Payload]) -> None:
     """Send and remember an answer."""
-    sa.last_response = message
+    sa.last_response, sa.repeats = message, 0
     sa.answering = False
     message_id, sa.expected_id = sa.expected_id, sa.expected_id + 1
-    send(core, sa.local, sa.remote, message)
+    local, remote = sa.asked_from or (sa.local, sa.remote)
+    send_all(core, local, remote, message)
     core.emit(
         MessageSent(
             connection=sa.connection,
@@ -136,13 +172,18 @@ def sent(core: Core, sa: IkeSa, exchange: ExchangeType, message: bytes, payloads
             response=True,
             message_id=message_id,
             payloads=names(payloads),
-            remote=sa.remote,
-            size=len(message),
+            remote=remote,
+            size=message.size,
+            fragments=len(message.datagrams),
         )
     )
 
 
-def repeat_response(core: Core, sa: IkeSa) -> None:
+def repeat_response(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint) -> None:
     """The peer has not got our answer: send the same bytes again."""
-    if sa.last_response:
-        send(core, sa.local, sa.remote, sa.last_response)
+    if sa.last_response is None:
+        return
+    sa.repeats += 1
+    if sa.repeats == SMALLER_AT - 1:
+        sa.last_response = _smaller(core, sa, sa.last_response)
+    send_all(core, local, remote, sa.last_response)

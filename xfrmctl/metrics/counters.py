@@ -29,6 +29,7 @@ class EventCounters:
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._reasons: set[str] = set()
+        self._by_exchange: dict[tuple[str, ExchangeType], Counter] = {}
         self.failures = Counter(
             "xfrmctl_negotiation_failures",
             "Negotiations that ended without an SA, by reason; connection is empty for an unknown peer.",
@@ -83,11 +84,11 @@ class EventCounters:
         """Count one event; events nobody counts are ignored."""
         match event:
             case MessageSent():
-                self.messages.labels("out", _exchange(event.exchange)).inc()
+                self._messages("out", event.exchange).inc()
                 if event.attempt > 1:
                     self.retransmissions.labels(event.connection).inc()
             case MessageReceived():
-                self.messages.labels("in", _exchange(event.exchange)).inc()
+                self._messages("in", event.exchange).inc()
             case DatagramDropped():
                 self.dropped.labels(self._reason(event.reason)).inc()
             case NegotiationFailed():
@@ -108,13 +109,18 @@ class EventCounters:
             case RetryScheduled():
                 self.retries.labels(event.connection).inc()
 
+    def _messages(self, direction: str, exchange: ExchangeType) -> Counter:
+        """Every message passes here; looking its labels up costs more than counting it."""
+        found = self._by_exchange.get((direction, exchange))
+        if found is None:
+            if not exchange.is_known:
+                return self.messages.labels(direction, "other")
+            found = self._by_exchange[direction, exchange] = self.messages.labels(direction, exchange.name.lower())
+        return found
+
     def _reason(self, reason: str) -> str:
         if reason not in self._reasons:
             if len(self._reasons) >= MAX_REASONS:
                 return "other"
             self._reasons.add(reason)
         return reason
-
-
-def _exchange(exchange: ExchangeType) -> str:
-    return exchange.name.lower() if exchange.is_known else "other"

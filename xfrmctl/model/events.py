@@ -23,7 +23,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSent(Event):
-    """A message left; ``payloads`` are names in order, as in ``SA, KE, Ni, N(COOKIE)``. ``attempt`` counts from 1."""
+    """A message left; ``payloads`` are names in order, as in ``SA, KE, Ni, N(COOKIE)``. ``attempt`` counts from 1.
+
+    ``fragments`` is the number of datagrams that it needed (RFC 7383), ``size`` the octets of all of them.
+    """
 
     connection: str
     ike: str
@@ -34,6 +37,7 @@ class MessageSent(Event):
     remote: Endpoint
     size: int
     attempt: int = 1
+    fragments: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,7 @@ class MessageReceived(Event):
     payloads: tuple[str, ...]
     remote: Endpoint
     size: int
+    fragments: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

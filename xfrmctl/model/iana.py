@@ -144,6 +144,26 @@ class AuthMethod(OpenEnum):
     DIGITAL_SIGNATURE = 14
 
 
+class HashAlgorithm(OpenEnum):
+    """RFC 7427 7, RFC 8420 2: what N(SIGNATURE_HASH_ALGORITHMS) announces."""
+
+    SHA1 = 1
+    SHA2_256 = 2
+    SHA2_384 = 3
+    SHA2_512 = 4
+    IDENTITY = 5
+
+
+class CertEncoding(OpenEnum):
+    """RFC 7296 3.6."""
+
+    X509_SIGNATURE = 4
+    CRL = 7
+    RAW_PUBLIC_KEY = 15
+    HASH_AND_URL_OF_CERTIFICATE = 12
+    HASH_AND_URL_OF_BUNDLE = 13
+
+
 class IdType(OpenEnum):
     """RFC 7296 3.5."""
 

@@ -6,7 +6,15 @@ intersection; the kernel wants prefixes, so a range is cut into the fewest that 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
 
 from xfrmctl.model.address import IPAddress, IPNetwork
 
@@ -47,6 +55,10 @@ class TrafficSelector:
 
     def networks(self) -> tuple[IPNetwork, ...]:
         """The fewest prefixes that cover the range exactly."""
+        low, size = int(self.start), int(self.end) - int(self.start) + 1
+        if size > 0 and size & (size - 1) == 0 and low & (size - 1) == 0 and self.end.version == self.start.version:
+            prefixlen = self.start.max_prefixlen - size.bit_length() + 1  # one prefix, as nearly always
+            return (IPv4Network((low, prefixlen)) if self.start.version == 4 else IPv6Network((low, prefixlen)),)
         if isinstance(self.start, IPv4Address) and isinstance(self.end, IPv4Address):
             return tuple(summarize_address_range(self.start, self.end))
         if isinstance(self.start, IPv6Address) and isinstance(self.end, IPv6Address):

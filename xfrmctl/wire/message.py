@@ -4,8 +4,9 @@ A message is parsed in two steps, because what SK protects must be authenticated
 :func:`parse` reads the header and the clear payloads and stops at SK; once the body of SK has been opened
 (``crypto.protect``), :func:`decode_payloads` reads what was inside.
 
-SK must be the last payload and reach to the end of the datagram exactly; SK inside SK is refused. SKF (RFC
-7383) ends a chain too, its "next payload" speaks of the reassembled message; it is handed on as Unknown.
+SK must be the last payload and reach to the end of the datagram exactly; SK inside SK is refused. So must SKF, one
+fragment of what SK would have carried (RFC 7383 2.5): number and total stand between its generic header and its body,
+and the "next payload" of the first one speaks of the reassembled message.
 Every step of the chain consumes at least four octets, and there are 64 steps at most. Clear payloads are
 nobody's in particular, so that they may not cost us much: beyond 8192 octets of them a datagram is refused
 unread.
@@ -14,13 +15,15 @@ unread.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from xfrmctl.model.iana import NotifyType, PayloadType
 from xfrmctl.wire.errors import UnsupportedCritical, WireError
 from xfrmctl.wire.header import HEADER_LEN, Header
 from xfrmctl.wire.payloads import (
     Auth,
+    Cert,
+    CertReq,
     Delete,
     Id,
     KeyExchange,
@@ -48,15 +51,19 @@ _GENERIC = Struct(">BBH")
 _unpack = _GENERIC.unpack_from
 _pack = _GENERIC.pack
 _GENERIC_LEN = 4
+_FRAGMENT = Struct(">HH")
 _CRITICAL = 0x80
 _SK = int(PayloadType.SK)
 _SKF = int(PayloadType.SKF)
+_SEALED = frozenset({_SK, _SKF})
 
 _PARSERS: dict[int, Callable[[bytes, int, int], Payload]] = {
     int(PayloadType.SA): Sa.parse,
     int(PayloadType.KE): KeyExchange.parse,
     int(PayloadType.IDI): parse_idi,
     int(PayloadType.IDR): parse_idr,
+    int(PayloadType.CERT): Cert.parse,
+    int(PayloadType.CERTREQ): CertReq.parse,
     int(PayloadType.AUTH): Auth.parse,
     int(PayloadType.NONCE): Nonce.parse,
     int(PayloadType.NOTIFY): Notify.parse,
@@ -67,12 +74,27 @@ _PARSERS: dict[int, Callable[[bytes, int, int], Payload]] = {
 }
 
 
+class Fragment(NamedTuple):
+    """Which part of a message this is: 1 to ``total`` (RFC 7383 2.5)."""
+
+    number: int
+    total: int
+
+    def encode(self) -> bytes:
+        """The four octets after the generic header of SKF."""
+        return _FRAGMENT.pack(*self)
+
+
 @dataclass(frozen=True, slots=True)
 class SkBody:
-    """Where the body of SK starts in the datagram (after its generic header); the first payload in it."""
+    """Where the body of SK or SKF starts in the datagram (after its headers); the first payload in it.
+
+    ``first`` of a ``fragment`` means something with number 1 only: it is zero in the others.
+    """
 
     offset: int
     first: int
+    fragment: Fragment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +115,7 @@ class Message:
 
 
 def parse(data: bytes) -> Message:
-    """Read a whole datagram (without a non-ESP marker) up to and including the generic header of SK."""
+    """Read a whole datagram (without a non-ESP marker) up to and including the headers of SK or SKF."""
     header = Header.parse(data)
     payloads, sk = _walk(header.next_payload, data, HEADER_LEN, MAX_CLEAR)
     return Message(header, payloads, sk)
@@ -119,7 +141,7 @@ def _walk(kind: int, data: bytes, at: int, limit: int) -> tuple[tuple[Payload, .
         stop = at + size
         if size < _GENERIC_LEN or stop > end:
             raise WireError("bad_length", f"payload type {kind}: {size} octets, {end - at} left")
-        if stop > limit and kind != _SK:
+        if stop > limit and kind not in _SEALED:
             raise WireError("too_many", f"more than {limit} octets of clear payloads")
         parser = _PARSERS.get(kind)
         if parser is not None:
@@ -128,17 +150,28 @@ def _walk(kind: int, data: bytes, at: int, limit: int) -> tuple[tuple[Payload, .
             if stop != end:
                 raise WireError("misplaced", f"{end - stop} octets after SK")
             return tuple(found), SkBody(at + _GENERIC_LEN, following)
+        elif kind == _SKF:
+            if stop != end:
+                raise WireError("misplaced", f"{end - stop} octets after SKF")
+            return tuple(found), SkBody(at + _GENERIC_LEN + _FRAGMENT.size, following, _fragment(data, at, stop))
         else:
             critical = flags & _CRITICAL != 0
             if critical and kind not in KNOWN_TYPES:
                 raise UnsupportedCritical(kind)
             found.append(Unknown(kind, critical, data[at + _GENERIC_LEN : stop]))
-            if kind == _SKF:
-                following = 0
         kind, at = following, stop
     if at != end:
         raise WireError("trailing", f"{end - at} octets after the last payload")
     return tuple(found), None
+
+
+def _fragment(data: bytes, at: int, stop: int) -> Fragment:
+    if stop - at < _GENERIC_LEN + _FRAGMENT.size:
+        raise WireError("short", "SKF")
+    number, total = _FRAGMENT.unpack_from(data, at + _GENERIC_LEN)
+    if not 1 <= number <= total:
+        raise WireError("bad_value", f"fragment {number} of {total}")
+    return Fragment(number, total)
 
 
 def encode_payloads(payloads: Sequence[Payload]) -> tuple[int, bytes]:

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from xfrmctl.model.iana import (
     AuthMethod,
+    CertEncoding,
     ExchangeType,
+    HashAlgorithm,
     IdType,
     KeGroup,
     NotifyType,
@@ -34,7 +36,9 @@ class Members(dict[int, E]):
 
 
 AUTH_METHODS = Members(AuthMethod)
+CERT_ENCODINGS = Members(CertEncoding)
 EXCHANGES = Members(ExchangeType)
+HASH_ALGORITHMS = Members(HashAlgorithm)
 ID_TYPES = Members(IdType)
 KE_GROUPS = Members(KeGroup)
 NOTIFY_TYPES = Members(NotifyType)

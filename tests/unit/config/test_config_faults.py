@@ -38,6 +38,8 @@ ONE_FAULT = [
     ("", "ike: {dpd: soon}", "", "ike.dpd", "no duration", "30s"),
     ("", "ike: {dpd: 0s}", "", "ike.dpd", "no time at all", "above zero"),
     ("", "ike: {encap: sometimes}", "", "ike.encap", "is not one of", "auto, always"),
+    ("", "ike: {fragmentation: 500}", "", "ike.fragmentation", "out of range", "576"),
+    ("", "ike: {fragmentation: sometimes}", "", "ike.fragmentation", "packet size", "auto, off"),
     ("", "ike: {retransmit: {factor: 0.5}}", "", "retransmit.factor", "greater than or equal", "correct"),
     ("", "ike: [a]", "", "c.ike", "a list is no mapping", "proposals, dpd"),
     ("dataplane: interfaec", "", "", "dataplane", "is not one of", "did you mean interface?"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xfrmctl.model.iana import AuthMethod, ExchangeType, KeGroup, NotifyType, PayloadType, ProtocolId
+from xfrmctl.model.iana import AuthMethod, CertEncoding, ExchangeType, KeGroup, NotifyType, PayloadType, ProtocolId
 from xfrmctl.model.identity import parse_identity
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.suite import parse_proposal
@@ -10,6 +10,8 @@ from xfrmctl.wire.cardinality import RULES, check
 from xfrmctl.wire.errors import REASONS, WireError
 from xfrmctl.wire.payloads import (
     Auth,
+    Cert,
+    CertReq,
     Delete,
     Id,
     KeyExchange,
@@ -41,8 +43,8 @@ ERROR = Notify(NotifyType.NO_PROPOSAL_CHOSEN)
 EXTRA: list[Payload] = [
     Vendor(b"v"),
     Vendor(b"v"),
-    Unknown(37, False, b""),
-    Unknown(38, True, b""),
+    Cert(CertEncoding.X509_SIGNATURE, b""),
+    CertReq(CertEncoding.X509_SIGNATURE),
     Unknown(47, False, b""),
     Unknown(99, False, b""),
     STATUS,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xfrmctl.model.iana import AuthMethod, ExchangeType, KeGroup, NotifyType, PayloadType, ProtocolId
+from xfrmctl.model.iana import AuthMethod, CertEncoding, ExchangeType, KeGroup, NotifyType, PayloadType, ProtocolId
 from xfrmctl.model.identity import parse_identity
 from xfrmctl.model.selector import TrafficSelector, parse_selector
 from xfrmctl.model.suite import Proposal, parse_proposal
@@ -13,6 +13,7 @@ from xfrmctl.wire.cardinality import check
 from xfrmctl.wire.message import Message, SkBody, encode, parse
 from xfrmctl.wire.payloads import (
     Auth,
+    CertReq,
     Delete,
     Id,
     KeyExchange,
@@ -21,7 +22,6 @@ from xfrmctl.wire.payloads import (
     Payload,
     Sa,
     TrafficSelectors,
-    Unknown,
     Vendor,
 )
 
@@ -116,7 +116,7 @@ EXPECTED: dict[str, tuple[ExchangeType, bool, int, tuple[Payload, ...]]] = {
         3,
         (
             Delete(ProtocolId.ESP, (bytes.fromhex("c1c2c3c4"), bytes.fromhex("c5c6c7c8"))),
-            Unknown(PayloadType.CERTREQ, False, b"\x04" + b"h" * 20),
+            CertReq(CertEncoding.X509_SIGNATURE, b"h" * 20),
         ),
     ),
 }

@@ -12,6 +12,7 @@ from xfrmctl.wire.header import HEADER_LEN, Header
 from xfrmctl.wire.message import (
     MAX_CLEAR,
     MAX_PAYLOADS,
+    Fragment,
     SkBody,
     decode_payloads,
     encode,
@@ -78,10 +79,25 @@ def test_sk_must_be_last_and_alone() -> None:
 
 @pytest.mark.rfc("7383", "2.5")
 def test_skf_ends_the_chain_and_is_handed_on() -> None:
-    message = parse(datagram(53, link(35, b"\0\x01\0\x02fragment")))
-    assert message.payloads == (Unknown(53, False, b"\0\x01\0\x02fragment"),)
-    with pytest.raises(WireError, match="trailing"):
-        parse(datagram(53, link(35, b"fragment") + link(0, b"")))
+    data = datagram(53, link(35, b"\0\x01\0\x02fragment"))
+    message = parse(data)
+    assert message.payloads == ()
+    assert message.sk == SkBody(36, 35, Fragment(1, 2))
+    assert data[36:] == b"fragment"
+    assert Fragment(1, 2).encode() == data[32:36]
+    with pytest.raises(WireError, match="misplaced"):
+        parse(datagram(53, link(35, b"\0\x01\0\x02fragment") + link(0, b"")))
+    with pytest.raises(WireError, match="misplaced"):
+        decode_payloads(53, link(35, b"\0\x01\0\x01inner"))
+
+
+@pytest.mark.rfc("7383", "2.6")
+@pytest.mark.parametrize(("number", "total"), [(0, 1), (1, 0), (0, 0), (3, 2), (65535, 65534)])
+def test_impossible_fragment_numbers_are_refused(number: int, total: int) -> None:
+    with pytest.raises(WireError, match="bad_value"):
+        parse(datagram(53, link(0, pack(">HH", number, total) + b"sealed")))
+    with pytest.raises(WireError, match="short"):
+        parse(datagram(53, link(0, b"\0\x01\0")))
 
 
 @pytest.mark.rfc("7296", "2.5")
@@ -93,7 +109,7 @@ def test_unknown_critical_payload_is_reported() -> None:
 
 
 @pytest.mark.rfc("7296", "2.5")
-@pytest.mark.parametrize("kind", [PayloadType.CERT, PayloadType.CERTREQ, PayloadType.CP, PayloadType.EAP])
+@pytest.mark.parametrize("kind", [PayloadType.CP, PayloadType.EAP])
 def test_critical_bit_is_ignored_on_known_types(kind: PayloadType) -> None:
     (found,) = parse(datagram(kind, link(0, b"x", critical=True))).payloads
     assert found == Unknown(kind, True, b"x")

@@ -123,8 +123,8 @@ def test_delete_refuses(wrong: bytes) -> None:
 def test_vendor_and_unknown() -> None:
     assert Vendor.parse(*framed(b"mark")) == Vendor(b"mark")
     assert Vendor(b"mark").encode() == b"mark"
-    assert Unknown(37, False, b"x").name == "CERT"
-    assert Unknown(37, False, b"x").payload_type == PayloadType.CERT
+    assert Unknown(48, False, b"x").name == "EAP"
+    assert Unknown(48, False, b"x").payload_type == PayloadType.EAP
     assert Unknown(99, True, b"x").name == "P(99)"
 
 

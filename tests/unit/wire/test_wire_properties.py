@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xfrmctl.model.iana import (
     AuthMethod,
+    CertEncoding,
     ExchangeType,
     IdType,
     KeGroup,
@@ -25,6 +26,8 @@ from xfrmctl.wire.header import Header
 from xfrmctl.wire.message import decode_payloads, encode, encode_payloads, parse
 from xfrmctl.wire.payloads import (
     Auth,
+    Cert,
+    CertReq,
     Delete,
     Id,
     KeyExchange,
@@ -79,7 +82,7 @@ def selectors(draw: st.DrawFn) -> TrafficSelector:
     return TrafficSelector(IPv6Address(low6), IPv6Address(high6), draw(u8), *ports)
 
 
-UNREAD = [37, 38, 47, 48, 1, 32, 49, 52, 54, 128, 255]
+UNREAD = [47, 48, 1, 32, 49, 52, 54, 128, 255]
 payloads = st.one_of(
     sas(),
     st.builds(KeyExchange, u16.map(KeGroup), octets),
@@ -90,6 +93,8 @@ payloads = st.one_of(
         st.binary(min_size=3, max_size=3),
     ),
     st.builds(Auth, u8.map(AuthMethod), octets),
+    st.builds(Cert, u8.map(CertEncoding), octets),
+    st.builds(CertReq, u8.map(CertEncoding), octets),
     st.builds(Nonce, st.binary(min_size=16, max_size=256)),
     st.builds(Notify, u16.map(NotifyType), octets, u8.map(ProtocolId), st.binary(max_size=20)),
     st.builds(Delete, st.just(ProtocolId.IKE)),

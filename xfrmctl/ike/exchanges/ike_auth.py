@@ -1,7 +1,7 @@
-"""IKE_AUTH with pre-shared keys (RFC 7296 1.2, 2.15) and the first CHILD SA.
+"""IKE_AUTH (RFC 7296 1.2) and the first CHILD SA; the proofs themselves are made and judged in ``authentication``.
 
-    HDR, SK { IDi, [N(INITIAL_CONTACT)], [IDr], AUTH, SAi2, TSi, TSr }  -->
-                                     <--  HDR, SK { IDr, AUTH, SAr2, TSi, TSr }
+    HDR, SK { IDi, [N(INITIAL_CONTACT)], [CERTREQ], [IDr], [CERT+], AUTH, SAi2, TSi, TSr }  -->
+                                     <--  HDR, SK { IDr, [CERT+], AUTH, SAr2, TSi, TSr }
 
 A child that cannot be made does not end the IKE SA: the answer then carries the error Notify in place of
 SAr2, TSi, TSr (1.2). The responder answers when the kernel has taken the SAs.
@@ -10,8 +10,8 @@ SAr2, TSi, TSr (1.2). The responder answers when the kernel has taken the SAs.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from xfrmctl.crypto.auth import psk_auth, psk_verify
-from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle
+from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import NO_KERNEL_SUPPORT, Answered, Refused, build, judge, offer
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.core import Core
@@ -23,23 +23,11 @@ from xfrmctl.ike.transport import begin, respond
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import IkeSaEstablished
 from xfrmctl.model.failure import Failure, FailureCode
-from xfrmctl.model.iana import AuthMethod, ExchangeType, NotifyType, PayloadType, Prf
+from xfrmctl.model.iana import AuthMethod, ExchangeType, NotifyType, PayloadType
 from xfrmctl.wire.message import first_of, notify_of
 from xfrmctl.wire.payloads import Auth, Id, Notify, Payload
 
-MacInput = tuple[Prf, bytes, bytes, bytes, bytes, bytes]
-
 # -- both
-
-
-def _psk(sa: IkeSa, config: ConnectionConfig, identity: Id, *, of_initiator: bool) -> MacInput:
-    """Arguments of the PSK MAC over one side's signed octets (RFC 7296 2.15)."""
-    assert sa.suite is not None
-    assert sa.suite.prf is not None
-    assert sa.keys is not None
-    if of_initiator:
-        return sa.suite.prf, config.psk, sa.init_request, sa.nonce_r, sa.keys.pi, identity.body
-    return sa.suite.prf, config.psk, sa.init_response, sa.nonce_i, sa.keys.pr, identity.body
 
 
 def _id(payloads: Sequence[Payload], kind: PayloadType) -> Id | None:
@@ -53,7 +41,7 @@ def _established(core: Core, sa: IkeSa) -> None:
     assert sa.local_id is not None
     assert sa.remote_id is not None
     sa.move(IkeState.ESTABLISHED)
-    sa.established_at = sa.last_seen = core.now
+    sa.established_at = sa.authenticated_at = sa.last_seen = core.now
     sa.init_request = sa.init_response = b""
     lifecycle.watch(core, sa)
     core.emit(
@@ -100,11 +88,14 @@ class IkeAuth:
         payloads: list[Payload] = [self.identity]
         if not any(o.established_at is not None for o in core.of_connection(sa.connection)):
             payloads.append(Notify(NotifyType.INITIAL_CONTACT))
+        payloads += authentication.request_certificates([config])
         if config.remote_id is not None:
             payloads.append(Id(PayloadType.IDR, config.remote_id))
-        mac = psk_auth(*_psk(sa, config, self.identity, of_initiator=True))
-        payloads.append(Auth(AuthMethod.SHARED_KEY_MIC, mac))
-        return payloads + offer(self.child, self.spi, with_ke=False)
+        proof = authentication.prove(sa, config, self.identity, of_initiator=True)
+        if isinstance(proof, Failure):
+            _fail(core, sa, proof)
+            return None
+        return payloads + proof + offer(self.child, self.spi, with_ke=False)
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """Verify the responder, then take up the child."""
@@ -115,13 +106,14 @@ class IkeAuth:
         if identity is None or auth is None:
             _fail(core, sa, _refusal(sa, error))
             return
-        failure = _check(sa, sa.config, identity, auth, of_initiator=False)
+        proof = PeerProof.of(identity, auth, payloads, of_initiator=False)
+        failure = proof.judge(sa, sa.config, core.wall())
         if failure is not None:
             begin(core, sa, Say([Notify(NotifyType.AUTHENTICATION_FAILED)], then_close=failure))
             sa.move(IkeState.DELETING)
             lifecycle.failed(core, sa, failure, initiator=True)
             return
-        sa.remote_id = identity.identity
+        sa.remote_id, sa.remote_proof = proof.who, proof.how
         _established(core, sa)
         step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
         child_answer(core, sa, step, payloads)
@@ -131,6 +123,9 @@ def _refusal(sa: IkeSa, error: Notify | None) -> Failure:
     assert sa.config is not None
     if error is None:
         return failures.invalid_syntax("IKE_AUTH answer without IDr and AUTH")
+    if error.type == NotifyType.AUTHENTICATION_FAILED and sa.config.credential is not None:
+        expected = str(sa.config.remote_id or sa.config.remote_pattern or "")
+        return certificate_failures.peer_rejected(sa.config.local_id, expected, sa.config.credential.certificate)
     if error.type == NotifyType.AUTHENTICATION_FAILED:
         return failures.peer_rejected_auth(sa.config.local_id, sa.config.remote_id)
     return failures.refused_by_peer(error.type)
@@ -139,17 +134,6 @@ def _refusal(sa: IkeSa, error: Notify | None) -> Failure:
 def _fail(core: Core, sa: IkeSa, failure: Failure) -> None:
     core.close(sa, failure)
     lifecycle.failed(core, sa, failure, initiator=sa.initiator)
-
-
-def _check(sa: IkeSa, config: ConnectionConfig, identity: Id, auth: Auth, *, of_initiator: bool) -> Failure | None:
-    """Why the peer's proof is not good enough, or None."""
-    if config.remote_id is not None and identity.identity != config.remote_id:
-        return failures.identity_mismatch([config.remote_id], identity.identity, whose="remote")
-    if auth.method != AuthMethod.SHARED_KEY_MIC:
-        return failures.wrong_method(auth.method, config.name)
-    if not psk_verify(*_psk(sa, config, identity, of_initiator=of_initiator), auth.data):
-        return failures.psk_mismatch(config.local_id, identity.identity)
-    return None
 
 
 # -- responder
@@ -165,17 +149,22 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     if identity is None or auth is None:
         _reject(core, sa, failures.wrong_method(AuthMethod(0), sa.connection or "?"))
         return
-    outcome = _identify(core, sa, identity, wanted, auth)
+    proof = PeerProof.of(identity, auth, payloads, of_initiator=True)
+    outcome = _identify(core, sa, wanted, proof)
     if isinstance(outcome, Failure):
         _reject(core, sa, outcome)
         return
     sa.config, sa.candidates = outcome, ()
-    sa.local_id, sa.remote_id = outcome.local_id, identity.identity
+    sa.peer_authorities = authentication.asked(payloads)
+    mine = Id(PayloadType.IDR, outcome.local_id)
+    ours = authentication.prove(sa, outcome, mine, of_initiator=False, like=proof.how)
+    if isinstance(ours, Failure):
+        _reject(core, sa, ours)
+        return
+    sa.local_id, sa.remote_id, sa.remote_proof = outcome.local_id, proof.who, proof.how
     core.no_longer_half_open(sa)
     core.attach(sa)
-    mine = Id(PayloadType.IDR, outcome.local_id)
-    mac = psk_auth(*_psk(sa, outcome, mine, of_initiator=False))
-    answer: list[Payload] = [mine, Auth(AuthMethod.SHARED_KEY_MIC, mac)]
+    answer: list[Payload] = [mine, *ours]
     if notify_of(payloads, NotifyType.INITIAL_CONTACT) is not None:
         _forget_others(core, sa)
     verdict = judge(core, sa, payloads, with_ke=False)
@@ -223,7 +212,7 @@ class AnswerAuth:
         lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)
 
 
-def _identify(core: Core, sa: IkeSa, identity: Id, wanted: Id | None, auth: Auth) -> ConnectionConfig | Failure:
+def _identify(core: Core, sa: IkeSa, wanted: Id | None, proof: PeerProof) -> ConnectionConfig | Failure:
     """The candidate that the identities and the key point at (RFC 7296 2.15: the key goes with the identity)."""
     candidates = [core.config.connections.get(c.name, c) for c in sa.candidates]
     if wanted is not None:
@@ -232,14 +221,20 @@ def _identify(core: Core, sa: IkeSa, identity: Id, wanted: Id | None, auth: Auth
             return failures.identity_mismatch([c.local_id for c in candidates], wanted.identity, whose="local")
         candidates = named
     outcome: Failure | None = None
-    for config in sorted(candidates, key=lambda c: c.remote_id is None):
-        failure = _check(sa, config, identity, auth, of_initiator=True)
+    wall = core.wall()
+    for config in sorted(candidates, key=_vagueness):
+        failure = proof.judge(sa, config, wall)
         if failure is None:
             return config
         if outcome is None or outcome.code == FailureCode.IDENTITY_MISMATCH:
             outcome = failure
             sa.config = config
     return outcome or failures.unknown_peer(sa.remote, sa.local)
+
+
+def _vagueness(config: ConnectionConfig) -> int:
+    """Connections for one peer come before those for some, and these before those for any."""
+    return 0 if config.remote_id is not None else 1 if config.remote_pattern is not None else 2
 
 
 def _reject(core: Core, sa: IkeSa, failure: Failure) -> None:

@@ -13,12 +13,12 @@ from dataclasses import replace
 from xfrmctl.crypto import kex
 from xfrmctl.crypto.keys import derive_ike_keys
 from xfrmctl.crypto.protect import Protection
-from xfrmctl.ike import failures, halfopen, lifecycle, natd
+from xfrmctl.ike import authentication, failures, halfopen, lifecycle, natd
 from xfrmctl.ike.config import ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges.ike_auth import IkeAuth
 from xfrmctl.ike.negotiate import Choice, accepted, choose
-from xfrmctl.ike.sa import IkeSa, Outstanding
+from xfrmctl.ike.sa import IkeSa, Outstanding, Sealed
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.transport import answered, begin, names, send, track
 from xfrmctl.model.address import Endpoint
@@ -32,6 +32,9 @@ from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
 
 NONCE_LEN = 32
 """At least half the key size of the PRF (RFC 7296 2.10); 32 bytes serve SHA2-512 too."""
+
+FRAGMENTATION = Notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+"""Both sides say it, the responder only if the initiator has (RFC 7383 2.3)."""
 
 MAX_RESTARTS = 5
 """Cookie demands and INVALID_KE_PAYLOAD answers that one attempt follows."""
@@ -76,9 +79,13 @@ def _request(core: Core, sa: IkeSa) -> None:
         Nonce(sa.nonce_i),
         *natd.notifies(sa.spi_i, bytes(8), sa.local, sa.remote, pretend),
     ]
+    if sa.config.fragment_size:
+        payloads.append(FRAGMENTATION)
+    if authentication.uses_certificates(sa.config):
+        payloads.append(authentication.announcement())
     header = Header(sa.spi_i, bytes(8), PayloadType.NONE, ExchangeType.IKE_SA_INIT, True, False, 0, 0)
     sa.init_request = encode(header, payloads)
-    track(core, sa, Outstanding(ExchangeType.IKE_SA_INIT, 0, sa.init_request, names(payloads), None))
+    track(core, sa, Outstanding(ExchangeType.IKE_SA_INIT, 0, Sealed((sa.init_request,)), names(payloads), None))
 
 
 def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
@@ -117,6 +124,9 @@ def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
     sa.spi_r = message.header.spi_r
     sa.nonce_r = nonce.data
     sa.init_response = data
+    authentication.learn(sa, payloads)
+    if notify_of(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
+        sa.fragment_size = config.fragment_size or 0
     _key(sa, choice.suite, shared)
     _float(core, sa, payloads)
     sa.last_seen = core.now
@@ -179,7 +189,7 @@ def on_request(core: Core, local: Endpoint, remote: Endpoint, message: Message, 
     known = core.by_init.get((spi_i, remote))
     if known is not None:
         if known.init_request == data:
-            send(core, local, remote, known.last_response)
+            send(core, local, remote, known.init_response)
         else:
             core.drop(remote, "init_changed")
         return
@@ -255,8 +265,18 @@ def _answer(
     payloads: list[Payload] = [Sa((answer,)), KeyExchange(ke.group, private.public), Nonce(sa.nonce_r)]
     if found is not None:
         payloads += natd.notifies(spi_i, sa.spi_r, local, remote, pretend)
+    if notify_of(message.payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
+        sa.fragment_size = min((c.fragment_size for c in fitting if c.fragment_size), default=0)
+    if sa.fragment_size:
+        payloads.append(FRAGMENTATION)
+    authentication.learn(sa, message.payloads)
+    if any(authentication.uses_certificates(c) for c in fitting):
+        payloads += authentication.request_certificates(fitting)
+        if sa.peer_hashes is not None:
+            payloads.append(authentication.announcement())
     header = Header(spi_i, sa.spi_r, PayloadType.NONE, ExchangeType.IKE_SA_INIT, False, True, 0, 0)
-    sa.init_response = sa.last_response = encode(header, payloads)
+    sa.init_response = encode(header, payloads)
+    sa.last_response = Sealed((sa.init_response,))
     sa.expected_id = 1
     _key(sa, choice.suite, shared)
     sa.last_seen = core.now
@@ -292,6 +312,8 @@ def _choose(
     """The first candidate's choice, and the candidates that could live with it."""
     for candidate in candidates:
         choice = choose(candidate.ike, offered, present)
+        if choice is not None and len(candidates) == 1:
+            return choice, (candidate,)
         if choice is not None:
             suite = [Proposal(offered[0].protocol, choice.suite.transforms())]
             return choice, tuple(c for c in candidates if choose(c.ike, suite) is not None)

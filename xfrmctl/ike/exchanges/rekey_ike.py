@@ -212,7 +212,9 @@ def _successor(
         remote_id=old.remote_id,
         nat_local=old.nat_local,
         nat_remote=old.nat_remote,
+        fragment_size=old.fragment_size,
         established_at=core.now,
+        authenticated_at=old.authenticated_at,
         last_seen=core.now,
     )
     core.add(new)
@@ -235,7 +237,7 @@ def inherit(core: Core, old: IkeSa, new: IkeSa) -> None:
     for waiting in old.queue:
         new.queue.append(waiting)
     old.queue.clear()
-    for timer in (Timer.LIVENESS, Timer.KEEPALIVE, Timer.REKEY, Timer.RETIRE, Timer.REKEY_CHILD):
+    for timer in (Timer.LIVENESS, Timer.KEEPALIVE, Timer.REKEY, Timer.REAUTH, Timer.RETIRE, Timer.REKEY_CHILD):
         core.timers.cancel(old.serial, timer)
     core.timers.set(old.serial, Timer.SUPERSEDED, core.now + SUPERSEDED_S)
     lifecycle.watch(core, new)

@@ -6,6 +6,7 @@ and ``Unknown.type`` a bare number: hence the longer name for what all payloads 
 """
 
 from xfrmctl.wire.payloads.auth import Auth
+from xfrmctl.wire.payloads.cert import Cert, CertReq
 from xfrmctl.wire.payloads.delete import Delete
 from xfrmctl.wire.payloads.identification import Id
 from xfrmctl.wire.payloads.ke import KeyExchange
@@ -16,11 +17,13 @@ from xfrmctl.wire.payloads.ts import TrafficSelectors
 from xfrmctl.wire.payloads.unknown import Unknown
 from xfrmctl.wire.payloads.vendor import Vendor
 
-Payload = Sa | KeyExchange | Id | Auth | Nonce | Notify | Delete | TrafficSelectors | Vendor | Unknown
+Payload = Sa | KeyExchange | Id | Cert | CertReq | Auth | Nonce | Notify | Delete | TrafficSelectors | Vendor | Unknown
 """Any payload; SK is none of them, it is the message's envelope."""
 
 __all__ = [
     "Auth",
+    "Cert",
+    "CertReq",
     "Delete",
     "Id",
     "KeyExchange",

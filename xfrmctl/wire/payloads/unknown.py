@@ -1,7 +1,7 @@
-"""A payload that is carried but not understood: CERT, CERTREQ, CP, EAP, SKF, and types without a name.
+"""A payload that is carried but not understood: CP, EAP, and types without a name.
 
 The critical bit only counts for types without a name (RFC 7296 2.5, 3.2): an implementation of RFC 7296
-*recognizes* CERT and the like, whether it uses them or not.
+*recognizes* EAP and the like, whether it uses them or not.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Unknown:
 
     @property
     def name(self) -> str:
-        """``CERT``, or ``P(99)`` for a type without a name."""
+        """``EAP``, or ``P(99)`` for a type without a name."""
         return PayloadType(self.type).name if self.type in KNOWN_TYPES else f"P({self.type})"
 
     def encode(self) -> bytes:

@@ -1,0 +1,249 @@
+"""Who proves what in IKE_AUTH: shared keys (RFC 7296 2.15) and certificates (RFC 7296 3.6-3.8, RFC 7427, RFC 4945).
+
+Each side proves itself in its own way. We prove ourselves with ``credential`` where there is one, else with the shared
+key; of the peer we want a certificate where there is a ``trust``, else knowledge of the shared key.
+
+What the peer has brought is looked at in this order, so that an expensive step is only taken after a cheap one has
+passed: identity against configuration, the chain read, the path to a CA of ours, identity against certificate,
+signature. One :class:`PeerProof` is held against all connections that the peer might mean, and does each step once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from xfrmctl.crypto import signature
+from xfrmctl.crypto.auth import psk_auth, psk_verify, signed_octets
+from xfrmctl.crypto.certificate import Certificate, CertificateError
+from xfrmctl.crypto.signature import RsaPadding
+from xfrmctl.ike import certificate_failures as why
+from xfrmctl.ike import failures
+from xfrmctl.ike.config import ConnectionConfig
+from xfrmctl.ike.sa import IkeSa
+from xfrmctl.model.failure import Failure
+from xfrmctl.model.iana import AuthMethod, CertEncoding, IdType, NotifyType, Prf
+from xfrmctl.model.identity import Identity
+from xfrmctl.wire.errors import WireError
+from xfrmctl.wire.message import notify_of
+from xfrmctl.wire.payloads import Auth, Cert, CertReq, Id, Notify, Payload
+from xfrmctl.wire.payloads.cert import MAX_CERTIFICATE_OCTETS, MAX_CERTIFICATES
+from xfrmctl.wire.signatures import hashes_notify, join_signature, read_hashes, split_signature
+
+if TYPE_CHECKING:
+    from xfrmctl.crypto.trust import TrustStore
+
+MAX_ASKED = 20
+"""CAs that one request for certificates names; with more of them it names none, which asks for any."""
+
+SHA1_REFUSED = "RSA with SHA-1 (auth.sha1 is false)"
+
+# -- IKE_SA_INIT
+
+
+def announcement() -> Notify:
+    """N(SIGNATURE_HASH_ALGORITHMS): what we can verify (RFC 7427 4)."""
+    return hashes_notify(signature.ANNOUNCED)
+
+
+def uses_certificates(config: ConnectionConfig) -> bool:
+    """Whether either side of a connection signs."""
+    return config.credential is not None or config.trust is not None
+
+
+def learn(sa: IkeSa, payloads: Sequence[Payload]) -> None:
+    """Remember what the peer says about certificates in IKE_SA_INIT."""
+    notify = notify_of(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    sa.peer_hashes = read_hashes(notify) if notify is not None else None
+    sa.peer_authorities = asked(payloads)
+
+
+def asked(payloads: Iterable[Payload]) -> tuple[bytes, ...]:
+    """The CAs that the peer wants certificates of."""
+    requests = [p for p in payloads if isinstance(p, CertReq) and p.encoding == CertEncoding.X509_SIGNATURE]
+    return tuple(a for r in requests for a in r.authorities)
+
+
+def request_certificates(configs: Iterable[ConnectionConfig]) -> list[Payload]:
+    """CERTREQ for the CAs of these connections; nothing where none of them wants a certificate."""
+    trusts = [c.trust for c in configs if c.trust is not None]
+    if not trusts:
+        return []
+    authorities = dict.fromkeys(a for t in trusts for a in t.authorities)
+    return [CertReq.of(authorities if len(authorities) <= MAX_ASKED else ())]
+
+
+# -- the octets
+
+MacInput = tuple[Prf, bytes, bytes, bytes, bytes]
+
+
+def _covered(sa: IkeSa, identity: Id, *, of_initiator: bool) -> MacInput:
+    """PRF, message, nonce, key and identity that one side's proof covers (RFC 7296 2.15)."""
+    assert sa.suite is not None
+    assert sa.suite.prf is not None
+    assert sa.keys is not None
+    if of_initiator:
+        return sa.suite.prf, sa.init_request, sa.nonce_r, sa.keys.pi, identity.body
+    return sa.suite.prf, sa.init_response, sa.nonce_i, sa.keys.pr, identity.body
+
+
+# -- ours
+
+
+def prove(
+    sa: IkeSa, config: ConnectionConfig, identity: Id, *, of_initiator: bool, like: str = ""
+) -> list[Payload] | Failure:
+    """Our certificates if we have any, and AUTH; ``like`` is how the peer has signed, where it has."""
+    prf, *rest = _covered(sa, identity, of_initiator=of_initiator)
+    credential = config.credential
+    if credential is None:
+        sa.local_proof = "psk"
+        return [Auth(AuthMethod.SHARED_KEY_MIC, psk_auth(prf, config.psk, *rest))]
+    octets = signed_octets(prf, *rest)
+    key = credential.certificate.key
+    if sa.peer_hashes is None:
+        old = signature.sign_old(credential.key, octets, sha1=config.sha1)
+        if old is None:
+            return why.no_signature(signature.describe(key), None, credential.certificate)
+        method, data = old
+        sa.local_proof = method.name.lower().replace("_", "-")
+    else:
+        padding = credential.rsa
+        if padding == RsaPadding.AUTO and like.startswith(signature.Kind.RSA_PKCS1.value):
+            padding = RsaPadding.PKCS1
+        scheme = signature.choose(key, sa.peer_hashes, padding)
+        if scheme is None:
+            return why.no_signature(signature.describe(key), sa.peer_hashes, credential.certificate)
+        method = AuthMethod.DIGITAL_SIGNATURE
+        data = join_signature(scheme.identifier, signature.sign(credential.key, scheme, octets))
+        sa.local_proof = scheme.name
+    sent = _until(credential.chain, sa.peer_authorities)
+    return [*(Cert(CertEncoding.X509_SIGNATURE, c.der) for c in sent), Auth(method, data)]
+
+
+def _until(chain: Sequence[Certificate], authorities: Sequence[bytes]) -> Sequence[Certificate]:
+    """Our certificate and what leads from it to the first CA that the peer names as its own."""
+    for number, certificate in enumerate(chain):
+        if number and certificate.authority in authorities:
+            return chain[:number]
+    return chain
+
+
+# -- the peer's
+
+
+@dataclass(slots=True)
+class PeerProof:
+    """Identity, AUTH and certificates of the peer. ``how`` says how it has proved itself, once it has."""
+
+    identity: Id
+    auth: Auth
+    certificates: list[Cert]
+    of_initiator: bool
+    how: str = ""
+    _chain: "tuple[Certificate, ...] | Failure | None" = None
+    _paths: "dict[TrustStore, Failure | None]" = field(default_factory=dict)
+    _signature: "Failure | str | None" = None
+
+    @classmethod
+    def of(cls, identity: Id, auth: Auth, payloads: Iterable[Payload], *, of_initiator: bool) -> "PeerProof":
+        """Collect what a message brings."""
+        return cls(identity, auth, [p for p in payloads if isinstance(p, Cert)], of_initiator)
+
+    @property
+    def who(self) -> Identity:
+        """The peer's identity; a distinguished name reads well once the certificate has been read."""
+        chain = self._chain
+        if self.identity.identity.type == IdType.DER_ASN1_DN and isinstance(chain, tuple):
+            subject = chain[0].identity
+            return subject if subject == self.identity.identity else self.identity.identity
+        return self.identity.identity
+
+    def judge(self, sa: IkeSa, config: ConnectionConfig, wall: float) -> Failure | None:
+        """Why this is not a proof for that connection, or None."""
+        wanted = config.remote_id if config.remote_pattern is None else None
+        if wanted is not None and self.identity.identity != wanted:
+            return failures.identity_mismatch([wanted], self.who, whose="remote")
+        if config.trust is None:
+            if config.remote_pattern is not None and not config.remote_pattern.matches(self.identity.identity):
+                return failures.identity_mismatch([config.remote_pattern], self.who, whose="remote")
+            return self._judge_psk(sa, config)
+        return self._judge_certificate(sa, config, config.trust, wall)
+
+    def _judge_psk(self, sa: IkeSa, config: ConnectionConfig) -> Failure | None:
+        if self.auth.method != AuthMethod.SHARED_KEY_MIC:
+            return failures.wrong_method(self.auth.method, config.name)
+        prf, *rest = _covered(sa, self.identity, of_initiator=self.of_initiator)
+        if not config.psk or not psk_verify(prf, config.psk, *rest, received=self.auth.data):
+            return failures.psk_mismatch(config.local_id, self.identity.identity)
+        self.how = "psk"
+        return None
+
+    def _judge_certificate(
+        self, sa: IkeSa, config: ConnectionConfig, trust: "TrustStore", wall: float
+    ) -> Failure | None:
+        if self.auth.method != AuthMethod.DIGITAL_SIGNATURE and self.auth.method not in signature.OLD_METHODS:
+            return why.expected(self.auth.method, config.name)
+        chain = self._read(config)
+        if isinstance(chain, Failure):
+            return chain
+        leaf, who, pattern = chain[0], self.who, config.remote_pattern
+        if pattern is not None and not pattern.matches(who, leaf.attributes if leaf.confirms(who) else ()):
+            return failures.identity_mismatch([pattern], who, whose="remote")
+        if trust not in self._paths:
+            found, own = trust.judge(chain, wall), config.credential.certificate if config.credential else None
+            self._paths[trust] = why.distrusted(found, wall, trust.anchors, own) if found else None
+        failure = self._paths[trust]
+        if failure is None and not leaf.confirms(who):
+            failure = why.not_certified(who, leaf)
+        return failure or self._judge_signature(sa, config, leaf)
+
+    def _read(self, config: ConnectionConfig) -> tuple[Certificate, ...] | Failure:
+        if self._chain is None:
+            self._chain = self._read_chain(config)
+        return self._chain
+
+    def _read_chain(self, config: ConnectionConfig) -> tuple[Certificate, ...] | Failure:
+        usable = [c.data for c in self.certificates if c.encoding == CertEncoding.X509_SIGNATURE]
+        octets = sum(map(len, usable))
+        if not usable or self.certificates[0].encoding != CertEncoding.X509_SIGNATURE:
+            return why.missing(self.identity.identity, (c.encoding.name for c in self.certificates), config.name)
+        if len(self.certificates) > MAX_CERTIFICATES or octets > MAX_CERTIFICATE_OCTETS:
+            return why.too_much(len(self.certificates), octets, (MAX_CERTIFICATES, MAX_CERTIFICATE_OCTETS))
+        chain: list[Certificate] = []
+        for number, der in enumerate(usable, 1):
+            try:
+                chain.append(Certificate.parse(der))
+            except CertificateError as error:
+                return why.unreadable(number, str(error))
+        return tuple(chain)
+
+    def _judge_signature(self, sa: IkeSa, config: ConnectionConfig, leaf: Certificate) -> Failure | None:
+        if self._signature is None:
+            self._signature = self._verify(sa, leaf)
+        if isinstance(self._signature, Failure):
+            return self._signature
+        if self._signature.endswith("-sha1") and (not config.sha1 or sa.peer_hashes is not None):
+            return why.unknown_signature(SHA1_REFUSED)
+        self.how = self._signature
+        return None
+
+    def _verify(self, sa: IkeSa, leaf: Certificate) -> Failure | str:
+        """The name of the scheme, or what is wrong with the signature."""
+        prf, *rest = _covered(sa, self.identity, of_initiator=self.of_initiator)
+        octets, method = signed_octets(prf, *rest), self.auth.method
+        if method != AuthMethod.DIGITAL_SIGNATURE:
+            old = signature.verify_old(leaf.key, method, octets, self.auth.data)
+            return old.name if old else why.bad_signature(self.who, leaf, method.name)
+        try:
+            identifier, data = split_signature(self.auth.data)
+        except WireError as error:
+            return why.unknown_signature(str(error))
+        scheme = signature.BY_IDENTIFIER.get(identifier)
+        if scheme is None:
+            return why.unknown_signature(f"AlgorithmIdentifier {identifier.hex()}")
+        if not signature.verify(leaf.key, scheme, octets, data):
+            return why.bad_signature(self.who, leaf, scheme.name)
+        return scheme.name
+
+
