@@ -19,6 +19,7 @@ from xfrmctl.model.events import DatagramDropped
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.wire.errors import REASONS
 from xfrmctl.wire.header import Header
+from xfrmctl.wire.message import Fragment
 
 ROUNDS = 50_000
 ENGINE_REASONS = {
@@ -36,6 +37,12 @@ ENGINE_REASONS = {
     "unknown_spi",
     "unprotected",
     "esp_in_user_space",
+    "unexpected_fragment",
+    "too_many_fragments",
+    "fragment_mismatch",
+    "fragment_repeated",
+    "fragments_evicted",
+    "message_too_large",
 }
 
 
@@ -130,3 +137,47 @@ def _torment(world: World, alice: Node, bob: Node, rng: Random, limit: int) -> i
         bob.events.clear()
         world.wire.clear()
     return max(count, 1)
+
+
+@pytest.mark.rfc("7383", "2.6")
+def test_fragments_of_an_authenticated_peer() -> None:
+    """Sealed fragments of nonsense and of messages that are none: any number, any total, any size, both directions."""
+    rng, reasons = Random(7383), set[str]()
+    rounds = 0
+    tracemalloc.start()
+    while rounds < ROUNDS // 2:
+        world = World(seed=rounds)
+        alice, bob = pair(world, alice={"dpd_s": None}, bob={"dpd_s": None})
+        start(world, alice)
+        world.run(0.2)
+        rounds += _scatter(world, alice, bob, rng, reasons)
+        world.run(300)
+        assert bob.engine._core.reassembly.held == 0 or bob.engine.ike_sas()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000
+    assert reasons <= ENGINE_REASONS | REASONS
+    assert {"too_many_fragments", "fragment_mismatch", "fragment_repeated", "message_too_large", "integrity"} <= reasons
+
+
+def _scatter(world: World, alice: Node, bob: Node, rng: Random, reasons: set[str]) -> int:
+    """Send sealed fragments until Bob has had enough of this IKE SA."""
+    sa, theirs, entropy = alice.sa(), bob.sa(), alice.engine._core.entropy
+    assert sa.protect_out is not None
+    count = 0
+    while count < 2000 and theirs.state == IkeState.ESTABLISHED:
+        count += 1
+        total = rng.choice((1, 2, 2, 3, 5, 64, 128, 129, 65535))
+        fragment = Fragment(rng.randint(1, min(total, 130)), total)
+        exchange, message_id = ExchangeType(rng.choice((36, 37))), theirs.expected_id + rng.choice((0, 0, 0, 0, -1, 1))
+        header = Header(sa.spi_i, sa.spi_r, 53, exchange, True, rng.random() < 0.1, message_id % 2**32, 0)
+        body = rng.randbytes(rng.choice((0, 1, 30, 500, 1400, 40000)))
+        first = rng.choice((0, 33, 41, 46, 53))
+        data = bytearray(sa.protect_out.seal(header.encode(0), first, body, entropy, fragment.encode()))
+        if rng.random() < 0.1:
+            change(rng, data, 16)
+        world.do(bob, lambda now, data=bytes(data): bob.engine.handle_datagram(sa.remote, sa.local, data, now))  # type: ignore[misc]
+        assert bob.engine._core.reassembly.held < 150_000
+        reasons |= forget(bob)
+        world.wire.clear()
+    return count

@@ -8,6 +8,7 @@ One charon sits in gateway B; the other end is a socket on port 500 of gateway A
 import re
 import socket
 import subprocess
+import time
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -51,8 +52,8 @@ class Peer:
         self.sock.settimeout(10)
 
     def ask(self, request: bytes) -> bytes:
+        time.sleep(0.3)  # charon ignores what comes while a thread of it is still busy with what it has just sent
         self.sock.sendto(request, CHARON)
-        return self.sock.recv(4096)
         return self.sock.recv(4096)
 
     def clear(self) -> None:

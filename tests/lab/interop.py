@@ -105,6 +105,10 @@ class Tunnel:
     rekey: str = "4h"
     charon_dpd_s: int = 0
     retransmit: dict[str, Any] = field(default_factory=dict)
+    #: What stands in our ``auth:``, and in charon's sections "local" and "remote", where it is not the shared key.
+    our_auth: dict[str, Any] | None = None
+    charon_local_auth: Sequence[str] = ("auth = psk",)
+    charon_remote_auth: Sequence[str] = ("auth = psk",)
     legs: Sequence[Leg] = (Leg(),)
 
 
@@ -128,6 +132,11 @@ class Pinging:
             process.send_signal(signal.SIGINT)
             self._result = traffic.parse_ping(process.communicate(timeout=10)[0].decode())
         return self._result
+
+
+def _identity(text: str) -> str:
+    """A bare name is an FQDN; with a colon it is spelled as in our configuration."""
+    return text if ":" in text else f"fqdn:{text}"
 
 
 class Bench:
@@ -190,12 +199,12 @@ class Bench:
         ike: dict[str, Any] = {"proposals": list(tunnel.ike), "dpd": tunnel.dpd, "rekey": tunnel.rekey}
         ike["encap"] = "always" if tunnel.encap else "auto"
         return {
-            "local": {"address": self.our_outer[at], "id": f"fqdn:{tunnel.our_id}"},
+            "local": {"address": self.our_outer[at], "id": _identity(tunnel.our_id)},
             "remote": {
                 "address": "any" if tunnel.any_peer else self.charon_seen[at],
-                "id": f"fqdn:{tunnel.we_expect or tunnel.charon_id}",
+                "id": _identity(tunnel.we_expect or tunnel.charon_id),
             },
-            "auth": {"psk": tunnel.psk},
+            "auth": tunnel.our_auth or {"psk": tunnel.psk},
             "ike": ike | ({"retransmit": tunnel.retransmit} if tunnel.retransmit else {}),
             "children": {
                 leg.name: {
@@ -220,6 +229,8 @@ class Bench:
             psk=tunnel.charon_psk or tunnel.psk,
             local_id=tunnel.charon_id,
             remote_id=tunnel.charon_expects or tunnel.our_id,
+            local_auth=tunnel.charon_local_auth,
+            remote_auth=tunnel.charon_remote_auth,
             proposals=tunnel.charon_ike or tunnel.ike,
             encap=tunnel.charon_encap,
             dpd_delay_s=tunnel.charon_dpd_s,

@@ -98,7 +98,7 @@ def everything(namespace: Namespace) -> dict[str, str]:
 
 def blocks(listing: str) -> list[str]:
     """Objects of a listing: a line and the indented ones that follow."""
-    return [block for block in re.split(r"\n(?!\s)", listing.strip()) if block]
+    return [block for block in re.split(r"\n(?!\s)", listing.strip("\n")) if block]
 
 
 def foreign(all_of_it: dict[str, str]) -> dict[str, list[str]]:

@@ -176,6 +176,14 @@ def test_a_peer_that_widens_selectors_is_refused() -> None:
     assert not bob.sad, "the peer is told to delete it"
 
 
+def test_an_acquire_of_a_child_that_only_answers_is_ignored() -> None:
+    world = World()
+    alice, _ = pair(world, alice_child={"start": Start.NONE})
+    world.do(alice, lambda now: alice.engine.handle_acquire(0x58000001, 77, now))
+    world.run(5)
+    assert not alice.events
+
+
 def test_a_trap_child_is_tried_once_per_acquire() -> None:
     world = World()
     alice, _ = pair(world, alice_child={"start": Start.TRAP}, bob={"psk": b"no"})

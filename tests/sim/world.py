@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address
 
 from xfrmctl.crypto.entropy import DeterministicEntropy
@@ -15,7 +16,7 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.model.address import Endpoint, IPAddress
-from xfrmctl.model.effects import DeleteSas, InstallSas, SendDatagram
+from xfrmctl.model.effects import DeleteSas, InstallSas, MoveSas, SendDatagram
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import Event
 from xfrmctl.model.iana import ProtocolId
@@ -26,6 +27,9 @@ from xfrmctl.model.suite import parse_proposal
 
 IKE_PROPOSAL = "aes256gcm16-prfsha384-x25519"
 ESP_PROPOSAL = "aes256gcm16"
+WALL = 1_800_000_000.0
+"""When the world begins, seconds since the epoch: January 2027."""
+
 PSK = b"a secret of the simulation"
 
 Interceptor = Callable[["Datagram"], "Datagram | None"]
@@ -36,6 +40,11 @@ class Datagram:
     source: Endpoint
     target: Endpoint
     data: bytes
+
+
+def _packet(datagram: Datagram) -> int:
+    """Octets of the IP packet. Links lose what is larger than their MTU: IP fragments do not get through."""
+    return (28 if datagram.source.address.version == 4 else 48) + len(datagram.data)
 
 
 @dataclass
@@ -63,8 +72,12 @@ class World:
 
     def __init__(self, *, latency_s: float = 0.01, seed: int = 1) -> None:
         self.now = 0.0
+        self.wall = WALL
         self.latency_s = latency_s
         self.loss = 0.0
+        self.jitter_s = 0.0
+        self.mtu = 65535
+        self.nat_shift = 10000
         self.random = random.Random(seed)
         self.nodes: dict[IPAddress, Node] = {}
         self.intercept: list[Interceptor] = []
@@ -75,7 +88,8 @@ class World:
 
     def add(self, name: str, address: str, *connections: ConnectionConfig, **limits: int | float) -> Node:
         config = EngineConfig(connections={c.name: c for c in connections}, **limits)  # type: ignore[arg-type]
-        node = Node(name, ip_address(address), IkeEngine(config, DeterministicEntropy(name.encode())))
+        engine = IkeEngine(config, DeterministicEntropy(name.encode()), lambda: self.wall + self.now)
+        node = Node(name, ip_address(address), engine)
         self.nodes[node.address] = node
         return node
 
@@ -107,6 +121,12 @@ class World:
                         assert sa.id not in node.sad, f"{node.name} installs {sa.id} twice"
                         node.sad[sa.id] = (sa, keys)
                 node.engine.handle_done(token, refusal, self.now)
+            case MoveSas(moves):
+                for move in moves:
+                    if move.id in node.sad:
+                        sa, keys = node.sad.pop(move.id)
+                        changed = replace(sa, source=move.source, destination=move.destination, encap=move.encap)
+                        node.sad[move.new_id] = (changed, keys)
             case DeleteSas(ids):
                 for sa_id in ids:
                     node.sad.pop(sa_id, None)
@@ -118,22 +138,24 @@ class World:
         changed: Datagram | None = datagram
         for interceptor in self.intercept:
             changed = interceptor(changed) if changed is not None else None
-        if changed is None or self.random.random() < self.loss:
+        if changed is None or self.random.random() < self.loss or _packet(changed) > self.mtu:
             return
         final = self._translate(changed)
-        target = self.nodes.get(final.target.address)
-        if target is not None:
-            self.at(self.now + self.latency_s, lambda: self.deliver(target, final))
+        target = self.nodes.get(final.target.address) if final is not None else None
+        if target is not None and final is not None:
+            late = self.random.random() * self.jitter_s if self.jitter_s else 0.0
+            self.at(self.now + self.latency_s + late, partial(self.deliver, target, final))
 
-    def _translate(self, datagram: Datagram) -> Datagram:
-        """Source NAT for nodes behind one; the ports shift by 10,000 so that nobody can overlook it."""
+    def _translate(self, datagram: Datagram) -> Datagram | None:
+        """Source NAT for nodes behind one; the ports shift so that nobody can overlook it."""
         outside = self.nat.get(datagram.source.address)
         if outside is not None:
-            source = Endpoint(outside, datagram.source.port + 10000)
+            source = Endpoint(outside, datagram.source.port + self.nat_shift)
             return replace(datagram, source=source)
         inside = next((i for i, o in self.nat.items() if o == datagram.target.address), None)
         if inside is not None:
-            return replace(datagram, target=Endpoint(inside, datagram.target.port - 10000))
+            port = datagram.target.port - self.nat_shift
+            return replace(datagram, target=Endpoint(inside, port)) if port in (500, 4500) else None
         return datagram
 
     def deliver(self, node: Node, datagram: Datagram) -> None:

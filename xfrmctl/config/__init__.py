@@ -9,6 +9,8 @@ spelling      how single values are written: 30s, 10G, 127.0.0.1:9877, selectors
 schema        which keys there are, their kinds and defaults (pydantic)
 explain       pydantic's findings -> problems in an operator's words
 secrets       where pre-shared keys come from, and who may read them
+credentials   certificates, private keys, CAs and CRLs from files
+identities    who we are and whom we accept, and what a certificate can confirm of it
 check         what no single value shows: overlaps, twins, missing addresses
 numbering     reqid and if_id, stable over reloads and restarts
 build         schema -> values of the IKE engine

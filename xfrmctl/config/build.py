@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from xfrmctl.config import numbering, schema, secrets
+from xfrmctl.config import identities, numbering, schema
+from xfrmctl.config.credentials import Credentials
 from xfrmctl.config.document import Key
-from xfrmctl.config.problem import Wrong
 from xfrmctl.config.spelling import ListenAddress
 from xfrmctl.ike.config import (
     ChildConfig,
@@ -18,12 +18,15 @@ from xfrmctl.ike.config import (
     Start,
 )
 from xfrmctl.model.address import IPAddress
-from xfrmctl.model.identity import Identity
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
 
 HARD_ABOVE_SOFT = 1.2
 """Where no hard limit is written, an SA whose rekeying fails lives this much longer than it should."""
+
+HEADROOM_BYTES = 1 << 30
+HEADROOM_PACKETS = 1 << 20
+"""About a second of a 10 Gbit/s link."""
 
 Report = Callable[[Key, str, str], None]
 """Takes key, cause, cure."""
@@ -59,7 +62,8 @@ def engine(found: schema.File, file: Path, previous: Mapping[str, ConnectionConf
     """The engine's configuration; secrets that cannot be had are reported and left empty."""
     limits, ports = found.gateway.limits, found.gateway.ports
     default = _retransmit(found.gateway.retransmit)
-    connections = {name: _connection(name, c, file, default, report) for name, c in found.connections.items()}
+    credentials = Credentials(file, report)
+    connections = {name: _connection(name, c, credentials, default, report) for name, c in found.connections.items()}
     return EngineConfig(
         connections=number(connections, previous),
         ike_port=ports.ike,
@@ -121,46 +125,28 @@ def _link_key(connection: ConnectionConfig, child: ChildConfig) -> str:
     return f"interface {child.interface}"
 
 
-def local_identity(side: schema.Side) -> Identity | None:
-    """What we say we are: what is written, else our address, else None (an error, found by check)."""
-    return side.id or (Identity.of_address(side.address) if side.address else None)
-
-
-def remote_identity(side: schema.Side) -> Identity | None:
-    """Whom we accept: what is written (``any`` for anybody), else the peer's address."""
-    if "id" in side.model_fields_set:
-        return side.id
-    return Identity.of_address(side.address) if side.address else None
-
-
 def _connection(
-    name: str, found: schema.Connection, file: Path, default: RetransmitPolicy, report: Report
+    name: str, found: schema.Connection, credentials: Credentials, default: RetransmitPolicy, report: Report
 ) -> ConnectionConfig:
     key: Key = ("connections", name)
-    psk = b""
-    try:
-        psk = secrets.fetch(found.auth.psk, file)
-    except Wrong as wrong:
-        report((*key, "auth", "psk"), wrong.cause, wrong.cure)
+    proofs = credentials.of(found.auth, (*key, "auth"))
     for child_name, child in found.children.items():
         if child.interface is not None and child.dataplane != "interface":
             cause = "the policy data plane has no interface"
             report((*key, "children", child_name, "interface"), cause, "add dataplane: interface")
-    identity = local_identity(found.local)
-    if identity is None:
-        report(
-            (*key, "local"),
-            "neither address nor id is written",
-            "add id: fqdn:NAME, or the address this gateway has towards the peer",
-        )
-        identity = Identity.of_address(_NOWHERE)
+    local_id = identities.local(found.local, proofs.credential, key, report)
+    remote_id, remote_pattern = identities.remote(found.remote, proofs.trust is not None, key, report)
     return ConnectionConfig(
         name=name,
         local=found.local.address,
         remote=found.remote.address,
-        local_id=identity,
-        remote_id=remote_identity(found.remote),
-        psk=psk,
+        local_id=local_id,
+        remote_id=remote_id,
+        remote_pattern=remote_pattern,
+        psk=proofs.psk,
+        credential=proofs.credential,
+        trust=proofs.trust,
+        sha1=found.auth.sha1,
         ike=found.ike.proposals,
         children=tuple(_child(n, c, found.remote.address) for n, c in found.children.items()),
         dpd_s=found.ike.dpd,
@@ -205,9 +191,14 @@ def _lifetime(rekey: schema.ChildRekey, limit: schema.ChildLifetime) -> Lifetime
     return replace(
         soft,
         hard_seconds=max(1, round(limit.time)) if limit.time else round(soft.soft_seconds * HARD_ABOVE_SOFT),
-        hard_bytes=limit.bytes or int(soft.soft_bytes * HARD_ABOVE_SOFT),
-        hard_packets=limit.packets or int(soft.soft_packets * HARD_ABOVE_SOFT),
+        hard_bytes=limit.bytes or _headroom(soft.soft_bytes, HEADROOM_BYTES),
+        hard_packets=limit.packets or _headroom(soft.soft_packets, HEADROOM_PACKETS),
     )
+
+
+def _headroom(soft: int, least: int) -> int:
+    """Twice the limit for rekeying, or ``least`` above it: a fast link must not get there before the rekey is done."""
+    return max(2 * soft, soft + least) if soft else 0
 
 
 def _retransmit(found: schema.Retransmit) -> RetransmitPolicy:

@@ -4,18 +4,23 @@ Works on the built values, so that defaults and numbers count too. Errors go to 
 ``warn``.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from xfrmctl.config.build import Report
 from xfrmctl.config.document import Key
 from xfrmctl.config.secrets import GOOD_BYTES
+from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.iana import Encr, Integ, TransformType
 from xfrmctl.model.sa import Lifetime
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal, Suite
 from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu, outer_mtu_for
+
+SOON_S = 14 * 86400.0
+"""A certificate that ends within this time is warned about."""
 
 
 def check(connections: Mapping[str, ConnectionConfig], report: Report, warn: Report) -> None:
@@ -39,9 +44,23 @@ def _check_connection(connection: ConnectionConfig, report: Report, warn: Report
         report((*key, "remote", "address"), cause, "write two IPv4 or two IPv6 addresses")
     if local and local == remote:
         report((*key, "remote", "address"), f"{remote} is local.address as well", "write the peer's address")
+    if connection.credential is not None:
+        _check_validity(connection.credential.certificate, (*key, "auth", "certificate"), warn)
+    for anchor in connection.trust.anchors if connection.trust is not None else ():
+        _check_validity(anchor, (*key, "auth", "ca"), warn)
     if 0 < len(connection.psk) < GOOD_BYTES:
         cause = f"the key has {len(connection.psk)} bytes: who records one handshake can guess it offline"
         warn((*key, "auth", "psk"), cause, "make a strong one: openssl rand -base64 32")
+
+
+def _check_validity(certificate: Certificate, key: Key, warn: Report) -> None:
+    now = time.time()
+    if not certificate.valid_from <= now <= certificate.valid_to:
+        span = f"{certificate.time_of('from')} to {certificate.time_of('to')}"
+        cause = f"{certificate.subject_text} is valid from {span}, and the clock says {stamp(now)}"
+        warn(key, cause, "renew the certificate, or set the clock")
+    elif certificate.valid_to - now < SOON_S:
+        warn(key, f"{certificate.subject_text} expires at {certificate.time_of('to')}", "renew it and reload")
 
 
 def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Report, warn: Report) -> None:
@@ -100,7 +119,8 @@ def _check_twins(connections: Iterable[ConnectionConfig], report: Report) -> Non
     """Two connections that a responder could not tell apart: it has only addresses and identities."""
     seen: dict[object, str] = {}
     for connection in connections:
-        who = (connection.local, connection.remote, connection.local_id, connection.remote_id)
+        ids = (connection.local_id, connection.remote_id, connection.remote_pattern, connection.trust)
+        who = (connection.local, connection.remote, ids)
         twin = seen.setdefault(who, connection.name)
         if twin != connection.name:
             report(

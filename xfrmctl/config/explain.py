@@ -14,10 +14,7 @@ from xfrmctl.config.problem import Problem, Wrong
 LATER = {
     "rekey": "it belongs under ike: (the IKE SA) or under a child (its CHILD SA)",
     "rekey_time": "write rekey: {time: 1h} under a child, ike: {rekey: 4h} for the IKE SA",
-    "certificate": "this version authenticates with auth.psk only",
-    "key": "this version authenticates with auth.psk only",
-    "ca": "this version authenticates with auth.psk only",
-    "eap": "this version authenticates with auth.psk only",
+    "eap": "this version authenticates by auth.psk or by certificates, without EAP",
     "mobike": "this version has no MOBIKE: leave the key out",
     "fragmentation": "this version has no IKE fragmentation: leave the key out",
 }

@@ -14,6 +14,7 @@ from xfrmctl.config.spelling import (
     Address,
     ByteCount,
     EspProposal,
+    FilePath,
     Fragmentation,
     IkeIdentity,
     IkeProposal,
@@ -130,7 +131,14 @@ class Side(Strict):
 class Auth(Strict):
     """How the two ends prove who they are."""
 
-    psk: Secret
+    psk: Secret | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    ca: Annotated[tuple[FilePath, ...], Many] = ()
+    crl: Annotated[tuple[FilePath, ...], Many] = ()
+    revocation: Literal["relaxed", "strict"] = "relaxed"
+    rsa: Literal["auto", "pss", "pkcs1"] = "auto"
+    sha1: bool = False
 
 
 class Ike(Strict):
@@ -155,7 +163,7 @@ class Retry(Strict):
 
 
 class ChildLifetime(Strict):
-    """The hard limit after which an SA ends; what is left out is a fifth above the limit for its rekeying."""
+    """The hard limit after which an SA ends; what is left out is well above the limit for its rekeying."""
 
     time: Seconds | None = None
     bytes: ByteCount | None = None

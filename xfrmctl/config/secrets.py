@@ -23,7 +23,8 @@ GOOD_BYTES = 16
 def fetch(secret: str | FileReference, config_file: Path) -> bytes:
     """The key's bytes. Raises Wrong for a file that cannot or must not be used and for bad spelling."""
     if isinstance(secret, FileReference):
-        return decode(_read_private(config_file.parent / Path(secret.path).expanduser()))
+        path = config_file.parent / Path(secret.path).expanduser()
+        return decode(read_private(path, f"make it: openssl rand -base64 32 | install -m 0600 /dev/stdin {path}"))
     mode = _mode(config_file)
     if mode is not None and mode & 0o077:
         raise Wrong(
@@ -64,13 +65,16 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _read_private(path: Path) -> bytes:
-    """The content of a file that only its owner can read, less one newline at its end."""
+def read_private(path: Path, make: str) -> bytes:
+    """The content of a file that only its owner can read, less one newline at its end.
+
+    ``make`` is the cure where there is none.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         cure = {
-            "FileNotFoundError": f"make it: openssl rand -base64 32 | install -m 0600 /dev/stdin {path}",
+            "FileNotFoundError": make,
             "PermissionError": f"run as the owner of {path}, or as root",
         }.get(type(error).__name__, "name a readable file")
         raise Wrong(f"cannot read {path}: {error.strerror}", cure) from None

@@ -13,10 +13,11 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from xfrmctl.config.document import FileReference
 from xfrmctl.config.problem import Wrong
+from xfrmctl.crypto.certificate import parse_name
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import XfrmctlError
-from xfrmctl.model.iana import ProtocolId
-from xfrmctl.model.identity import Identity, parse_identity
+from xfrmctl.model.iana import IdType, ProtocolId
+from xfrmctl.model.identity import Identity, IdentityPattern, parse_identity
 from xfrmctl.model.selector import TrafficSelector, parse_selector
 from xfrmctl.model.suite import Proposal, parse_proposal
 
@@ -182,12 +183,21 @@ def address(value: object) -> IPAddress | None:
     return found
 
 
-def identity(value: object) -> Identity | None:
-    """An IKE identity, or ``any`` for None."""
+def identity(value: object) -> Identity | IdentityPattern | None:
+    """An IKE identity, or a pattern of such (``dn:`` is one always), or ``any`` for None."""
     text = _text(value, "fqdn:moon.example.org")
     if text == "any":
         return None
     kind, colon, rest = text.partition(":")
+    if kind == "dn" and colon:
+        try:
+            return IdentityPattern(IdType.DER_ASN1_DN, rest.strip(), parse_name(rest))
+        except ValueError:
+            raise Wrong(f"{text!r} is no distinguished name", "write one such as dn:CN=moon,O=Example,C=DE") from None
+    if "*" in text and kind in ("fqdn", "email"):
+        if not rest.startswith("*") or "*" in rest[1:] or not rest.isascii():
+            raise Wrong(f"{text!r}: one * at the beginning is all there may be", f"write {kind}:*.example.org")
+        return IdentityPattern(IdType.FQDN if kind == "fqdn" else IdType.RFC822_ADDR, rest)
     if colon and not rest and kind in ("fqdn", "email", "keyid", "ipv4", "ipv6"):
         raise Wrong(f"{text!r} is empty after the colon", f"write {kind}:NAME")
     try:
@@ -256,6 +266,13 @@ def secret(value: object) -> str | FileReference:
     return _text(value, "!file secrets/NAME.psk")
 
 
+def file_path(value: object) -> str:
+    """A path; ``!file`` before it says nothing new."""
+    if isinstance(value, FileReference):
+        return value.path
+    return _text(value, "certs/moon.pem")
+
+
 def _schema(kind: str | list[str], description: str, **more: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, "description": description, **more})
 
@@ -296,9 +313,9 @@ ReplayWindow = Annotated[
 ]
 Address = Annotated[IPAddress | None, PlainValidator(address), _schema("string", "IP address, or any")]
 IkeIdentity = Annotated[
-    Identity | None,
+    Identity | IdentityPattern | None,
     PlainValidator(identity),
-    _schema("string", "fqdn:NAME, email:USER@HOST, keyid:TEXT, an IP address, or any"),
+    _schema("string", "fqdn:NAME, fqdn:*.NAME, email:USER@HOST, dn:CN=…, keyid:TEXT, an IP address, or any"),
 ]
 Selector = Annotated[TrafficSelector, PlainValidator(selector), _schema("string", "10.1.0.0/16 or 10.1.1.1-10.1.1.9")]
 IkeProposal = Annotated[
@@ -319,6 +336,7 @@ Listen = Annotated[
     PlainValidator(listen),
     _schema("string", "ADDRESS:PORT such as 127.0.0.1:9877, or off"),
 ]
+FilePath = Annotated[str, PlainValidator(file_path), _schema("string", "path, from the configuration file on")]
 Secret = Annotated[
     str | FileReference,
     PlainValidator(secret),

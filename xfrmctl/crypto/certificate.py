@@ -96,7 +96,7 @@ class Certificate:
     def confirms(self, identity: Identity) -> bool:
         """Whether the certificate vouches for an identity (RFC 4945 3.1): by its subject or by its subjectAltName."""
         if identity.type == IdType.DER_ASN1_DN:
-            return identity.data == self.subject
+            return same_identity(self.identity, identity)
         return any(n.type == identity.type and n.data.lower() == identity.data.lower() for n in self.names)
 
     def time_of(self, which: str) -> str:
@@ -148,6 +148,56 @@ def parse_name(text: str) -> tuple[tuple[str, str], ...]:
     if not list(name):
         raise ValueError("an empty name")
     return tuple((a.oid.dotted_string, str(a.value)) for a in name)
+
+
+def same_identity(one: Identity, other: Identity) -> bool:
+    """Whether two identities are the same; of distinguished names the kinds of strings do not matter (RFC 5280 7.1).
+
+    A peer that is told its name as text may encode it otherwise than its certificate does: charon does.
+    """
+    if one == other or one.type != other.type or one.type != IdType.DER_ASN1_DN:
+        return one == other
+    names = [_folded(i.data) for i in (one, other)]
+    return bool(names[0]) and names[0] == names[1]
+
+
+def _folded(der: bytes) -> list[tuple[str, str]]:
+    name = read_name(der)
+    return [(a.oid.dotted_string, " ".join(_value(a.value).split()).casefold()) for a in name or ()]
+
+
+def readable(identity: Identity) -> Identity:
+    """The same identity; a distinguished name with its text."""
+    name = read_name(identity.data) if identity.type == IdType.DER_ASN1_DN else None
+    return Identity(identity.type, identity.data, _text(name)) if name is not None else identity
+
+
+MAX_NAME = 4096
+_SPKI = bytes.fromhex("302a300506032b6570032100") + bytes(32)
+_UNSIGNED = bytes.fromhex("300506032b6570") + bytes.fromhex("034100") + bytes(64)
+
+
+def read_name(der: bytes) -> x509.Name | None:
+    """A distinguished name; None for octets that are none.
+
+    The library reads names within larger things only, so it is handed a certificate request with this subject, of
+    which nothing else is looked at.
+    """
+    if not 2 < len(der) <= MAX_NAME:
+        return None
+    wrapped = _sequence(_sequence(b"\x02\x01\x00" + der + _SPKI + b"\xa0\x00") + _UNSIGNED)
+    try:
+        found = x509.load_der_x509_csr(wrapped).subject
+        return found if found.public_bytes() == der else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _sequence(body: bytes) -> bytes:
+    """A DER SEQUENCE around less than 64 KiB."""
+    size = len(body)
+    long = 0 if size < 0x80 else 1 if size < 0x100 else 2
+    return b"\x30" + (bytes((0x80 | long,)) if long else b"") + size.to_bytes(long or 1, "big") + body
 
 
 def spki_digest(key: PublicKey) -> bytes:

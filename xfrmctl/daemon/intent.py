@@ -4,7 +4,7 @@ Never in clear (DESIGN 3.11). Every selector pair of a child that fails closed h
 *one* entry of the SPD whose content changes by an atomic update:
 
 =============== ====================================================================================
-trap            a template without an SA: the kernel drops and asks for an SA
+trap            a template without an SA: the kernel drops and asks for an SA (nobody answers with start: none)
 SA              the same template, now with an SA
 block           an explicit block: where no template can be (any peer), where the peer has narrowed our
                 selectors away, and what stays behind when the daemon stops
@@ -150,7 +150,7 @@ def _policies(
     connection: ConnectionConfig, child: ChildConfig, established: Established | None, *, stopping: bool
 ) -> dict[PolicyKey, Policy]:
     keys = list(_keys(child.local_ts, child.remote_ts, child.if_id))
-    if stopping or (established is None and not _can_trap(connection, child)):
+    if stopping or (established is None and not _has_template(connection, child)):
         if not child.fail_closed or child.if_id:
             return {}
         return {key: Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key)) for key in keys}
@@ -172,11 +172,15 @@ def _policies(
     return found
 
 
-def _can_trap(connection: ConnectionConfig, child: ChildConfig) -> bool:
-    """Whether a template can stand without an SA: it needs both addresses, and somebody who would negotiate."""
+def _has_template(connection: ConnectionConfig, child: ChildConfig) -> bool:
+    """Whether a template stands without an SA: it needs both addresses.
+
+    It stands for ``start: none``, too, where nobody negotiates when the kernel asks: the SPD is then ready when the
+    peer brings the SA, and the first packet passes. Where that child fails open, nothing stands in its packets' way.
+    """
     if connection.local is None or connection.remote is None:
         return False
-    return child.start != Start.NONE
+    return child.start != Start.NONE or child.fail_closed
 
 
 def _same(child: ChildConfig, established: Established) -> bool:

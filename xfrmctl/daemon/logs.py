@@ -32,6 +32,7 @@ from xfrmctl.model.events import (
     MessageReceived,
     MessageSent,
     NegotiationFailed,
+    PeerMoved,
     PeerSilent,
     RetryScheduled,
 )
@@ -155,9 +156,10 @@ def _message(event: MessageSent | MessageReceived) -> str:
     kind = "response" if event.response else "request"
     again = f" (attempt {event.attempt})" if isinstance(event, MessageSent) and event.attempt > 1 else ""
     what = ", ".join(event.payloads) or "nothing"
+    parts = f" in {event.fragments} fragments" if event.fragments > 1 else ""
     return (
         f"{event.ike} {arrow} {event.remote} {event.exchange.name} {kind} {event.message_id}{again}: "
-        f"{what} ({event.size} bytes)"
+        f"{what} ({event.size} bytes{parts})"
     )
 
 
@@ -209,6 +211,8 @@ def tell(event: Event) -> str:
         case ChildSaRekeyed():
             by = "by us" if event.initiator else "by the peer"
             return f"{event.ike} {event.child} rekeyed {by}: {event.old.spi:#010x} -> {event.new.spi:#010x}"
+        case PeerMoved():
+            return f"{event.ike}: the peer's NAT has moved it from {event.old} to {event.new}"
         case ChildSaRemoved():
             return f"{event.ike} {event.child} removed: {_failure(event.reason)}"
         case IkeSaClosed():

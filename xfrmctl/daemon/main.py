@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -75,6 +76,7 @@ class Daemon:
         self._started, self._started_wall = loop.time(), clock.wall()
         self._reload_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
+        loop.set_exception_handler(lambda _, context: self._fault(context))
         self._log = structlog.get_logger("daemon")
         storyteller = logs.Storyteller(options.log_format, options.log_level)
         for listener in (storyteller.observe, self._metrics.counters.observe, self.reconciler.observe):
@@ -163,7 +165,19 @@ class Daemon:
     def _background(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """A task that ends by a fault of ours must not end in silence."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fault({"exception": error, "message": "a background task has failed"})
+
+    def _fault(self, context: dict[str, Any]) -> None:
+        """A fault of ours: it is in the log with its traceback, and in ``show`` until the next start."""
+        error = context.get("exception")
+        self._log.error(context["message"], exc_info=error)
+        self.reconciler.faults.append(f"internal error: {error!r}; please report it with the log of this minute")
 
     async def start(self) -> None:
         """Come up: API, policies, sockets, negotiations."""

@@ -16,7 +16,8 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.desired import Desired
 from xfrmctl.kernel.ports import ConvergeReport, Kernel
 from xfrmctl.model.address import IPAddress
-from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, Event, IkeSaEstablished, KernelTrouble
+from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, Event, IkeSaEstablished, KernelTrouble, PeerMoved
 from xfrmctl.model.selector import TrafficSelector
 
 Name = tuple[str, str]
@@ -48,6 +49,7 @@ class Reconciler:
     bus: Bus
     bypass: BypassPairs = ()
     problems: tuple[str, ...] = ()
+    faults: list[str] = field(default_factory=list)
     _parts: dict[Name, Part] = field(default_factory=dict)
     _gateway: Desired = field(default_factory=Desired)
     _outer: dict[tuple[IPAddress | None, IPAddress], int | None] = field(default_factory=dict)
@@ -67,6 +69,9 @@ class Reconciler:
         match event:
             case ChildSaInstalled() | ChildSaRemoved():
                 self._dirty.add((event.connection, event.child))
+                self._wake.set()
+            case PeerMoved():
+                self._dirty |= {name for name in self._configured() if name[0] == event.connection}
                 self._wake.set()
             case IkeSaEstablished(local=local, remote=remote):
                 self._outer.pop((local.address, remote.address), None)
@@ -167,15 +172,18 @@ class Reconciler:
         full_at, mtu_at = loop.time() + FULL_INTERVAL_S, loop.time() + MTU_INTERVAL_S
         while True:
             await self._wait(min(full_at, mtu_at) - loop.time())
-            if self._dirty:
-                await self.changed()
-                await asyncio.sleep(SETTLE_S)
-            if loop.time() >= mtu_at:
-                mtu_at = loop.time() + MTU_INTERVAL_S
-                await self._look_at_links()
-            if loop.time() >= full_at:
-                full_at = loop.time() + FULL_INTERVAL_S
-                await self.everything()
+            try:
+                if self._dirty:
+                    await self.changed()
+                    await asyncio.sleep(SETTLE_S)
+                if loop.time() >= mtu_at:
+                    mtu_at = loop.time() + MTU_INTERVAL_S
+                    await self._look_at_links()
+                if loop.time() >= full_at:
+                    full_at = loop.time() + FULL_INTERVAL_S
+                    await self.everything()
+            except XfrmctlError as error:  # the kernel refused to be read: the next full look mends what was missed
+                self._report(ConvergeReport(0, (str(error),)))
 
     async def _wait(self, seconds: float) -> None:
         self._wake.clear()

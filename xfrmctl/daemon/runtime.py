@@ -12,10 +12,10 @@ from typing import Protocol
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
-from xfrmctl.kernel.events import Acquire, Expire, KernelEvent
+from xfrmctl.kernel.events import Acquire, Expire, KernelEvent, Mapping
 from xfrmctl.kernel.ports import SadPort
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, SendDatagram
+from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, MoveSas, SendDatagram
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
 from xfrmctl.model.sa import SaId
@@ -55,18 +55,24 @@ class Runtime:
         self._executors: dict[type[Effect], Callable[[Effect], None]] = {
             SendDatagram: self._send_datagram,
             InstallSas: self._install,
-            DeleteSas: self._delete,
+            MoveSas: self._move,
         }
 
     def step(self, action: Input) -> None:
         """Give the engine one input and do everything that follows from it."""
         action(self._loop.time())
         while items := self.engine.drain():
+            doomed: list[SaId] = []
             for item in items:
                 if isinstance(item, Event):
                     self._bus.publish(item)
-                else:
-                    self._executors[type(item)](item)
+                    continue
+                if isinstance(item, DeleteSas):
+                    doomed += item.ids  # a stop deletes thousands: in one message, before the next effect
+                    continue
+                self._delete(doomed)
+                self._executors[type(item)](item)
+            self._delete(doomed)
         self._arm()
 
     def datagram(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
@@ -82,9 +88,12 @@ class Runtime:
                 self.step(lambda now: self.engine.handle_acquire(reqid, seq, now))
             case Expire(id=sa_id, hard=hard):
                 self.step(lambda now: self.engine.handle_expire(sa_id, hard, now))
+            case Mapping(id=sa_id, new=new):
+                self.step(lambda now: self.engine.handle_mapping(sa_id, new, now))
 
     def _stands(self, reqid: int) -> bool:
-        return any(c.installed and c.config.reqid == reqid for sa in self.engine.ike_sas() for c in sa.children)
+        name, child = self.engine.by_reqid(reqid)
+        return child is not None and self.engine.newest_child(name, child.name) is not None
 
     def audit(self, held: Container[SaId] | None = None) -> None:
         """Children whose SAs somebody has deleted from the kernel end, and are negotiated anew if wanted.
@@ -140,9 +149,19 @@ class Runtime:
             refusal = error
         self.engine.handle_done(effect.token, refusal, self._loop.time())
 
-    def _delete(self, effect: Effect) -> None:
-        assert isinstance(effect, DeleteSas)
+    def _move(self, effect: Effect) -> None:
+        assert isinstance(effect, MoveSas)
         try:
-            self._sad.delete(effect.ids)
+            self._sad.move(effect.moves)
         except KernelRefusal as error:
             self._bus.publish(KernelTrouble(problem=str(error)))
+
+    def _delete(self, doomed: list[SaId]) -> None:
+        """Take SAs out of the kernel and off the list."""
+        if not doomed:
+            return
+        try:
+            self._sad.delete(doomed)
+        except KernelRefusal as error:
+            self._bus.publish(KernelTrouble(problem=str(error)))
+        doomed.clear()

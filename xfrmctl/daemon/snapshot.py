@@ -74,7 +74,7 @@ class SnapshotBuilder:
                 xfrm_stat=seen.xfrm_stat,
                 policies=len(self._reconciler.desired().policies),
                 states=len(seen.sad),
-                problems=list(self._reconciler.problems),
+                problems=[*self._reconciler.problems, *self._reconciler.faults],
             ),
             counters=state.counters,
         )

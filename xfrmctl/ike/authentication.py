@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from xfrmctl.crypto import signature
 from xfrmctl.crypto.auth import psk_auth, psk_verify, signed_octets
-from xfrmctl.crypto.certificate import Certificate, CertificateError
+from xfrmctl.crypto.certificate import Certificate, CertificateError, readable
 from xfrmctl.crypto.signature import RsaPadding
 from xfrmctl.ike import certificate_failures as why
 from xfrmctl.ike import failures
@@ -153,11 +153,10 @@ class PeerProof:
     @property
     def who(self) -> Identity:
         """The peer's identity; a distinguished name reads well once the certificate has been read."""
-        chain = self._chain
-        if self.identity.identity.type == IdType.DER_ASN1_DN and isinstance(chain, tuple):
-            subject = chain[0].identity
-            return subject if subject == self.identity.identity else self.identity.identity
-        return self.identity.identity
+        identity, chain = self.identity.identity, self._chain
+        if identity.type == IdType.DER_ASN1_DN and isinstance(chain, tuple):
+            return readable(identity)
+        return identity
 
     def judge(self, sa: IkeSa, config: ConnectionConfig, wall: float) -> Failure | None:
         """Why this is not a proof for that connection, or None."""
@@ -173,8 +172,8 @@ class PeerProof:
     def _judge_psk(self, sa: IkeSa, config: ConnectionConfig) -> Failure | None:
         if self.auth.method != AuthMethod.SHARED_KEY_MIC:
             return failures.wrong_method(self.auth.method, config.name)
-        prf, *rest = _covered(sa, self.identity, of_initiator=self.of_initiator)
-        if not config.psk or not psk_verify(prf, config.psk, *rest, received=self.auth.data):
+        prf, message, nonce, key, body = _covered(sa, self.identity, of_initiator=self.of_initiator)
+        if not config.psk or not psk_verify(prf, config.psk, message, nonce, key, body, self.auth.data):
             return failures.psk_mismatch(config.local_id, self.identity.identity)
         self.how = "psk"
         return None
@@ -245,5 +244,3 @@ class PeerProof:
         if not signature.verify(leaf.key, scheme, octets, data):
             return why.bad_signature(self.who, leaf, scheme.name)
         return scheme.name
-
-

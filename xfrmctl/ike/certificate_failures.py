@@ -20,9 +20,7 @@ _SET_CLOCK = "set the clock: timedatectl set-ntp true (a machine without a batte
 
 
 def _failure(code: FailureCode, text: str, cause: str, cure: str, **more: tuple[str, ...]) -> Failure:
-    return Failure(
-        code=code, notify=NotifyType.AUTHENTICATION_FAILED.name, text=text, cause=cause, cure=cure, **more
-    )
+    return Failure(code=code, notify=NotifyType.AUTHENTICATION_FAILED.name, text=text, cause=cause, cure=cure, **more)
 
 
 def missing(peer: Identity, encodings: Iterable[str], connection: str) -> Failure:

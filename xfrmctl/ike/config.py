@@ -99,7 +99,8 @@ class ConnectionConfig:
     ``local`` None means any local address; ``remote`` None any peer address, and then we only respond.
     ``remote_id`` None accepts any identity that knows the key, or of those that match ``remote_pattern`` where there
     is one. We prove ourselves with ``credential`` or else with ``psk``; of the peer we want a certificate that
-    ``trust`` believes, or else knowledge of ``psk``. ``sha1`` allows old peers to sign with it. ``dpd_s`` None means no liveness checks.
+    ``trust`` believes, or else knowledge of ``psk``. ``sha1`` allows old peers to sign with it.
+    ``dpd_s`` None means no liveness checks.
     ``rekey_s`` is the age at which an IKE SA gets new keys, ``reauth_s`` the age at which the peer must prove its
     identity again; None means never.
     ``fragment_size`` is the largest IP packet of IKE that we send where the peer can reassemble fragments (RFC 7383),

@@ -4,6 +4,7 @@
     engine.handle_done(token, refusal, now)              the kernel's answer to an InstallSas
     engine.handle_acquire(reqid, seq, now)               a packet met a trap policy
     engine.handle_expire(sa_id, hard, now)               the kernel ended an SA
+    engine.handle_mapping(sa_id, remote, now)            ESP of a peer behind a NAT comes from elsewhere
     engine.handle_timer(now)                             harmless when early or late
     engine.initiate / terminate / reload / shutdown      what an operator wants
 
@@ -12,8 +13,8 @@ raises; a programming error does.
 """
 
 from xfrmctl.crypto.entropy import Entropy
-from xfrmctl.ike import failures, inbox, lifecycle
-from xfrmctl.ike.config import ConnectionConfig, EngineConfig, Start
+from xfrmctl.ike import failures, inbox, lifecycle, moving
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.core import Core, Wall
 from xfrmctl.ike.exchanges import ike_sa_init, informational
@@ -81,6 +82,10 @@ class IkeEngine:
                     return sa, found
         return None
 
+    def by_reqid(self, reqid: int) -> tuple[str, ChildConfig | None]:
+        """Connection and child that this reqid belongs to; ("", None) for nobody's."""
+        return self._core.by_reqid.get(reqid, ("", None))
+
     def drain(self) -> list[Effect | Event]:
         """Take everything out of the outbox, in order."""
         items, self._core.outbox = self._core.outbox, []
@@ -118,9 +123,8 @@ class IkeEngine:
         """A packet met the trap policy of the child with this reqid. ``seq`` names the kernel's larval state."""
         core = self._core
         core.now = now
-        name, child = core.by_reqid.get(reqid, ("", None))
-        # A child that waits for the operator has a template, too, while it is up: a packet that comes just when it
-        # goes down does not bring it back.
+        name, child = self.by_reqid(reqid)
+        # A child that waits for the operator or the peer has a template, too; its packets do not bring it up.
         if child is None or child.start == Start.NONE or child.name in core.connections[name].held:
             return
         core.connections[name].acquires[child.name] = seq
@@ -150,6 +154,14 @@ class IkeEngine:
         informational.delete_child(self._core, sa, child, reason)
         lifecycle.child_gone(self._core, sa, child.config.name, reason)
         self._settle()
+
+    def handle_mapping(self, sa_id: SaId, remote: Endpoint, now: float) -> None:
+        """Authentic ESP in UDP of an inbound SA now comes from ``remote``."""
+        core = self._core
+        core.now = now
+        sa, _ = core.children.get(sa_id, (None, None))
+        if sa is not None and remote != sa.remote:
+            moving.follow(core, sa, sa.local, remote)
 
     # -- time
 

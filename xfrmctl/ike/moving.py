@@ -1,14 +1,20 @@
 """A peer behind a NAT turns up at another address or port: the NAT has forgotten its mapping (RFC 7296 2.23).
 
-Whoever is not behind a NAT itself follows the peer's last authentic packet, IKE or ESP. Without a NAT, or behind one
-of our own as initiator, addresses stay as they are: following would let anybody who can send a captured packet from
-elsewhere lead us there, and moving on purpose is MOBIKE's business (RFC 4555). Answers go to where the request came
-from in any case.
+Whoever is not behind a NAT itself follows the peer's last authentic packet, IKE or ESP, and takes the CHILD SAs along.
+Without a NAT, or behind one of our own as initiator, addresses stay as they are: following would let anybody who can
+send a captured packet from elsewhere lead us there, and moving on purpose is MOBIKE's business (RFC 4555). Answers go
+to where the request came from in any case (2.11).
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.sa import IkeSa
+from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.model.address import Endpoint
+from xfrmctl.model.effects import MoveSas
+from xfrmctl.model.events import PeerMoved
+from xfrmctl.model.sa import Direction, Encap, Mode, SaMove
 
 
 def follow(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint) -> None:
@@ -16,6 +22,30 @@ def follow(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint) -> None:
     if sa.established_at is None:
         sa.local, sa.remote = local, remote  # the initiator floats to the NAT traversal port within the handshake
         return
-    if not sa.nat_remote or (sa.nat_local and sa.initiator):
+    if not sa.nat_remote or (sa.nat_local and sa.initiator) or local.address != sa.local.address:
         return
-    sa.local, sa.remote = local, remote
+    before, sa.local, sa.remote = sa.remote, local, remote
+    moves = tuple(move for child in sa.children if child.installed for move in _moved(core, sa, child))
+    if moves:
+        core.emit(MoveSas(moves))
+    core.emit(PeerMoved(connection=sa.connection, ike=sa.name, old=before, new=remote))
+
+
+def _moved(core: Core, sa: IkeSa, child: ChildSa) -> Iterator[SaMove]:
+    """Both SAs of a child. In transport mode the addresses are what is protected: there only ports can change."""
+    ours, theirs = sa.local.address, sa.remote.address
+    moved = child.outbound.destination != theirs
+    if child.encap is None or (moved and child.config.mode == Mode.TRANSPORT):
+        return
+    child.encap = out = Encap(sa.local.port, sa.remote.port)
+    back = Encap(out.destination_port, out.source_port)
+    yield SaMove(id=child.inbound, direction=Direction.IN, source=theirs, destination=ours, encap=back)
+    move = SaMove(id=child.outbound, direction=Direction.OUT, source=ours, destination=theirs, encap=out)
+    if child.pending_outbound is None:
+        yield move
+    else:
+        kernel_sa, keys = child.pending_outbound
+        child.pending_outbound = replace(kernel_sa, source=ours, destination=theirs, encap=out), keys
+    core.children.pop(child.outbound, None)
+    child.outbound = move.new_id
+    core.children[child.outbound] = (sa, child)

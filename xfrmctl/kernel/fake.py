@@ -8,6 +8,7 @@ twice, a key deleted and put back, an object without our mark) raises :class:`Mi
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from xfrmctl.kernel import apply
 from xfrmctl.kernel.desired import Actual, ClampRule, Desired, Element, Policy, PolicyKey, Route, XfrmInterface
@@ -30,7 +31,7 @@ from xfrmctl.kernel.plan import (
 )
 from xfrmctl.kernel.ports import CleanupReport, ConvergeReport
 from xfrmctl.model.errors import KernelRefusal
-from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo
 
 
@@ -161,6 +162,21 @@ class FakeKernel:
         self._refuse("delete", "delete SA")
         for sa in ids:
             self._forget(sa)
+
+    def move(self, moves: Sequence[SaMove]) -> None:
+        """Change addresses and encapsulation ports of SAs; an SA that is gone is no failure."""
+        for move in moves:
+            if move.id in self.foreign_sas or move.id not in self._ever:
+                raise Misuse(f"{move.id} moved, but it never was ours")
+            if move.id not in self.sas:
+                continue
+            if move.new_id != move.id and move.new_id in self.sas:
+                raise Misuse(f"{move.id} moved to where {move.new_id} is")
+            sa, keys, counters = self.sas[move.id], self.keys[move.id], self.counters[move.id]
+            self._forget(move.id)
+            self._ever.add(move.new_id)
+            self.sas[move.new_id] = replace(sa, source=move.source, destination=move.destination, encap=move.encap)
+            self.keys[move.new_id], self.counters[move.new_id] = keys, replace(counters, id=move.new_id)
 
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours."""

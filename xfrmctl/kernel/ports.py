@@ -11,7 +11,7 @@ from typing import Protocol
 from xfrmctl.kernel.desired import Actual, Desired
 from xfrmctl.kernel.events import KernelEvent
 from xfrmctl.kernel.plan import Plan
-from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo
 
 
@@ -39,6 +39,12 @@ class SadPort(Protocol):
 
     def delete(self, ids: Sequence[SaId]) -> None:
         """Delete SAs; one that is gone already is no failure. Raises KernelRefusal for anything else."""
+
+    def move(self, moves: Sequence[SaMove]) -> None:
+        """Change addresses and encapsulation ports of SAs; sequence numbers and replay windows stay.
+
+        An SA that is gone is no failure. Raises KernelRefusal for the first that could not be moved, after the others.
+        """
 
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours with what the kernel has counted on it."""

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from errno import EINTR, ESRCH
 
+from xfrmctl.kernel.netlink import move
 from xfrmctl.kernel.netlink import sa as messages
-from xfrmctl.kernel.netlink.constants import NETLINK_XFRM
+from xfrmctl.kernel.netlink.constants import NETLINK_XFRM, XFRM_MSG_DELSA
 from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
 from xfrmctl.kernel.refusal import refusal, sa_words
-from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 
 
 class Sad:
@@ -40,6 +42,26 @@ class Sad:
         for position, error in errors.items():
             if error.code != ESRCH:
                 raise refusal("delete SA", str(ids[position]), error)
+
+    def move(self, moves: Sequence[SaMove]) -> None:
+        """Change addresses and encapsulation ports of SAs, with all that they have counted and seen.
+
+        An SA that is gone is no failure. Raises KernelRefusal for the first that could not be moved, after the others.
+        """
+        refused: KernelRefusal | None = None
+        for wanted in moves:
+            try:
+                found = self._socket.get(move.get_sa(wanted.id))
+            except OSError as error:
+                if error.errno != ESRCH:
+                    refused = refused or refusal("read SA", str(wanted.id), NetlinkError(error.errno or EINTR))
+                continue
+            requests = move.requests(found, wanted)
+            for position, failure in self._transact("move SA", requests).items():
+                if requests[position].type != XFRM_MSG_DELSA or failure.code != ESRCH:
+                    refused = refused or refusal("move SA", str(wanted.id), failure)
+        if refused is not None:
+            raise refused
 
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours with what the kernel has counted on it."""

@@ -18,7 +18,7 @@ from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource
 from xfrmctl.kernel.sad import Sad
 from xfrmctl.kernel.spd import Spd
 from xfrmctl.model.errors import KernelRefusal, XfrmctlError
-from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys
+from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo
 
 XFRM_STAT = Path("/proc/thread-self/net/xfrm_stat")
@@ -57,6 +57,10 @@ class LinuxKernel:
     def delete(self, ids: Sequence[SaId]) -> None:
         """Delete SAs; one that is gone already is no failure. Raises KernelRefusal for anything else."""
         self._sad.delete(ids)
+
+    def move(self, moves: Sequence[SaMove]) -> None:
+        """Change addresses and encapsulation ports of SAs; sequence numbers and replay windows stay."""
+        self._sad.move(moves)
 
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours with what the kernel has counted on it."""

@@ -39,7 +39,7 @@ def parse_states(text: str) -> list[KernelSa]:
 def sample(metrics: str, name: str, labels: Mapping[str, str]) -> float | None:
     """The value of one series in a Prometheus exposition, whatever the order of its labels."""
     for line in metrics.splitlines():
-        match = re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line)
-        if match and match[1] == name and dict(re.findall(r'(\w+)="([^"]*)"', match[2])) == labels:
+        match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+        if match and match[1] == name and dict(re.findall(r'(\w+)="([^"]*)"', match[2] or "")) == labels:
             return float(match[3])
     return None

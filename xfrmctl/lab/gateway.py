@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from xfrmctl.control.client import ControlClient, ControlError
 from xfrmctl.lab.errors import LabError
@@ -167,6 +167,10 @@ class Gateway:
     def ctl_text(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The same command line as a person types it: its output and exit status."""
         return self.namespace.run(self._xfrmctl("--control", str(self.control), *arguments), check=check, timeout_s=120)
+
+    def popen_ctl(self, *arguments: str, stdout: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start the same command line and leave it running."""
+        return self.namespace.popen(self._xfrmctl("--control", str(self.control), *arguments), stdout=stdout)
 
     def wait_up(self, connection: str, *, timeout_s: float = 30) -> Snapshot:
         """The status, once all children of ``connection`` are up."""

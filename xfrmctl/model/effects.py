@@ -6,7 +6,7 @@ The answer to a token is the engine's input ``handle_done(token, refusal, now)``
 from dataclasses import dataclass
 
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.sa import KernelSa, SaId, SaKeys
+from xfrmctl.model.sa import KernelSa, SaId, SaKeys, SaMove
 
 Token = int
 
@@ -32,6 +32,16 @@ class InstallSas(Effect):
 
     token: Token
     sas: tuple[tuple[KernelSa, SaKeys], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveSas(Effect):
+    """Peers behind a NAT have moved: change addresses and ports, keep sequence numbers and replay windows.
+
+    What cannot be had is reported; an SA that is gone is no failure.
+    """
+
+    moves: tuple[SaMove, ...]
 
 
 @dataclass(frozen=True, slots=True)

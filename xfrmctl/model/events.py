@@ -104,6 +104,16 @@ class ChildSaRekeyed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerMoved(Event):
+    """The NAT before a peer has given it another address or port; its CHILD SAs have followed."""
+
+    connection: str
+    ike: str
+    old: Endpoint
+    new: Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IkeSaClosed(Event):
     """An IKE SA is gone, with all its CHILD SAs."""
 

@@ -105,6 +105,22 @@ class KernelSa:
         return SaId(self.destination, self.protocol, self.spi)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaMove:
+    """The SA ``id`` is to have other addresses or other ports of UDP encapsulation from now on."""
+
+    id: SaId
+    direction: Direction
+    source: IPAddress
+    destination: IPAddress
+    encap: Encap | None
+
+    @property
+    def new_id(self) -> SaId:
+        """The triple that names the SA when it has moved."""
+        return SaId(self.destination, self.id.protocol, self.id.spi)
+
+
 @dataclass(frozen=True, slots=True)
 class SaKeys:
     """Keys of one SA: ``encryption`` carries the salt at its end where the cipher has one (RFC 4106 8.1)."""

@@ -211,8 +211,7 @@ def parse_proposal(text: str, protocol: ProtocolId) -> Proposal:
             raise SuiteError(f"ESP proposal {text!r} names a PRF: PRFs belong into ike.proposals")
         if TransformType.ESN not in kinds:
             found.append(Transform(TransformType.ESN, Esn.NO))
-    order = list(TransformType)
-    found.sort(key=lambda t: order.index(t.type))
+    found.sort(key=lambda t: t.type)
     return Proposal(protocol, tuple(found))
 
 

@@ -10,6 +10,7 @@ SAr2, TSi, TSr (1.2). The responder answers when the kernel has taken the SAs.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from xfrmctl.crypto.certificate import same_identity
 from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import NO_KERNEL_SUPPORT, Answered, Refused, build, judge, offer
@@ -216,7 +217,7 @@ def _identify(core: Core, sa: IkeSa, wanted: Id | None, proof: PeerProof) -> Con
     """The candidate that the identities and the key point at (RFC 7296 2.15: the key goes with the identity)."""
     candidates = [core.config.connections.get(c.name, c) for c in sa.candidates]
     if wanted is not None:
-        named = [c for c in candidates if c.local_id == wanted.identity]
+        named = [c for c in candidates if same_identity(c.local_id, wanted.identity)]
         if not named:
             return failures.identity_mismatch([c.local_id for c in candidates], wanted.identity, whose="local")
         candidates = named

@@ -121,6 +121,22 @@ class NetlinkSocket:
                 if sequence == last:
                     return stop
 
+    def get(self, request: Request) -> memoryview:
+        """The payload of the one message that answers. Raises OSError with the kernel's errno."""
+        self._sequence += 1
+        wanted = self._sequence
+        length = _NLMSGHDR.size + len(request.payload)
+        flags = request.flags | c.NLM_F_REQUEST
+        self._socket.send(_NLMSGHDR.pack(length, request.type, flags, wanted, 0) + request.payload)
+        while True:
+            for kind, answer_flags, sequence, payload in _messages(self._receive()):
+                if sequence != wanted:
+                    continue
+                error = _error_of(answer_flags, payload) if kind == c.NLMSG_ERROR else None
+                if error is not None:
+                    raise OSError(error.code, str(error))
+                return payload
+
     def dump(self, request: Request) -> list[tuple[int, memoryview]]:
         """Every message of a dump as (type, payload), consistent: one that changed under our eyes is repeated.
 

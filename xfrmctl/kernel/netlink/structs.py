@@ -8,6 +8,7 @@ Layouts are unaligned (``=``) with the C compiler's padding written out. Numbers
 order (ports, SPIs) are swapped by the caller.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6
@@ -87,6 +88,17 @@ def network_from(raw: bytes, prefixlen: int, family: int) -> IPNetwork:
     if family == AF_INET6:
         return IPv6Network((raw, prefixlen), strict=False)
     raise ValueError(f"address family {family}")
+
+
+def attributes(payload: memoryview, offset: int) -> Iterator[tuple[int, memoryview]]:
+    """All attributes as (type, payload), up to where the chain ends or is broken."""
+    end = len(payload)
+    while offset + 4 <= end:
+        length, kind = NLATTR.unpack_from(payload, offset)
+        if length < 4 or offset + length > end:
+            return
+        yield kind, payload[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
 
 
 def find_attribute(payload: memoryview, offset: int, kind: int) -> memoryview | None:

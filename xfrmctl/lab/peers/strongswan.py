@@ -69,6 +69,10 @@ class StrongSwan:
         text = connections if isinstance(connections, str) else render(connections)
         (self._swanctl_dir / "swanctl.conf").write_text(text)
 
+    def credential(self, folder: str, name: str, content: bytes) -> None:
+        """Put a file into a folder of swanctl's (x509, x509ca, x509crl, private); ``load`` takes it."""
+        (self._swanctl_dir / folder / name).write_bytes(content)
+
     def start(self) -> None:
         """Start charon and load the connections."""
         daemon = next((path for path in _DAEMONS if Path(path).exists()), None)

@@ -28,7 +28,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One IKE SA with a pre-shared key."""
+    """One IKE SA, with a pre-shared key unless ``local_auth`` and ``remote_auth`` say otherwise."""
 
     name: str = "net"
     local: str
@@ -36,6 +36,9 @@ class Connection:
     psk: str = "lab secret"
     local_id: str | None = None
     remote_id: str | None = None
+    #: Lines of the sections "local" and "remote", beside the identity.
+    local_auth: Sequence[str] = ("auth = psk",)
+    remote_auth: Sequence[str] = ("auth = psk",)
     proposals: Sequence[str] = ("aes128gcm16-prfsha256-x25519",)
     children: Sequence[Child] = field(default_factory=tuple)
     #: Pretend that there is a NAT, so that ESP goes inside UDP.
@@ -77,11 +80,11 @@ def _connection(connection: Connection) -> Iterator[str]:
     if connection.rekey_time_s is not None:
         yield f"    rekey_time = {connection.rekey_time_s}s"
     yield from (f"    {line}" for line in connection.extra)
-    for side, identity in (
-        ("local", connection.local_id or connection.local),
-        ("remote", connection.remote_id or connection.remote),
+    for side, auth, identity in (
+        ("local", connection.local_auth, connection.local_id or connection.local),
+        ("remote", connection.remote_auth, connection.remote_id or connection.remote),
     ):
-        yield from (f"    {side} {{", "      auth = psk", f"      id = {identity}", "    }")
+        yield from (f"    {side} {{", *(f"      {line}" for line in auth), f"      id = {identity}", "    }")
     yield "    children {"
     for child in connection.children:
         yield from _child(child)

@@ -1,0 +1,164 @@
+"""Certificates for tests: every key is made once, every certificate when it is asked for."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from xfrmctl.crypto.certificate import Certificate, Credential
+from xfrmctl.crypto.signature import PrivateKey, RsaPadding
+from xfrmctl.crypto.trust import Revocation, TrustStore
+
+START = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
+DAY = datetime.timedelta(days=1)
+KINDS = ("rsa2048", "p256", "p384", "p521", "ed25519", "ed448")
+
+_CURVES: dict[str, ec.EllipticCurve] = {
+    "p256": ec.SECP256R1(),
+    "p384": ec.SECP384R1(),
+    "p521": ec.SECP521R1(),
+    "secp256k1": ec.SECP256K1(),
+}
+
+
+@functools.cache
+def key(kind: str, number: int = 0) -> PrivateKey:
+    """The key of this kind and number."""
+    if kind.startswith("rsa"):
+        return rsa.generate_private_key(65537, int(kind[3:]))
+    if kind in _CURVES:
+        return ec.generate_private_key(_CURVES[kind])
+    return ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ed448.Ed448PrivateKey.generate()
+
+
+def name(common: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "XX"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Lab"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common),
+        ]
+    )
+
+
+@dataclass
+class Issued:
+    """A certificate and its key."""
+
+    key: PrivateKey
+    parsed: x509.Certificate
+
+    @property
+    def certificate(self) -> Certificate:
+        return Certificate.parse(self.der)
+
+    @property
+    def der(self) -> bytes:
+        return self.parsed.public_bytes(Encoding.DER)
+
+    @property
+    def pem(self) -> str:
+        return self.parsed.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def key_pem(self) -> str:
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _general(text: str) -> x509.GeneralName:
+    if "@" in text:
+        return x509.RFC822Name(text)
+    try:
+        return x509.IPAddress(ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def issue(
+    common: str,
+    issuer: Issued | None = None,
+    *,
+    kind: str = "p256",
+    number: int = 1,
+    ca: bool = False,
+    names: Sequence[str] = (),
+    start: datetime.datetime = START,
+    days: float = 3000,
+    pss: bool = False,
+    usage: bool | None = None,
+    extra: Sequence[x509.ExtensionType] = (),
+) -> Issued:
+    """A certificate by ``issuer``, or by itself. ``usage`` says whether it may sign; None leaves the extension out."""
+    own = key(kind, number)
+    signer = issuer.key if issuer else own
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name(common))
+        .issuer_name(issuer.parsed.subject if issuer else name(common))
+        .public_key(own.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + days * DAY)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
+    )
+    if ca:
+        builder = builder.add_extension(x509.BasicConstraints(True, None), True)
+        builder = builder.add_extension(_usage(sign=False, certify=True), True)
+    elif usage is not None:
+        builder = builder.add_extension(_usage(sign=usage, certify=False), True)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), False)
+    for extension in extra:
+        builder = builder.add_extension(extension, True)
+    chosen = None if isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
+    how = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH) if pss else None
+    return Issued(own, builder.sign(signer, chosen, rsa_padding=how))
+
+
+def _usage(*, sign: bool, certify: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(sign, False, not sign and not certify, False, False, certify, certify, False, False)
+
+
+@functools.cache
+def root(kind: str = "p256", common: str = "Lab CA", number: int = 0) -> Issued:
+    """A CA of its own."""
+    return issue(common, kind=kind, number=number, ca=True)
+
+
+def crl(
+    issuer: Issued, *revoked: Issued, start: datetime.datetime = START, days: float = 3000
+) -> x509.CertificateRevocationList:
+    """A CRL that revokes these."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.parsed.subject)
+        .last_update(start)
+        .next_update(start + days * DAY)
+    )
+    for one in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(one.parsed.serial_number).revocation_date(start)
+        builder = builder.add_revoked_certificate(entry.build())
+    eddsa = isinstance(issuer.key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    return builder.sign(issuer.key, None if eddsa else hashes.SHA256())
+
+
+def credential(own: Issued, *intermediate: Issued, rsa: RsaPadding = RsaPadding.AUTO) -> Credential:
+    return Credential((own.certificate, *(i.certificate for i in intermediate)), own.key, rsa)
+
+
+def trust(
+    *anchors: Issued,
+    crls: Sequence[x509.CertificateRevocationList] = (),
+    revocation: Revocation = Revocation.RELAXED,
+) -> TrustStore:
+    return TrustStore([a.certificate for a in anchors], crls, revocation)

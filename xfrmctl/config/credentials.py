@@ -1,0 +1,202 @@
+"""How the ends of a connection prove who they are: ``auth:`` -> keys, certificates and CAs in memory.
+
+    auth: {psk: !file secrets/branch-7.psk}                               both by a shared key
+    auth: {certificate: certs/moon.pem, key: certs/moon.key, ca: certs/ca.pem}    both by certificate
+    auth: {certificate: …, key: …, psk: …}                                we by certificate, the peer by the shared key
+    auth: {psk: …, ca: …}                                                 the other way round
+
+Paths start at the configuration file. A certificate file may hold intermediate certificates too, in any order; they are
+sent along. Files that several connections name are read once in a load. Private keys are for their owner's eyes only
+and are not encrypted: a daemon that starts by itself has nobody to ask for a passphrase.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+
+from xfrmctl.config import schema, secrets
+from xfrmctl.config.document import Key
+from xfrmctl.config.problem import Wrong
+from xfrmctl.crypto.certificate import Certificate, CertificateError, Credential, read_pem, spki_digest
+from xfrmctl.crypto.signature import PrivateKey, RsaPadding, describe, unfit
+from xfrmctl.crypto.trust import Revocation, TrustStore, read_crl
+
+MAX_BYTES = 16 * 2**20
+MAX_CHAIN = 10
+"""Peers of our own kind look at no more (``wire.payloads.cert``)."""
+
+T = TypeVar("T")
+Report = Callable[[Key, str, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proofs:
+    """What ``auth:`` has become."""
+
+    psk: bytes = b""
+    credential: Credential | None = None
+    trust: TrustStore | None = None
+
+
+class Credentials:
+    """Reads what the connections of one configuration name; each file and each set of CAs once."""
+
+    def __init__(self, config_file: Path, report: Report) -> None:
+        self._file = config_file
+        self._report = report
+        self._read: dict[tuple[str, Path], object] = {}
+        self._trusts: dict[tuple[object, ...], TrustStore] = {}
+
+    def of(self, auth: schema.Auth, key: Key) -> Proofs:
+        """The proofs of one connection; what is wrong is reported at ``key`` and left out."""
+        if not self._complete(auth, key):
+            return Proofs()
+        psk, credential, trust = b"", None, None
+        if auth.psk is not None:
+            psk = self._try((*key, "psk"), lambda: secrets.fetch(auth.psk or "", self._file)) or b""
+        if auth.certificate is not None and auth.key is not None:
+            credential = self._credential(auth, key, auth.certificate, auth.key)
+        if auth.ca:
+            trust = self._trust(auth, key)
+        return Proofs(psk=psk, credential=credential, trust=trust)
+
+    def _complete(self, auth: schema.Auth, key: Key) -> bool:
+        """Whether both ends have something to prove themselves with, and nothing is superfluous."""
+        certificate, private, ca, psk = auth.certificate, auth.key, auth.ca, auth.psk
+        wrong: list[tuple[str, str, str]] = []
+        if certificate is None and private is None and not ca and psk is None:
+            wrong.append(("", "nothing to prove an identity with", "add psk: !file secrets/NAME.psk, or certificate:"))
+        elif (certificate is None) != (private is None):
+            lacking, there = ("key", "certificate") if private is None else ("certificate", "key")
+            wrong.append((there, f"{there} without {lacking}", f"add {lacking}: PATH"))
+        elif certificate is not None and ca and psk is not None:
+            wrong.append(("psk", "nobody would use it: both ends have certificates", "leave psk out, or ca"))
+        elif certificate is not None and not ca and psk is None:
+            wrong.append(("certificate", "the peer has nothing to prove itself with", "add ca: PATH, or psk"))
+        elif ca and certificate is None and psk is None:
+            wrong.append(("ca", "we have nothing to prove ourselves with", "add certificate: and key:, or psk"))
+        if auth.crl and not ca:
+            wrong.append(("crl", "a CRL without a ca", "add ca: PATH, or leave crl out"))
+        if auth.revocation == "strict" and ca and not auth.crl:
+            wrong.append(("revocation", "strict without a CRL accepts nobody", "add crl: PATH, or write relaxed"))
+        for where, cause, cure in wrong:
+            self._report((*key, where) if where else key, cause, cure)
+        return not wrong
+
+    def _try(self, key: Key, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except Wrong as wrong:
+            self._report(key, wrong.cause, wrong.cure)
+            return None
+
+    def _once(self, kind: str, path: str, read: Callable[[Path], T]) -> T:
+        """The content of a file, read by the first that asks."""
+        full = self._file.parent / Path(path).expanduser()
+        known = self._read.get((kind, full))
+        if known is None:
+            known = self._read[kind, full] = read(full)
+        return known  # type: ignore[return-value]  # what `read` of this kind has made
+
+    # -- ours
+
+    def _credential(self, auth: schema.Auth, key: Key, certificate: str, private: str) -> Credential | None:
+        chain = self._try((*key, "certificate"), lambda: _ordered(self._once("cert", certificate, _certificates)))
+        own_key = self._try((*key, "key"), lambda: self._once("key", private, _private_key))
+        if chain is None or own_key is None:
+            return None
+        if spki_digest(own_key.public_key()) != chain[0].authority:
+            cause = f"it is not the key of {chain[0].subject_text} ({describe(chain[0].key)}) but another "
+            self._report((*key, "key"), cause + describe(own_key.public_key()), "name the key of that certificate")
+            return None
+        return Credential(chain, own_key, RsaPadding(auth.rsa))
+
+    # -- the peer's
+
+    def _trust(self, auth: schema.Auth, key: Key) -> TrustStore | None:
+        anchors: list[Certificate] = []
+        crls: list[x509.CertificateRevocationList] = []
+        for number, path in enumerate(auth.ca):
+            place = (*key, "ca", number)
+            found = self._try(place, lambda path=path: self._once("cert", path, _certificates))  # type: ignore[misc]
+            anchors += found or ()
+        for number, path in enumerate(auth.crl):
+            place = (*key, "crl", number)
+            crl = self._try(place, lambda path=path: self._once("crl", path, _crl))  # type: ignore[misc]
+            crls += [crl] if crl is not None else []
+        if not anchors:
+            return None
+        wanted = (tuple(c.der for c in anchors), tuple(map(id, crls)), auth.revocation)
+        if wanted not in self._trusts:
+            self._trusts[wanted] = TrustStore(anchors, crls, Revocation(auth.revocation))
+        return self._trusts[wanted]
+
+
+# -- files
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Wrong(f"cannot read {path}: {error.strerror}", "name a readable PEM or DER file") from None
+    if len(content) > MAX_BYTES:
+        raise Wrong(f"{path} is larger than 16 MiB", "is it the right file?")
+    return content
+
+
+def _certificates(path: Path) -> tuple[Certificate, ...]:
+    content = _content(path)
+    if b"PRIVATE KEY-----" in content:
+        raise Wrong(f"{path} holds a private key", "put it into a file of its own with mode 0600, and name it as key:")
+    try:
+        return read_pem(content)
+    except CertificateError as error:
+        cure = "name a file with certificates in PEM (-----BEGIN CERTIFICATE-----) or one in DER"
+        raise Wrong(f"{path} has no certificate that can be used: {error}", cure) from None
+
+
+def _crl(path: Path) -> x509.CertificateRevocationList:
+    try:
+        return read_crl(_content(path))
+    except CertificateError as error:
+        raise Wrong(f"{path} is no CRL that can be used: {error}", "name a complete CRL in PEM or DER") from None
+
+
+def _private_key(path: Path) -> PrivateKey:
+    content = secrets.read_private(path, f"put the key of the certificate there: install -m 0600 KEY {path}")
+    try:
+        load = load_pem_private_key if b"-----BEGIN" in content else load_der_private_key
+        key = load(content, None)
+    except TypeError:
+        cause = f"the key in {path} is encrypted, and at start there is nobody to ask for the passphrase"
+        raise Wrong(cause, f"decrypt it: openssl pkey -in {path} -out NEW; chmod 0600 NEW; name NEW here") from None
+    except (ValueError, UnsupportedAlgorithm) as error:
+        words = str(error).splitlines()[0] if str(error) else "not understood"
+        raise Wrong(f"{path} holds no private key: {words[:120]}", "name a key in PEM (PKCS#8, SEC1, PKCS#1)") from None
+    if reason := unfit(key.public_key()):
+        raise Wrong(f"{path} holds {reason}", "use RSA with 2048 to 8192 bits, ECDSA P-256/384/521 or Ed25519/Ed448")
+    return key  # type: ignore[return-value]  # unfit() has looked
+
+
+def _ordered(found: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """The first certificate and what leads from it towards a root; roots are not sent. Raises Wrong for strangers."""
+    chain, left = [found[0]], [c for c in found[1:] if not c.is_self_issued]
+    while True:
+        above = next((c for c in left if c.parsed.subject == chain[-1].parsed.issuer), None)
+        if above is None:
+            break
+        left.remove(above)
+        chain.append(above)
+    if left:
+        cause = f"{left[0].subject_text} does not lead from {found[0].subject_text} to its CA"
+        raise Wrong(cause, "put our own certificate first, then the intermediate ones, and nothing else")
+    if len(chain) > MAX_CHAIN:
+        raise Wrong(f"{len(chain)} certificates are more than a peer looks at", f"send at most {MAX_CHAIN}")
+    return tuple(chain)
