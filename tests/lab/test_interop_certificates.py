@@ -1,9 +1,11 @@
 """xfrmctl against strongSwan's charon by certificate: every kind of key, each end as initiator and as responder."""
 
 import datetime
+import functools
+import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -15,10 +17,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.interop]
 
 both_roles = pytest.mark.parametrize("initiator", ["ours", "charon"])
 START = datetime.datetime.now(datetime.UTC) - DAY
+_numbers = itertools.count(1)
 MOON, SUN = "moon.example.org", "sun.example.org"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Party:
     """The two ends' certificates under one CA, and where they lie."""
 
@@ -62,11 +65,15 @@ class Party:
         )
 
 
-def party(name: str, kind: str, ca_kind: str | None = None, *, pss: bool = False) -> Party:
-    """A CA of its own and two certificates."""
-    ca = issue(f"CA {name}", kind=ca_kind or kind, number=0, ca=True, start=START)
-    ours = issue("moon", ca, kind=kind, number=1, names=[MOON], start=START, pss=pss)
-    return Party(name, ca, ours, issue("sun", ca, kind=kind, number=2, names=[SUN], start=START, pss=pss))
+@functools.cache
+def party(name: str, kind: str) -> Party:
+    """A CA of its own and two certificates, all with new keys: charon finds certificates by their keys."""
+    ca = issue(f"CA {name}", kind=kind, number=next(_numbers), ca=True, start=START)
+    ours, theirs = (
+        issue(who, ca, kind=kind, number=next(_numbers), names=[fqdn], start=START)
+        for who, fqdn in (("moon", MOON), ("sun", SUN))
+    )
+    return Party(name, ca, ours, theirs)
 
 
 @pytest.fixture(scope="module")
@@ -112,18 +119,19 @@ def test_signatures(
 
 
 @both_roles
-def test_old_methods(bench: Bench, initiator: Initiator) -> None:
+@pytest.mark.parametrize(("kind", "ours"), [("p256", "ECDSA-256 signature"), ("rsa2048", "RSA signature")])
+def test_old_methods(bench: Bench, kind: str, ours: str, initiator: Initiator) -> None:
     """charon without RFC 7427 signs by methods 9 (ECDSA) and 1 (RSA with SHA-1)."""
-    both = party("old", "p256")
+    both = party(f"old-{kind}", kind)
     both.install(bench)
     settings = bench.charon.directory / "strongswan.conf"
     before = settings.read_text()
     settings.write_text(before.replace("  filelog {", "  signature_authentication = no\n  filelog {"))
     bench.charon.swanctl("--reload-settings")
     try:
-        bench.arrange(both.tunnel())
+        bench.arrange(both.tunnel(auth={"sha1": kind == "rsa2048"}))
         bench.bring_up(initiator)
-        assert f"authentication of '{MOON}' with ECDSA-256 signature successful" in bench.charon_log()
+        assert f"authentication of '{MOON}' with {ours} successful" in bench.charon_log()
     finally:
         settings.write_text(before)
         bench.charon.swanctl("--reload-settings")
@@ -148,10 +156,11 @@ def test_subjects_as_identities_and_a_pattern(bench: Bench, initiator: Initiator
 
 @both_roles
 def test_intermediate_certificates_both_ways(bench: Bench, initiator: Initiator) -> None:
-    root = issue("Root", kind="p256", number=0, ca=True, start=START)
-    above = issue("Intermediate", root, kind="p256", number=5, ca=True, start=START)
-    ours = issue("moon", above, kind="p256", number=1, names=[MOON], start=START)
-    both = Party("chain", root, ours, issue("sun", above, kind="p256", number=2, names=[SUN], start=START))
+    root = issue("Root", kind="p256", number=next(_numbers), ca=True, start=START)
+    above = issue("Intermediate", root, kind="p256", number=next(_numbers), ca=True, start=START)
+    ours = issue("moon", above, number=next(_numbers), names=[MOON], start=START)
+    theirs = issue("sun", above, number=next(_numbers), names=[SUN], start=START)
+    both = Party("chain", root, ours, theirs)
     both.install(bench, our_chain=above.pem)
     bench.charon.credential("x509ca", "chain-above.pem", above.pem.encode())
     bench.arrange(both.tunnel())
@@ -199,7 +208,8 @@ def test_charon_s_certificate_is_revoked(bench: Bench, initiator: Initiator) -> 
 @both_roles
 def test_charon_s_certificate_has_expired(bench: Bench, initiator: Initiator) -> None:
     both = party("expired", "p256")
-    both.theirs = issue("sun", both.ca, number=2, names=[SUN], start=START - 30 * DAY, days=20)
+    theirs = issue("sun", both.ca, number=next(_numbers), names=[SUN], start=START - 30 * DAY, days=20)
+    both = replace(both, theirs=theirs)
     both.install(bench)
     bench.arrange(both.tunnel())
     bench.fail(initiator)
@@ -211,7 +221,7 @@ def test_charon_s_certificate_has_expired(bench: Bench, initiator: Initiator) ->
 @both_roles
 def test_charon_does_not_know_our_ca(bench: Bench, initiator: Initiator) -> None:
     both, stranger = party("known", "p256"), party("stranger", "p384")
-    both.ours = stranger.ours
+    both = replace(both, ours=stranger.ours)
     both.install(bench)
     bench.arrange(both.tunnel())
     bench.fail(initiator)

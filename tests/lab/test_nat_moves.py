@@ -56,13 +56,18 @@ def forget_mapping(topology: Topology, outside: str) -> None:
             "-w",
             "-t",
             "nat",
-            *"-A POSTROUTING -o out -p udp -j SNAT --to-source".split(),
+            *["-A", "POSTROUTING", "-o", "out", "-p", "udp", "-j", "SNAT", "--to-source"],
             f"{outside}:41000-42000",
         ]
     )
-    for name in ("udp_timeout", "udp_timeout_stream"):
-        box.sysctl({f"net.netfilter.nf_conntrack_{name}": 1})
+    _mappings_last(topology, 1)
     time.sleep(3)
+    _mappings_last(topology, 120)
+
+
+def _mappings_last(topology: Topology, seconds: int) -> None:
+    for name in ("udp_timeout", "udp_timeout_stream"):
+        topology.ns("nat").sysctl({f"net.netfilter.nf_conntrack_{name}": seconds})
 
 
 @pytest.mark.rfc("7296", "2.23")
@@ -70,8 +75,7 @@ def forget_mapping(topology: Topology, outside: str) -> None:
 @pytest.mark.parametrize("outside", [OUTER_A[0], ELSEWHERE])
 def test_the_tunnel_follows(nat_topology: Topology, outside: str, by: str) -> None:
     topology = nat_topology
-    for name in ("udp_timeout", "udp_timeout_stream"):
-        topology.ns("nat").sysctl({f"net.netfilter.nf_conntrack_{name}": 1})
+    _mappings_last(topology, 1)
     with ends(topology, dpd="off" if by == "esp" else "4s") as (_, theirs):
         assert traffic.ping(topology.ns("ha"), HOST_B[0]).loss == 0
         before = theirs.client.connection("net").ike_sas[0]

@@ -187,6 +187,20 @@ def test_sas_deleted_by_hand(world: World, how: str, side: int) -> None:
     seen.nothing_in_clear(esp=True)
 
 
+def test_policies_flushed_by_hand(world: World) -> None:
+    """Whoever takes our policies away opens the gate; the daemon hears of it and shuts it within moments."""
+    if world.dataplane == "interface":
+        pytest.skip("routes decide what goes into the tunnel")
+    world.base()
+    with world.watch() as seen:
+        network_of(world.a.namespace, "xfrm", "policy", "flush")
+        time.sleep(1)
+        shut = world.stream.serial
+        time.sleep(DWELL_S)
+    print(f"{len(seen.clear)} packets in clear")
+    seen.nothing_in_clear(after=shut, esp=True)
+
+
 def test_hard_lifetime(world: World) -> None:
     world.base(a=world.config(0, rekey={"time": "off"}, lifetime={"time": "2s"}))
     first = world.a.client.connection(MAIN).ike_sas[0].children[0].outbound.spi

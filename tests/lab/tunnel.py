@@ -276,4 +276,3 @@ def ike_dropped(topology: Topology) -> Iterator[None]:
     finally:
         for rule in rules:
             router.run([*rule[:2], "-D", *rule[2:]])
-

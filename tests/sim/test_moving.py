@@ -1,6 +1,7 @@
 """A NAT that forgets its mapping (RFC 7296 2.23): whoever is not behind it follows, with the CHILD SAs."""
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def behind_a_nat(*, dpd_s: float | None = None) -> tuple[World, Node, Node]:
     world.nat[ip_address(INSIDE)] = ip_address(ALICE)
     alice = world.add("alice", INSIDE, connection(INSIDE, BOB, child(), dpd_s=dpd_s))
     theirs = child(local="10.1.2.0/24", remote="10.1.1.0/24", start=Start.NONE)
-    who = {"remote_id": Identity.of_address(ip_address(INSIDE)), "dpd_s": None}
+    who: dict[str, Any] = {"remote_id": Identity.of_address(ip_address(INSIDE)), "dpd_s": None}
     bob = world.add("bob", BOB, connection(BOB, None, theirs, **who))
     start(world, alice)
     world.run(1)
@@ -101,7 +102,7 @@ def test_whoever_is_behind_the_nat_stays() -> None:
 
 @pytest.mark.rfc("7296", "2.23")
 def test_a_captured_request_from_elsewhere_moves_nothing() -> None:
-    world, alice, bob = behind_a_nat(dpd_s=5.0)
+    world, _, bob = behind_a_nat(dpd_s=5.0)
     before = bob.sa().remote
     world.run(20)
     old = [d for d in world.wire if d.target.address == bob.address and len(d.data) > 1][-1]

@@ -12,7 +12,7 @@ from xfrmctl.wire.header import Header
 from xfrmctl.wire.message import encode, parse
 from xfrmctl.wire.payloads import Notify, Unknown
 
-REQUEST = Header(b"stranger", b"whoknows", 0, ExchangeType.INFORMATIONAL, True, False, 7, 0)
+REQUEST = Header(b"stranger", b"somebody", 0, ExchangeType.INFORMATIONAL, True, False, 7, 0)
 
 
 def established() -> tuple[World, Node, Node]:

@@ -23,6 +23,9 @@ from OpenSSL import crypto
 
 from xfrmctl.crypto.certificate import Certificate, CertificateError, stamp
 
+END_OF_TIME_S = 253402300799.0
+"""The end of the year 9999: no certificate lasts longer (RFC 5280 4.1.2.5)."""
+
 
 class Revocation(Enum):
     """What the lack of a CRL means."""
@@ -79,10 +82,7 @@ class TrustStore:
         self.authorities = tuple(dict.fromkeys(a.authority for a in anchors))
         self.revocation = revocation
         self._crls = tuple(crls)
-        self._store = crypto.X509Store()
-        self._store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        for anchor in self.anchors:
-            self._store.add_cert(crypto.X509.from_cryptography(anchor.parsed))
+        self._opened = tuple(crypto.X509.from_cryptography(a.parsed) for a in self.anchors)
         self._signed_by: dict[tuple[int, bytes], bool] = {}
         content = [a.der for a in self.anchors] + [c.fingerprint(hashes.SHA256()) for c in self._crls]
         self._digest = hashlib.sha256(b"".join(hashlib.sha256(c).digest() for c in content)).hexdigest()
@@ -103,11 +103,11 @@ class TrustStore:
         leaf = chain[0]
         if not leaf.may_sign:
             return _distrust(Doubt.INVALID, leaf, "its key usage allows no digital signature (RFC 4945 5.1.3.2)")
+        known = {c.der: c for c in (*chain, *self.anchors)}
         try:
-            self._store.set_time(datetime.fromtimestamp(wall, UTC))
             helpers = [crypto.X509.from_cryptography(c.parsed) for c in chain[1:]]
-            context = crypto.X509StoreContext(self._store, crypto.X509.from_cryptography(leaf.parsed), helpers)
-            path = [Certificate.parse(_der(c)) for c in context.get_verified_chain()]
+            context = crypto.X509StoreContext(self._store(wall), crypto.X509.from_cryptography(leaf.parsed), helpers)
+            path = [known.get(der) or Certificate.parse(der) for der in map(_der, context.get_verified_chain())]
         except crypto.X509StoreContextError as error:
             return _from_openssl(error, chain)
         except crypto.Error as error:
@@ -118,6 +118,15 @@ class TrustStore:
             if certificate.weakness:
                 return _distrust(Doubt.INVALID, certificate, certificate.weakness)
         return self._revoked(path, wall)
+
+    def _store(self, wall: float) -> crypto.X509Store:
+        """The anchors at a time. A new one for each use: OpenSSL keeps the first time that a store is given."""
+        store = crypto.X509Store()
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        store.set_time(datetime.fromtimestamp(min(max(wall, 0.0), END_OF_TIME_S), UTC))
+        for anchor in self._opened:
+            store.add_cert(anchor)
+        return store
 
     def _revoked(self, path: Sequence[Certificate], wall: float) -> Distrust | None:
         if not self._crls and self.revocation == Revocation.RELAXED:

@@ -31,7 +31,7 @@ from xfrmctl.daemon.snapshot import DaemonState, Observed, SnapshotBuilder
 from xfrmctl.daemon.udp import UdpPorts
 from xfrmctl.ike.config import EngineConfig
 from xfrmctl.ike.engine import IkeEngine
-from xfrmctl.kernel.events import Lost
+from xfrmctl.kernel.events import Disturbed, Lost
 from xfrmctl.kernel.ports import EventSource
 from xfrmctl.kernel.system import LinuxKernel
 from xfrmctl.metrics.endpoint import Metrics, MetricsEndpoint
@@ -150,8 +150,8 @@ class Daemon:
     def _kernel_readable(self) -> None:
         assert self._events is not None
         for event in self._events.read():
-            if isinstance(event, Lost):
-                self._background(self.reconciler.everything())
+            if isinstance(event, Lost | Disturbed):
+                self.reconciler.look_again()
                 self.runtime.audit()
             else:
                 self.runtime.kernel_event(event)

@@ -56,6 +56,7 @@ class Reconciler:
     _dirty: set[Name] = field(default_factory=set)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _suspicious: bool = False
 
     # -- what is wanted
 
@@ -75,6 +76,11 @@ class Reconciler:
                 self._wake.set()
             case IkeSaEstablished(local=local, remote=remote):
                 self._outer.pop((local.address, remote.address), None)
+
+    def look_again(self) -> None:
+        """Events were lost, or somebody else was at it: compare the whole with the kernel as soon as may be."""
+        self._suspicious = True
+        self._wake.set()
 
     def established(self, name: Name) -> Established | None:
         """The newest installed CHILD SA of this name."""
@@ -179,7 +185,8 @@ class Reconciler:
                 if loop.time() >= mtu_at:
                     mtu_at = loop.time() + MTU_INTERVAL_S
                     await self._look_at_links()
-                if loop.time() >= full_at:
+                if self._suspicious or loop.time() >= full_at:
+                    self._suspicious = False
                     full_at = loop.time() + FULL_INTERVAL_S
                     await self.everything()
             except XfrmctlError as error:  # the kernel refused to be read: the next full look mends what was missed
@@ -187,7 +194,7 @@ class Reconciler:
 
     async def _wait(self, seconds: float) -> None:
         self._wake.clear()
-        if self._dirty:
+        if self._dirty or self._suspicious:
             return
         with_timeout: Callable[[], object] = self._wake.set
         handle = asyncio.get_running_loop().call_later(max(0.0, seconds), with_timeout)

@@ -47,4 +47,9 @@ class Lost:
     """The socket overflowed (ENOBUFS): events are missing; dump and compare."""
 
 
-KernelEvent = Acquire | Expire | Mapping | Lost
+@dataclass(frozen=True, slots=True)
+class Disturbed:
+    """Somebody else has deleted an SA or a policy of ours, or all of the host's: dump and compare."""
+
+
+KernelEvent = Acquire | Expire | Mapping | Lost | Disturbed

@@ -95,4 +95,4 @@ class Kernel(SadPort, Protocol):
         """Remove every trace of us; needs no memory of what was installed."""
 
     def open_events(self) -> EventSource:
-        """Listen to acquires, expiries and mapping changes."""
+        """Listen to acquires, expiries and mapping changes, and to what others delete of ours."""

@@ -19,6 +19,11 @@ class Sad:
         self._socket = NetlinkSocket(NETLINK_XFRM)
         self._reader = NetlinkSocket(NETLINK_XFRM)
 
+    @property
+    def port(self) -> int:
+        """The netlink port id through which SAs are changed."""
+        return self._socket.port
+
     def close(self) -> None:
         """Close the sockets."""
         self._socket.close()

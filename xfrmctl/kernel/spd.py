@@ -29,6 +29,11 @@ class Spd:
         self._next = 0
         self._known = False
 
+    @property
+    def port(self) -> int:
+        """The netlink port id through which policies are changed."""
+        return self._socket.port
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()

@@ -114,8 +114,8 @@ class LinuxKernel:
             return self._firewall.counters()
 
     def open_events(self) -> EventSource:
-        """Listen to acquires, expiries and mapping changes."""
-        return XfrmEvents()
+        """Listen to acquires, expiries and mapping changes, and to what others delete of ours."""
+        return XfrmEvents((self._sad.port, self._spd.port))
 
     def cleanup(self) -> CleanupReport:
         """Remove every trace of us; needs no memory of what was installed."""

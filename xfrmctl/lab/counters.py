@@ -24,14 +24,14 @@ def kernel_sas(namespace: Namespace) -> list[KernelSa]:
 
 
 def parse_states(text: str) -> list[KernelSa]:
-    """Read ``ip -s xfrm state``."""
+    """Read ``ip -s xfrm state``; larval states (SPI 0), which the kernel makes for a trap, are none of ours."""
     found = []
     for block in re.split(r"^(?=src )", text, flags=re.MULTILINE):
         ends = re.match(r"src (\S+) dst (\S+)", block)
         spi = re.search(r"proto esp spi (0x[0-9a-f]+)", block)
         # "lifetime current:" comes after the configured limits, which end in the same words.
         current = re.search(r"lifetime current:\s+(\d+)\(bytes\), (\d+)\(packets\)", block)
-        if ends and spi and current:
+        if ends and spi and current and int(spi[1], 16):
             found.append(KernelSa(ends[1], ends[2], int(spi[1], 16), int(current[1]), int(current[2])))
     return found
 

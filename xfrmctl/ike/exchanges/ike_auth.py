@@ -156,7 +156,8 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         _reject(core, sa, outcome)
         return
     sa.config, sa.candidates = outcome, ()
-    sa.peer_authorities = authentication.asked(payloads)
+    if outcome.credential is not None:
+        sa.peer_authorities = authentication.asked(payloads)
     mine = Id(PayloadType.IDR, outcome.local_id)
     ours = authentication.prove(sa, outcome, mine, of_initiator=False, like=proof.how)
     if isinstance(ours, Failure):

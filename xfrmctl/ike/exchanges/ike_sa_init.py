@@ -124,7 +124,8 @@ def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
     sa.spi_r = message.header.spi_r
     sa.nonce_r = nonce.data
     sa.init_response = data
-    authentication.learn(sa, payloads)
+    if authentication.uses_certificates(config):
+        authentication.learn(sa, payloads)
     if notify_of(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
         sa.fragment_size = config.fragment_size or 0
     _key(sa, choice.suite, shared)
@@ -269,8 +270,8 @@ def _answer(
         sa.fragment_size = min((c.fragment_size for c in fitting if c.fragment_size), default=0)
     if sa.fragment_size:
         payloads.append(FRAGMENTATION)
-    authentication.learn(sa, message.payloads)
     if any(authentication.uses_certificates(c) for c in fitting):
+        authentication.learn(sa, message.payloads)
         payloads += authentication.request_certificates(fitting)
         if sa.peer_hashes is not None:
             payloads.append(authentication.announcement())

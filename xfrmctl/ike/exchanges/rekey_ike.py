@@ -209,6 +209,8 @@ def _successor(
         protect_out=of_initiator if initiator else of_responder,
         protect_in=of_responder if initiator else of_initiator,
         local_id=old.local_id,
+        local_proof=old.local_proof,
+        remote_proof=old.remote_proof,
         remote_id=old.remote_id,
         nat_local=old.nat_local,
         nat_remote=old.nat_remote,

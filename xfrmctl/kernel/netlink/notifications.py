@@ -1,25 +1,44 @@
 """Multicast messages of NETLINK_XFRM -> :mod:`xfrmctl.kernel.events`; what is not about ours is left out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from xfrmctl.kernel.events import Acquire, Expire, KernelEvent, Lost, Mapping
+from xfrmctl.kernel.events import Acquire, Disturbed, Expire, KernelEvent, Lost, Mapping
 from xfrmctl.kernel.netlink import constants as c
+from xfrmctl.kernel.netlink import structs as s
 from xfrmctl.kernel.netlink import tables
+from xfrmctl.kernel.netlink.filter import only
 from xfrmctl.kernel.netlink.socket import MulticastSocket
 from xfrmctl.kernel.netlink.structs import address_from
-from xfrmctl.kernel.ownership import is_our_reqid
+from xfrmctl.kernel.ownership import is_our_reqid, is_ours
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.sa import SaId
 
 
 def event_from(kind: int, payload: memoryview) -> KernelEvent | None:
     """Read one message; None if it is of no concern."""
+    if kind in DISTURBING:
+        return Disturbed() if _was_ours(kind, payload) else None
     reader = _READERS.get(kind)
     if reader is None:
         return None
     table, read = reader
     return read(tables.decode(table, payload))
+
+
+DISTURBING = (c.XFRM_MSG_DELSA, c.XFRM_MSG_FLUSHSA, c.XFRM_MSG_DELPOLICY, c.XFRM_MSG_FLUSHPOLICY)
+"""What concerns us only if it was not we who did it."""
+
+
+def _was_ours(kind: int, payload: memoryview) -> bool:
+    """Whether something of ours has been deleted (``xfrm_notify_sa``, ``xfrm_notify_policy``); in doubt it has."""
+    if kind == c.XFRM_MSG_DELSA:
+        gone = s.find_attribute(payload, s.USERSA_ID.size, c.XFRMA_SA)
+        return gone is None or is_our_reqid(s.USERSA_REQID.unpack_from(gone)[0])
+    if kind == c.XFRM_MSG_DELPOLICY:
+        gone = s.find_attribute(payload, s.USERPOLICY_ID.size, c.XFRMA_POLICY)
+        return gone is None or is_ours(s.USERPOLICY_INDEX.unpack_from(gone)[0])
+    return True
 
 
 def _acquire(message: Any) -> Acquire | None:
@@ -70,15 +89,22 @@ _READERS: dict[int, tuple[type[Any], Callable[[Any], KernelEvent | None]]] = {
 
 
 class XfrmEvents:
-    """The multicast groups ACQUIRE, EXPIRE and MAPPING as an :class:`xfrmctl.kernel.ports.EventSource`.
+    """The multicast groups of NETLINK_XFRM as an :class:`xfrmctl.kernel.ports.EventSource`.
 
+    ``ours`` are the port ids of the sockets through which we change SAs and policies: what they do is no news.
     Being a member of ACQUIRE is what makes trap policies work: with no listener the kernel does not
     create a larval SA (``xfrm_acquire_is_on``).
     """
 
-    def __init__(self) -> None:
-        groups = (c.XFRMNLGRP_ACQUIRE, c.XFRMNLGRP_EXPIRE, c.XFRMNLGRP_MAPPING)
-        self._socket = MulticastSocket(c.NETLINK_XFRM, groups)
+    def __init__(self, ours: Sequence[int] = ()) -> None:
+        groups = (
+            c.XFRMNLGRP_ACQUIRE,
+            c.XFRMNLGRP_EXPIRE,
+            c.XFRMNLGRP_SA,
+            c.XFRMNLGRP_POLICY,
+            c.XFRMNLGRP_MAPPING,
+        )
+        self._socket = MulticastSocket(c.NETLINK_XFRM, groups, only(tuple(_READERS), DISTURBING, ours))
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -88,6 +114,8 @@ class XfrmEvents:
         """Everything that has arrived; never blocks."""
         messages, lost = self._socket.read()
         events = [event for kind, payload in messages if (event := event_from(kind, payload)) is not None]
+        if Disturbed() in events:  # once is enough, however much is gone
+            events = [*(event for event in events if event != Disturbed()), Disturbed()]
         if lost:
             events.append(Lost())
         return events

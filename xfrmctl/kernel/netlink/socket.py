@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from xfrmctl.kernel.netlink import constants as c
+from xfrmctl.kernel.netlink.filter import attach
 from xfrmctl.kernel.netlink.structs import find_attribute
 
 BATCH_MESSAGES = 128
@@ -81,6 +82,12 @@ class NetlinkSocket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def port(self) -> int:
+        """Our port id: the kernel names it as the cause of what our requests have changed."""
+        port: int = self._socket.getsockname()[0]
+        return port
 
     def close(self) -> None:
         """Close the socket."""
@@ -176,9 +183,9 @@ class NetlinkSocket:
 
 
 class MulticastSocket:
-    """A socket that only listens."""
+    """A socket that only listens. ``only`` is a filter in the kernel (:mod:`xfrmctl.kernel.netlink.filter`)."""
 
-    def __init__(self, family: int, groups: Sequence[int]) -> None:
+    def __init__(self, family: int, groups: Sequence[int], only: bytes = b"") -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, family)
         try:
             try:
@@ -186,6 +193,8 @@ class MulticastSocket:
             except PermissionError:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, EVENT_BUFFER_BYTES)
             self._socket.bind((0, 0))
+            if only:
+                attach(self._socket, only)
             for group in groups:
                 self._socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, group)
         except OSError:

@@ -41,6 +41,12 @@ USERPOLICY_ID: Final = Struct("=" + SELECTOR + "IB3x")
 USER_TMPL: Final = Struct("=" + ID + "H2x16sIBBBxIII")
 """id family saddr reqid mode share optional aalgos ealgos calgos: 64 bytes."""
 
+USERSA_REQID: Final = Struct("=208xI")
+"""The reqid of ``USERSA_INFO``."""
+
+USERPOLICY_INDEX: Final = Struct("=156xI")
+"""The index of ``USERPOLICY_INFO``."""
+
 U32: Final = Struct("=I")
 U64: Final = Struct("=Q")
 NLATTR: Final = Struct("=HH")
