@@ -44,7 +44,7 @@ def test_start_negotiating_and_giving_up(world: World) -> None:
         time.sleep(DWELL_S)
         for side, gateway in enumerate(world.gateways):
             gateway.start(wait=False)
-            eventually("the first policy stands", partial(world.guarded, side), every_s=0.005)
+            eventually("the first policy stands", partial(world.guarded, side), timeout_s=60, every_s=0.005)
             marks[side] = world.stream.serial
         for gateway in world.gateways:
             gateway.wait_ready()

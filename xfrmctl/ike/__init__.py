@@ -8,6 +8,7 @@
 ``connection`` what the operator wants of one connection, retries and the last failure
 ``transport``  message ids, the request window, retransmission, cached answers, protection
 ``negotiate``  proposals and selectors: pure choice; ``natd`` NAT detection; ``failures`` failures in words
+``authentication`` who proves what, by shared key or certificate; ``certificate_failures`` the latter's failures
 ``child``      a CHILD SA from negotiated values to kernel SAs
 ``halfopen``   limits on half-open IKE SAs and when cookies are demanded
 ``timers``     one queue of deadlines, one enum of reasons
