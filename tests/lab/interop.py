@@ -387,7 +387,7 @@ class Bench:
         raise AssertionError(f"refused: {parse(answer).payloads}")
 
 
-def eventually(holds: Callable[[], bool], what: str, timeout_s: float = 5) -> None:
+def eventually(holds: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
     """Wait until it holds; it must within ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not holds():

@@ -72,7 +72,7 @@ def text(connections: Mapping[str, Any], **gateway: Any) -> str:
     return json.dumps({"gateway": {"metrics": METRICS, **gateway}, "connections": dict(connections)}, indent=1)
 
 
-def eventually(what: str, holds: Callable[[], object], timeout_s: float = 15, every_s: float = 0.05) -> float:
+def eventually(what: str, holds: Callable[[], object], timeout_s: float = 60, every_s: float = 0.05) -> float:
     """Wait until something holds; gives the seconds it took."""
     began = time.monotonic()
     while not holds():
@@ -129,7 +129,7 @@ class Stream:
             while sock.recv(2048):
                 self.arrived[at] += 1
 
-    def flows(self, timeout_s: float = 15) -> float:
+    def flows(self, timeout_s: float = 60) -> float:
         """Wait until packets of all four flows arrive; gives the seconds it took."""
         before = dict(self.arrived)
         return eventually(
