@@ -11,7 +11,8 @@ from xfrmctl.model.sa import SaId
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_lost_sa_is_found_and_its_child_comes_back(which: int) -> None:
-    world, alice, bob = pair()
+    world = World()
+    alice, bob = pair(world)
     start(world, alice)
     world.run(5)
     matching(alice, bob)
@@ -31,7 +32,8 @@ def test_a_lost_sa_is_found_and_its_child_comes_back(which: int) -> None:
 
 
 def test_nothing_follows_from_an_sa_that_nobody_knows() -> None:
-    world, alice, bob = pair()
+    world = World()
+    alice, bob = pair(world)
     start(world, alice)
     world.run(5)
     known = alice.sa().children[0].inbound

@@ -290,7 +290,7 @@ class IkeEngine:
         self._settle()
 
     def terminate(self, connection: str, child: str | None, now: float, reason: Failure | None = None) -> None:
-        """Take a connection or one child down, and keep it down until ``initiate`` or a reload."""
+        """Take a connection or one child down; we do not bring it up before ``initiate`` or a reload, a peer may."""
         core = self._core
         core.now = now
         config, state = core.config.connections[connection], core.connections[connection]

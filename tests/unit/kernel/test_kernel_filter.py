@@ -28,7 +28,7 @@ def accepts(program: bytes, kind: int, port: int) -> bool:
             at += if_true if accumulator == operand else if_false
         else:
             assert code == 0x06
-            return operand > 0
+            return bool(operand > 0)
 
 
 @pytest.mark.parametrize("ours", [(), OURS[:1], OURS])

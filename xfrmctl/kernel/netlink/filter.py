@@ -2,8 +2,8 @@
 
 Every SA and policy that we ourselves put or delete is notified to the groups, too. A gateway that installs a thousand
 SAs a second must not read each of them a second time, so a classic BPF program lets through only what we want to hear:
-messages of some types always, those of other types only if somebody else caused them (``nlmsg_pid`` is the port id of
-the socket whose request it was).
+messages of some types always, those of other types only if somebody else caused them (``nlmsg_pid`` is what the
+request had there: we write our port id, others theirs or 0).
 """
 
 import ctypes

@@ -74,6 +74,8 @@ class NetlinkSocket:
             self._socket.close()
             raise
         self._sequence = 0
+        # Notifications of a change repeat the request's nlmsg_pid (``struct km_event``): so we know our own again.
+        self.port: int = self._socket.getsockname()[0]
 
     def __enter__(self) -> Self:
         return self
@@ -82,12 +84,6 @@ class NetlinkSocket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def port(self) -> int:
-        """Our port id: the kernel names it as the cause of what our requests have changed."""
-        port: int = self._socket.getsockname()[0]
-        return port
 
     def close(self) -> None:
         """Close the socket."""
@@ -114,7 +110,7 @@ class NetlinkSocket:
         for sequence, position in enumerate(range(start, stop), first):
             kind, flags, payload = requests[position]
             flags |= c.NLM_F_REQUEST | (c.NLM_F_ACK if position == stop - 1 else 0)
-            parts.append(_NLMSGHDR.pack(_NLMSGHDR.size + len(payload), kind, flags, sequence, 0))
+            parts.append(_NLMSGHDR.pack(_NLMSGHDR.size + len(payload), kind, flags, sequence, self.port))
             parts.append(payload)
         last = self._sequence = first + stop - start - 1
         self._socket.send(b"".join(parts))
