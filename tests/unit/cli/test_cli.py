@@ -280,6 +280,8 @@ def test_cleanup_is_refused_beside_a_daemon(sock: Path) -> None:
     with serving(sock):
         run = Run("--control", str(sock), "cleanup")
         assert run.code == 1 and "a daemon answers" in run.err and "--force" in run.err
+        for _ in range(2):  # the server has then seen the probe come and go, and leaves no transport unclosed
+            assert Run("--control", str(sock), "show", "--json").code == 0
 
 
 # ---- words -------------------------------------------------------------------------------------------------------
