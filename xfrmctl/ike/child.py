@@ -13,18 +13,25 @@ from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.negotiate import Choice, Narrowed, accepted, choose, covered, narrow_children
 from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import NotifyType, PayloadType, ProtocolId
 from xfrmctl.model.sa import Direction, KernelSa, Lifetime, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 from xfrmctl.wire.message import first_of
-from xfrmctl.wire.payloads import KeyExchange, Payload, Sa, TrafficSelectors
+from xfrmctl.wire.payloads import KeyExchange, Notify, Payload, Sa, TrafficSelectors
 
 Pair = tuple[tuple[KernelSa, SaKeys], ...]
 
 NO_KERNEL_SUPPORT = frozenset({2, 38, 93})
 """ENOENT, ENOSYS, EPROTONOSUPPORT: the kernel lacks the algorithm or the protocol."""
+
+
+def refusal_notify(refusal: KernelRefusal) -> Notify:
+    """What a responder tells the peer when the kernel does not take the SAs."""
+    lacking = refusal.code in NO_KERNEL_SUPPORT
+    return Notify(NotifyType.NO_PROPOSAL_CHOSEN if lacking else NotifyType.TEMPORARY_FAILURE)
 
 
 @dataclass(frozen=True, slots=True)

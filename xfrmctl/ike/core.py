@@ -30,6 +30,9 @@ RETIRE_S = 5.0
 UNSOLICITED_PER_S, UNSOLICITED_BURST = 10.0, 20.0
 """Unauthenticated answers to messages that belong to no IKE SA."""
 
+NONCE_LEN = 32
+"""At least half the key size of the PRF (RFC 7296 2.10); 32 bytes serve SHA2-512 too."""
+
 MIN_SPI = 0x100
 """SPIs 1-255 are reserved by IANA (RFC 4303 2.1)."""
 
@@ -106,6 +109,10 @@ class Core:
             spi = self.entropy(8)
             if any(spi) and spi not in self.by_spi:
                 return spi
+
+    def new_nonce(self) -> bytes:
+        """A nonce for one exchange."""
+        return self.entropy(NONCE_LEN)
 
     def new_child_spi(self) -> int:
         """An ESP SPI outside the reserved range; whether it is free the kernel decides (EEXIST)."""

@@ -11,6 +11,9 @@ from xfrmctl.ike.timers import Timer
 from xfrmctl.model.events import NegotiationFailed, RetryScheduled
 from xfrmctl.model.failure import Failure
 
+AGAIN_S = 10.0
+"""Around this long after TEMPORARY_FAILURE a rekey is tried again (RFC 7296 2.25)."""
+
 
 def kick(core: Core, connection: str) -> None:
     """Look at what the connection wants before this step ends."""
@@ -104,6 +107,11 @@ def watch(core: Core, sa: IkeSa) -> None:
         core.timers.set(sa.serial, Timer.RETIRE, sa.retired[0][0])
     if sa.rekey_later:
         core.timers.set(sa.serial, Timer.REKEY_CHILD, min(at for at, _ in sa.rekey_later))
+
+
+def again_at(core: Core) -> float:
+    """When to try again what a busy peer has put off: a little later, not at the same time as the peer."""
+    return core.now + AGAIN_S * (0.5 + int.from_bytes(core.entropy(2), "big") / 65536)
 
 
 def jittered(core: Core, value: float) -> float:

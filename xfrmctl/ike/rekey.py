@@ -16,7 +16,7 @@ the side that asked for it deletes it; the other side deletes the old one.
 
 from dataclasses import dataclass
 
-from xfrmctl.ike import failures
+from xfrmctl.ike import failures, lifecycle
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges.informational import delete_child
 from xfrmctl.ike.sa import ChildSa, IkeSa
@@ -25,9 +25,6 @@ from xfrmctl.ike.timers import Timer
 from xfrmctl.model.events import ChildSaRekeyed
 from xfrmctl.model.iana import NotifyType, ProtocolId
 from xfrmctl.wire.payloads import Notify
-
-AGAIN_S = 10.0
-"""Around this long after TEMPORARY_FAILURE a rekey is tried again (RFC 7296 2.25)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,5 @@ def again_later(core: Core, sa: IkeSa, old: ChildSa) -> None:
     if old not in sa.children:
         return
     old.state = ChildState.INSTALLED
-    jitter = int.from_bytes(core.entropy(2), "big") / 65536
-    sa.rekey_later.append((core.now + AGAIN_S * (0.5 + jitter), old))
+    sa.rekey_later.append((lifecycle.again_at(core), old))
     core.timers.set(sa.serial, Timer.REKEY_CHILD, min(at for at, _ in sa.rekey_later))

@@ -204,6 +204,11 @@ def first_of(payloads: Iterable[Payload], kind: type[P]) -> P | None:
     return None
 
 
+def error_of(payloads: Iterable[Payload]) -> Notify | None:
+    """The first Notify that reports an error (RFC 7296 3.10.1), or None."""
+    return next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+
+
 def notify_of(payloads: Iterable[Payload], kind: NotifyType) -> Notify | None:
     """The first Notify of a type, or None."""
     for payload in payloads:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from xfrmctl.crypto import kex
 from xfrmctl.ike import failures, lifecycle, rekey
 from xfrmctl.ike.child import (
-    NO_KERNEL_SUPPORT,
     Answered,
     Refused,
     build,
@@ -21,6 +20,7 @@ from xfrmctl.ike.child import (
     judge,
     offer,
     proposals,
+    refusal_notify,
     shared_secret,
 )
 from xfrmctl.ike.config import ChildConfig
@@ -34,10 +34,8 @@ from xfrmctl.ike.transport import begin, respond
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
-from xfrmctl.wire.message import first_of, notify_of
+from xfrmctl.wire.message import error_of, first_of, notify_of
 from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
-
-NONCE_LEN = 32
 
 # -- initiator
 
@@ -64,7 +62,7 @@ class CreateChild:
         """SA, Ni, KEi where PFS is wanted, TSi, TSr; nothing when events have overtaken us."""
         if sa.state != IkeState.ESTABLISHED or not self._needed(sa):
             return None
-        self.spi, self.nonce = core.new_child_spi(), core.entropy(NONCE_LEN)
+        self.spi, self.nonce = core.new_child_spi(), core.new_nonce()
         groups = [t.id for p in self.child.esp for t in p.of(TransformType.KE)]
         group = self.group or (KeGroup(groups[0]) if groups else None)
         sa_, *selectors = offer(self.child, self.spi, with_ke=True)
@@ -163,7 +161,7 @@ class InstallOurs:
 
 def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Payload, ...]) -> None:
     """An initiator's reading of SA, TSi, TSr in an answer of either exchange."""
-    error = next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+    error = error_of(payloads)
     if error is not None:
         lifecycle.failed(core, sa, _refusal(step, error), child=step.config.name, initiator=True)
         return
@@ -243,7 +241,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
             respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(NotifyType.INVALID_SYNTAX)])
             lifecycle.failed(core, sa, failures.invalid_ke(str(error)), initiator=False)
             return
-    mine = core.entropy(NONCE_LEN)
+    mine = core.new_nonce()
     child, pair = build(
         core,
         sa,
@@ -307,9 +305,7 @@ class AnswerChild:
             return
         failure = failures.kernel_refused(str(refusal))
         core.remove_child(sa, self.child, failure)
-        lacking = refusal.code in NO_KERNEL_SUPPORT
-        notify = NotifyType.NO_PROPOSAL_CHOSEN if lacking else NotifyType.TEMPORARY_FAILURE
-        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(notify)])
+        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal_notify(refusal)])
         lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)
 
     def _succeed(self, core: Core, sa: IkeSa, old: ChildSa) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from xfrmctl.crypto.certificate import same_identity
 from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle
 from xfrmctl.ike.authentication import PeerProof
-from xfrmctl.ike.child import NO_KERNEL_SUPPORT, Answered, Refused, build, judge, offer
+from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges.create_child_sa import InstallOurs, child_answer
@@ -25,7 +25,7 @@ from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import IkeSaEstablished
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, ExchangeType, NotifyType, PayloadType
-from xfrmctl.wire.message import first_of, notify_of
+from xfrmctl.wire.message import error_of, first_of, notify_of
 from xfrmctl.wire.payloads import Auth, Id, Notify, Payload
 
 # -- both
@@ -103,7 +103,7 @@ class IkeAuth:
         assert sa.config is not None
         assert self.child is not None
         identity, auth = _id(payloads, PayloadType.IDR), first_of(payloads, Auth)
-        error = next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+        error = error_of(payloads)
         if identity is None or auth is None:
             _fail(core, sa, _refusal(sa, error))
             return
@@ -207,9 +207,7 @@ class AnswerAuth:
             return
         failure = failures.kernel_refused(str(refusal))
         core.remove_child(sa, self.child, failure)
-        lacking = refusal.code in NO_KERNEL_SUPPORT
-        notify = NotifyType.NO_PROPOSAL_CHOSEN if lacking else NotifyType.TEMPORARY_FAILURE
-        respond(core, sa, ExchangeType.IKE_AUTH, [*self.payloads, Notify(notify)])
+        respond(core, sa, ExchangeType.IKE_AUTH, [*self.payloads, refusal_notify(refusal)])
         _established(core, sa)
         lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)
 

@@ -27,11 +27,8 @@ from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, PayloadType, TransformType
 from xfrmctl.model.suite import Proposal, Suite
 from xfrmctl.wire.header import Header
-from xfrmctl.wire.message import Message, encode, first_of, notify_of
+from xfrmctl.wire.message import Message, encode, error_of, first_of, notify_of
 from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
-
-NONCE_LEN = 32
-"""At least half the key size of the PRF (RFC 7296 2.10); 32 bytes serve SHA2-512 too."""
 
 FRAGMENTATION = Notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
 """Both sides say it, the responder only if the initiator has (RFC 7383 2.3)."""
@@ -57,7 +54,7 @@ def start(core: Core, config: ConnectionConfig) -> IkeSa:
         state=IkeState.INIT_SENT,
         config=config,
     )
-    sa.nonce_i = core.entropy(NONCE_LEN)
+    sa.nonce_i = core.new_nonce()
     sa.ke = kex.generate(KeGroup(config.ike[0].of(TransformType.KE)[0].id), core.entropy)
     core.add(sa)
     core.attach(sa)
@@ -98,7 +95,7 @@ def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
     for notify in payloads:
         if isinstance(notify, Notify) and _again(core, sa, notify):
             return
-    error = next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+    error = error_of(payloads)
     if error is not None:
         refused = error.type == NotifyType.NO_PROPOSAL_CHOSEN
         _give_up(
@@ -257,7 +254,7 @@ def _answer(
         config=fitting[0] if len(fitting) == 1 else None,
         candidates=fitting,
     )
-    sa.init_request, sa.nonce_i, sa.nonce_r = data, nonce.data, core.entropy(NONCE_LEN)
+    sa.init_request, sa.nonce_i, sa.nonce_r = data, nonce.data, core.new_nonce()
     pretend = core.entropy if any(c.force_encap for c in fitting) else None
     found = natd.detect(message.payloads, spi_i, message.header.spi_r, local, remote)
     if found is not None:

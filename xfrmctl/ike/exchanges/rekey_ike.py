@@ -26,12 +26,8 @@ from xfrmctl.model.events import IkeSaRekeyed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
 from xfrmctl.model.suite import Proposal, Suite
-from xfrmctl.wire.message import first_of, notify_of
+from xfrmctl.wire.message import error_of, first_of, notify_of
 from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
-
-NONCE_LEN = 32
-AGAIN_S = 10.0
-"""Around this long after TEMPORARY_FAILURE it is tried again (RFC 7296 2.25)."""
 
 SUPERSEDED_S = 30.0
 """How long a peer may take to delete an IKE SA that it has replaced."""
@@ -54,7 +50,7 @@ class RekeyIke:
         """SA, Ni, KEi; nothing when the peer has replaced the IKE SA meanwhile."""
         if sa.state != IkeState.ESTABLISHED or sa.config is None or sa.suite is None:
             return None
-        self.spi, self.nonce = core.new_spi(), core.entropy(NONCE_LEN)
+        self.spi, self.nonce = core.new_spi(), core.new_nonce()
         self.ke = kex.generate(self.group or sa.suite.ke or KeGroup.X25519, core.entropy)
         numbered = tuple(p.with_spi(self.spi, n) for n, p in enumerate(sa.config.ike, 1))
         return [Sa(numbered), Nonce(self.nonce), KeyExchange(self.ke.group, self.ke.public)]
@@ -98,7 +94,7 @@ class RekeyIke:
         """Suite, the peer's SPI, its nonce, the shared secret."""
         assert sa.config is not None
         assert self.ke is not None
-        error = next((p for p in payloads if isinstance(p, Notify) and p.type.is_error), None)
+        error = error_of(payloads)
         if error is not None:
             return failures.refused_by_peer(error.type)
         offer, ke, nonce = first_of(payloads, Sa), first_of(payloads, KeyExchange), first_of(payloads, Nonce)
@@ -114,8 +110,7 @@ class RekeyIke:
 
 
 def _again_later(core: Core, sa: IkeSa) -> None:
-    jitter = int.from_bytes(core.entropy(2), "big") / 65536
-    core.timers.set(sa.serial, Timer.REKEY, core.now + AGAIN_S * (0.5 + jitter))
+    core.timers.set(sa.serial, Timer.REKEY, lifecycle.again_at(core))
 
 
 # -- responder
@@ -146,7 +141,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         _refuse(core, sa, Notify(NotifyType.INVALID_SYNTAX))
         lifecycle.failed(core, sa, failures.invalid_ke(str(error)), initiator=False)
         return
-    mine, spi = core.entropy(NONCE_LEN), core.new_spi()
+    mine, spi = core.new_nonce(), core.new_spi()
     answer = Proposal(ProtocolId.IKE, choice.suite.transforms(), spi, choice.number)
     new = _successor(core, sa, choice.suite, shared, (nonce.data, mine), (choice.spi, spi), initiator=False)
     core.attach(new)
