@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from xfrmctl.crypto.certificate import Certificate, Credential
+from xfrmctl.crypto.certificate import Certificate
+from xfrmctl.crypto.credential import Credential
+from xfrmctl.crypto.rawkey import RawKey
 from xfrmctl.crypto.signature import PrivateKey, RsaPadding
 from xfrmctl.crypto.trust import Revocation, TrustStore
 
@@ -162,3 +164,12 @@ def trust(
     revocation: Revocation = Revocation.RELAXED,
 ) -> TrustStore:
     return TrustStore([a.certificate for a in anchors], crls, revocation)
+
+
+def raw_key(kind: str, number: int = 1) -> RawKey:
+    """The public half of :func:`key`."""
+    return RawKey.of(key(kind, number).public_key())
+
+
+def raw_credential(kind: str, number: int = 1, rsa: RsaPadding = RsaPadding.AUTO) -> Credential:
+    return Credential((), key(kind, number), rsa, raw_key(kind, number))

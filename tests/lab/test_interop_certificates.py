@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.lab.interop import Bench, Initiator, Tunnel, eventually
-from tests.pki import DAY, Issued, crl, issue
+from tests.pki import DAY, Issued, crl, issue, key
 
 pytestmark = [pytest.mark.lab, pytest.mark.interop]
 
@@ -227,3 +227,49 @@ def test_charon_does_not_know_our_ca(bench: Bench, initiator: Initiator) -> None
     bench.fail(initiator)
     if initiator == "ours":
         eventually(lambda: "does not accept our certificate" in str(bench.shown()), "named")
+
+
+# -- raw public keys
+
+
+@pytest.mark.rfc("7670", "3")
+@both_roles
+@pytest.mark.parametrize("kind", ["rsa2048", "p256", "ed25519"])
+def test_raw_public_keys(bench: Bench, kind: str, initiator: Initiator) -> None:
+    """charon has our public key from its configuration, as we have its; no certificate anywhere."""
+    ours, theirs = (next(_numbers), next(_numbers))
+    name = f"raw-{kind}-{initiator}"
+    for file, content in {
+        f"{name}-moon.pub": _public(kind, ours),
+        f"{name}-sun.pub": _public(kind, theirs),
+        f"{name}-moon.key": issue("moon", kind=kind, number=ours).key_pem.encode(),
+    }.items():
+        path = bench.ours.directory / file
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    private = issue("sun", kind=kind, number=theirs).key_pem.encode()
+    for folder, file, content in (
+        ("pubkey", f"{name}-moon.pub", _public(kind, ours)),
+        ("pubkey", f"{name}-sun.pub", _public(kind, theirs)),
+        ("private", f"{name}-sun.key", private),
+    ):
+        bench.charon.credential(folder, file, content)
+    bench.arrange(
+        Tunnel(
+            our_auth={
+                "pubkey": f"{name}-moon.pub",
+                "key": f"{name}-moon.key",
+                "remote_pubkey": f"{name}-sun.pub",
+            },
+            charon_local_auth=("auth = pubkey", f"pubkeys = {name}-sun.pub"),
+            charon_remote_auth=("auth = pubkey", f"pubkeys = {name}-moon.pub"),
+        )
+    )
+    with bench.only_esp():
+        bench.bring_up(initiator)
+        bench.check_traffic((4,))
+    assert re.search(f"authentication of '{MOON}' with .* successful", bench.charon_log())
+
+
+def _public(kind: str, number: int) -> bytes:
+    return key(kind, number).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

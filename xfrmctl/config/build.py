@@ -134,7 +134,8 @@ def _connection(
         if child.interface is not None and child.dataplane != "interface":
             cause = "the policy data plane has no interface"
             report((*key, "children", child_name, "interface"), cause, "add dataplane: interface")
-    local_id = identities.local(found.local, proofs.credential, key, report)
+    certificate = proofs.credential.certificate if proofs.credential else None
+    local_id = identities.local(found.local, certificate, key, report)
     remote_id, remote_pattern = identities.remote(found.remote, proofs.trust is not None, key, report)
     return ConnectionConfig(
         name=name,
@@ -146,6 +147,7 @@ def _connection(
         psk=proofs.psk,
         credential=proofs.credential,
         trust=proofs.trust,
+        remote_keys=proofs.remote_keys,
         sha1=found.auth.sha1,
         ike=found.ike.proposals,
         children=tuple(_child(n, c, found.remote.address) for n, c in found.children.items()),

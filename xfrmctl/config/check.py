@@ -44,7 +44,7 @@ def _check_connection(connection: ConnectionConfig, report: Report, warn: Report
         report((*key, "remote", "address"), cause, "write two IPv4 or two IPv6 addresses")
     if local and local == remote:
         report((*key, "remote", "address"), f"{remote} is local.address as well", "write the peer's address")
-    if connection.credential is not None:
+    if connection.credential is not None and connection.credential.certificate is not None:
         _check_validity(connection.credential.certificate, (*key, "auth", "certificate"), warn)
     for anchor in connection.trust.anchors if connection.trust is not None else ():
         _check_validity(anchor, (*key, "auth", "ca"), warn)
@@ -119,7 +119,8 @@ def _check_twins(connections: Iterable[ConnectionConfig], report: Report) -> Non
     """Two connections that a responder could not tell apart: it has only addresses and identities."""
     seen: dict[object, str] = {}
     for connection in connections:
-        ids = (connection.local_id, connection.remote_id, connection.remote_pattern, connection.trust)
+        proof = (connection.trust, connection.remote_keys)
+        ids = (connection.local_id, connection.remote_id, connection.remote_pattern, proof)
         who = (connection.local, connection.remote, ids)
         twin = seen.setdefault(who, connection.name)
         if twin != connection.name:

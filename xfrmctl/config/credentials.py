@@ -4,6 +4,7 @@
     auth: {certificate: certs/moon.pem, key: certs/moon.key, ca: certs/ca.pem}    both by certificate
     auth: {certificate: …, key: …, psk: …}                                we by certificate, the peer by the shared key
     auth: {psk: …, ca: …}                                                 the other way round
+    auth: {pubkey: moon.pub, key: moon.key, remote_pubkey: sun.pub}       both by raw public keys (RFC 7670)
 
 Paths start at the configuration file. A certificate file may hold intermediate certificates too, in any order; they are
 sent along. Files that several connections name are read once in a load. Private keys are for their owner's eyes only
@@ -22,13 +23,18 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from xfrmctl.config import schema, secrets
 from xfrmctl.config.document import Key
 from xfrmctl.config.problem import Wrong
-from xfrmctl.crypto.certificate import Certificate, CertificateError, Credential, read_pem, spki_digest
+from xfrmctl.crypto.certificate import Certificate, CertificateError, read_pem, spki_digest
+from xfrmctl.crypto.credential import Credential
+from xfrmctl.crypto.rawkey import RawKey
 from xfrmctl.crypto.signature import PrivateKey, RsaPadding, describe, unfit
 from xfrmctl.crypto.trust import Revocation, TrustStore, read_crl
 
 MAX_BYTES = 16 * 2**20
 MAX_CHAIN = 10
 """Peers of our own kind look at no more (``wire.payloads.cert``)."""
+
+MAX_KEYS = 10
+"""Raw public keys of one peer: the one in use and those before and after it."""
 
 T = TypeVar("T")
 Report = Callable[[Key, str, str], None]
@@ -41,6 +47,7 @@ class Proofs:
     psk: bytes = b""
     credential: Credential | None = None
     trust: TrustStore | None = None
+    remote_keys: tuple[RawKey, ...] = ()
 
 
 class Credentials:
@@ -57,29 +64,44 @@ class Credentials:
         if not self._complete(auth, key):
             return Proofs()
         psk, credential, trust = b"", None, None
+        remote_keys: tuple[RawKey, ...] = ()
         if auth.psk is not None:
             psk = self._try((*key, "psk"), lambda: secrets.fetch(auth.psk or "", self._file)) or b""
         if auth.certificate is not None and auth.key is not None:
             credential = self._credential(auth, key, auth.certificate, auth.key)
+        if auth.pubkey is not None and auth.key is not None:
+            credential = self._raw_credential(auth, key, auth.pubkey, auth.key)
         if auth.ca:
             trust = self._trust(auth, key)
-        return Proofs(psk=psk, credential=credential, trust=trust)
+        if auth.remote_pubkey:
+            remote_keys = self._remote_keys(auth, key)
+        return Proofs(psk=psk, credential=credential, trust=trust, remote_keys=remote_keys)
 
     def _complete(self, auth: schema.Auth, key: Key) -> bool:
         """Whether both ends have something to prove themselves with, and nothing is superfluous."""
-        certificate, private, ca, psk = auth.certificate, auth.key, auth.ca, auth.psk
+        private, psk = auth.key, auth.psk
+        own = "certificate" if auth.certificate is not None else "pubkey" if auth.pubkey is not None else ""
+        theirs = "ca" if auth.ca else "remote_pubkey" if auth.remote_pubkey else ""
         wrong: list[tuple[str, str, str]] = []
-        if certificate is None and private is None and not ca and psk is None:
+        if not own and private is None and not theirs and psk is None:
             wrong.append(("", "nothing to prove an identity with", "add psk: !file secrets/NAME.psk, or certificate:"))
-        elif (certificate is None) != (private is None):
-            lacking, there = ("key", "certificate") if private is None else ("certificate", "key")
-            wrong.append((there, f"{there} without {lacking}", f"add {lacking}: PATH"))
-        elif certificate is not None and ca and psk is not None:
-            wrong.append(("psk", "nobody would use it: both ends have certificates", "leave psk out, or ca"))
-        elif certificate is not None and not ca and psk is None:
-            wrong.append(("certificate", "the peer has nothing to prove itself with", "add ca: PATH, or psk"))
-        elif ca and certificate is None and psk is None:
-            wrong.append(("ca", "we have nothing to prove ourselves with", "add certificate: and key:, or psk"))
+        elif auth.certificate is not None and auth.pubkey is not None:
+            wrong.append(("pubkey", "we prove ourselves in one way only", "leave certificate out, or pubkey"))
+        elif auth.ca and auth.remote_pubkey:
+            wrong.append(("remote_pubkey", "the peer proves itself in one way only", "leave ca out, or remote_pubkey"))
+        elif private is None and own:
+            wrong.append((own, f"{own} without key", "add key: PATH"))
+        elif private is not None and not own:
+            wrong.append(("key", "key without certificate", "add certificate: PATH, or pubkey: PATH"))
+        elif own and theirs and psk is not None:
+            wrong.append(("psk", "nobody would use it: both ends sign", f"leave psk out, or {theirs}"))
+        elif own and not theirs and psk is None:
+            cure = "add ca: PATH, remote_pubkey: PATH, or psk"
+            wrong.append((own, "the peer has nothing to prove itself with", cure))
+        elif theirs and not own and psk is None:
+            cure = "add certificate: and key:, pubkey: and key:, or psk"
+            wrong.append((theirs, "we have nothing to prove ourselves with", cure))
+        ca = auth.ca
         if auth.crl and not ca:
             wrong.append(("crl", "a CRL without a ca", "add ca: PATH, or leave crl out"))
         if auth.revocation == "strict" and ca and not auth.crl:
@@ -116,7 +138,30 @@ class Credentials:
             return None
         return Credential(chain, own_key, RsaPadding(auth.rsa))
 
+    def _raw_credential(self, auth: schema.Auth, key: Key, public: str, private: str) -> Credential | None:
+        raw = self._try((*key, "pubkey"), lambda: self._once("pubkey", public, _public_key))
+        own_key = self._try((*key, "key"), lambda: self._once("key", private, _private_key))
+        if raw is None or own_key is None:
+            return None
+        if RawKey.of(own_key.public_key()) != raw:
+            cause = f"it is not the private half of auth.pubkey ({raw})"
+            cure = f"make the public half from it: openssl pkey -in {private} -pubout -out {public}"
+            self._report((*key, "key"), cause, cure)
+            return None
+        return Credential((), own_key, RsaPadding(auth.rsa), raw)
+
     # -- the peer's
+
+    def _remote_keys(self, auth: schema.Auth, key: Key) -> tuple[RawKey, ...]:
+        found: list[RawKey] = []
+        for number, path in enumerate(auth.remote_pubkey):
+            place = (*key, "remote_pubkey", number)
+            raw = self._try(place, lambda path=path: self._once("pubkey", path, _public_key))  # type: ignore[misc]
+            found += [raw] if raw is not None else []
+        if len(found) > MAX_KEYS:
+            cause = f"{len(found)} keys for one peer: each of them has to be tried against a wrong signature"
+            self._report((*key, "remote_pubkey"), cause, f"name at most {MAX_KEYS}, and one connection for each peer")
+        return tuple(found)
 
     def _trust(self, auth: schema.Auth, key: Key) -> TrustStore | None:
         anchors: list[Certificate] = []
@@ -160,6 +205,19 @@ def _certificates(path: Path) -> tuple[Certificate, ...]:
     except CertificateError as error:
         cure = "name a file with certificates in PEM (-----BEGIN CERTIFICATE-----) or one in DER"
         raise Wrong(f"{path} has no certificate that can be used: {error}", cure) from None
+
+
+def _public_key(path: Path) -> RawKey:
+    content = _content(path)
+    if b"PRIVATE KEY-----" in content:
+        raise Wrong(f"{path} holds a private key", f"name its public half: openssl pkey -in {path} -pubout")
+    if b"-----BEGIN CERTIFICATE" in content:
+        raise Wrong(f"{path} holds a certificate", f"take the key out of it: openssl x509 -in {path} -noout -pubkey")
+    try:
+        return RawKey.parse(content)
+    except CertificateError as error:
+        cure = "name a file with one public key in PEM (-----BEGIN PUBLIC KEY-----) or DER"
+        raise Wrong(f"{path} has no public key that can be used: {error}", cure) from None
 
 
 def _crl(path: Path) -> x509.CertificateRevocationList:

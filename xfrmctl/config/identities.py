@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 from xfrmctl.config import schema
 from xfrmctl.config.document import Key
-from xfrmctl.crypto.certificate import Credential
+from xfrmctl.crypto.certificate import Certificate
 from xfrmctl.model.iana import IdType
 from xfrmctl.model.identity import Identity, IdentityPattern
 
@@ -18,18 +18,17 @@ Report = Callable[[Key, str, str], None]
 _NOBODY = Identity.of_address(IPv4Address(0))
 
 
-def local(side: schema.Side, credential: Credential | None, key: Key, report: Report) -> Identity:
+def local(side: schema.Side, certificate: Certificate | None, key: Key, report: Report) -> Identity:
     """What we say we are; whatever cannot be confirmed by our certificate is reported."""
     place = (*key, "local", "id") if side.id is not None else (*key, "local")
     if isinstance(side.id, IdentityPattern):
-        return _own_name(side.id, credential, place, report)
-    if credential is None:
+        return _own_name(side.id, certificate, place, report)
+    if certificate is None:
         found = side.id or (Identity.of_address(side.address) if side.address else None)
         if found is None:
             cure = "add id: fqdn:NAME, or the address this gateway has towards the peer"
             report(place, "neither address nor id is written", cure)
         return found or _NOBODY
-    certificate = credential.certificate
     known = (*certificate.names, certificate.identity)
     if side.id is None:
         return known[0]
@@ -40,17 +39,17 @@ def local(side: schema.Side, credential: Credential | None, key: Key, report: Re
     return side.id
 
 
-def _own_name(wanted: IdentityPattern, credential: Credential | None, place: Key, report: Report) -> Identity:
+def _own_name(wanted: IdentityPattern, certificate: Certificate | None, place: Key, report: Report) -> Identity:
     """``dn:`` of our own side: the subject of our certificate, with its very octets."""
     if "*" in wanted.text:
         report(place, f"{wanted} has a wildcard, and we are one", "write the whole identity")
-    elif credential is None:
+    elif certificate is None:
         report(
             place, "a distinguished name needs a certificate that says so", "add auth.certificate, or write fqdn:NAME"
         )
     else:
-        subject = credential.certificate.identity
-        if wanted.matches(subject, credential.certificate.attributes):
+        subject = certificate.identity
+        if wanted.matches(subject, certificate.attributes):
             return subject
         report(place, f"{wanted} is not the subject of our certificate", f"write {subject}, or leave id out")
     return _NOBODY

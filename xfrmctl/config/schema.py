@@ -134,6 +134,8 @@ class Auth(Strict):
     psk: Secret | None = None
     certificate: FilePath | None = None
     key: FilePath | None = None
+    pubkey: FilePath | None = None
+    remote_pubkey: Annotated[tuple[FilePath, ...], Many] = ()
     ca: Annotated[tuple[FilePath, ...], Many] = ()
     crl: Annotated[tuple[FilePath, ...], Many] = ()
     revocation: Literal["relaxed", "strict"] = "relaxed"

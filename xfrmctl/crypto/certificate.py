@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from xfrmctl.crypto.signature import PrivateKey, PublicKey, RsaPadding, unfit
+from xfrmctl.crypto.signature import PublicKey, unfit
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.iana import IdType
 from xfrmctl.model.identity import Identity
@@ -102,24 +102,6 @@ class Certificate:
     def time_of(self, which: str) -> str:
         """``2026-01-31 12:00:00 UTC``; ``which``: from or to."""
         return stamp(self.valid_from if which == "from" else self.valid_to)
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """What we prove ourselves with: a certificate, those that lead from it towards a root, and its private key."""
-
-    chain: tuple[Certificate, ...]
-    key: PrivateKey = field(repr=False, compare=False)
-    rsa: RsaPadding = RsaPadding.AUTO
-
-    @property
-    def certificate(self) -> Certificate:
-        """Our own certificate."""
-        return self.chain[0]
-
-    def __repr__(self) -> str:
-        """Names the content: configurations are compared by it."""
-        return f"Credential({[c.fingerprint for c in self.chain]}, {self.rsa.value})"
 
 
 def stamp(seconds: float) -> str:

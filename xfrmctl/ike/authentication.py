@@ -1,7 +1,8 @@
-"""Who proves what in IKE_AUTH: shared keys (RFC 7296 2.15) and certificates (RFC 7296 3.6-3.8, RFC 7427, RFC 4945).
+"""Who proves what in IKE_AUTH: shared keys (RFC 7296 2.15), certificates (3.6-3.8, RFC 7427, 4945), raw keys (7670).
 
 Each side proves itself in its own way. We prove ourselves with ``credential`` where there is one, else with the shared
-key; of the peer we want a certificate where there is a ``trust``, else knowledge of the shared key.
+key; of the peer we want a certificate where there is a ``trust``, a signature by one of ``remote_keys`` where there
+are some, else knowledge of the shared key.
 
 What the peer has brought is looked at in this order, so that an expensive step is only taken after a cheap one has
 passed: identity against configuration, the chain read, the path to a CA of ours, identity against certificate,
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING
 from xfrmctl.crypto import signature
 from xfrmctl.crypto.auth import psk_auth, psk_verify, signed_octets
 from xfrmctl.crypto.certificate import Certificate, CertificateError, readable
-from xfrmctl.crypto.signature import RsaPadding
+from xfrmctl.crypto.credential import Credential
+from xfrmctl.crypto.rawkey import RawKey, fingerprint
+from xfrmctl.crypto.signature import PublicKey, RsaPadding
 from xfrmctl.ike import certificate_failures as why
 from xfrmctl.ike import failures
 from xfrmctl.ike.config import ConnectionConfig
 from xfrmctl.ike.sa import IkeSa
-from xfrmctl.model.failure import Failure
+from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, CertEncoding, IdType, NotifyType, Prf
 from xfrmctl.model.identity import Identity
 from xfrmctl.wire.errors import WireError
@@ -45,31 +48,37 @@ def announcement() -> Notify:
     return hashes_notify(signature.ANNOUNCED)
 
 
-def uses_certificates(config: ConnectionConfig) -> bool:
+def signs(config: ConnectionConfig) -> bool:
     """Whether either side of a connection signs."""
-    return config.credential is not None or config.trust is not None
+    return config.credential is not None or config.trust is not None or bool(config.remote_keys)
 
 
 def learn(sa: IkeSa, payloads: Sequence[Payload]) -> None:
     """Remember what the peer says about certificates in IKE_SA_INIT."""
     notify = notify_of(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
     sa.peer_hashes = read_hashes(notify) if notify is not None else None
-    sa.peer_authorities = asked(payloads)
+    learn_wishes(sa, payloads)
 
 
-def asked(payloads: Iterable[Payload]) -> tuple[bytes, ...]:
-    """The CAs that the peer wants certificates of."""
-    requests = [p for p in payloads if isinstance(p, CertReq) and p.encoding == CertEncoding.X509_SIGNATURE]
-    return tuple(a for r in requests for a in r.authorities)
+def learn_wishes(sa: IkeSa, payloads: Iterable[Payload]) -> None:
+    """Remember which CAs the peer wants certificates of, and whether it takes raw public keys."""
+    requests = [p for p in payloads if isinstance(p, CertReq)]
+    x509 = [r for r in requests if r.encoding == CertEncoding.X509_SIGNATURE]
+    sa.peer_authorities = tuple(a for r in x509 for a in r.authorities)
+    sa.peer_takes_keys = any(r.encoding == CertEncoding.RAW_PUBLIC_KEY for r in requests)
 
 
 def request_certificates(configs: Iterable[ConnectionConfig]) -> list[Payload]:
-    """CERTREQ for the CAs of these connections; nothing where none of them wants a certificate."""
-    trusts = [c.trust for c in configs if c.trust is not None]
-    if not trusts:
-        return []
-    authorities = dict.fromkeys(a for t in trusts for a in t.authorities)
-    return [CertReq.of(authorities if len(authorities) <= MAX_ASKED else ())]
+    """CERTREQ for the CAs of these connections and for raw public keys; nothing where none wants the peer to sign."""
+    wanted = tuple(configs)
+    trusts = [c.trust for c in wanted if c.trust is not None]
+    requests: list[Payload] = []
+    if trusts:
+        authorities = dict.fromkeys(a for t in trusts for a in t.authorities)
+        requests.append(CertReq.of(authorities if len(authorities) <= MAX_ASKED else ()))
+    if any(c.remote_keys for c in wanted):
+        requests.append(CertReq(CertEncoding.RAW_PUBLIC_KEY))  # names no authority (RFC 7670 3)
+    return requests
 
 
 # -- the octets
@@ -100,11 +109,11 @@ def prove(
         sa.local_proof = "psk"
         return [Auth(AuthMethod.SHARED_KEY_MIC, psk_auth(prf, config.psk, *rest))]
     octets = signed_octets(prf, *rest)
-    key = credential.certificate.key
+    key = credential.public
     if sa.peer_hashes is None:
         old = signature.sign_old(credential.key, octets, sha1=config.sha1)
         if old is None:
-            return why.no_signature(signature.describe(key), None, credential.certificate)
+            return why.no_signature(signature.describe(key), None, credential.name)
         method, data = old
         sa.local_proof = method.name.lower().replace("_", "-")
     else:
@@ -113,12 +122,18 @@ def prove(
             padding = RsaPadding.PKCS1
         scheme = signature.choose(key, sa.peer_hashes, padding)
         if scheme is None:
-            return why.no_signature(signature.describe(key), sa.peer_hashes, credential.certificate)
+            return why.no_signature(signature.describe(key), sa.peer_hashes, credential.name)
         method = AuthMethod.DIGITAL_SIGNATURE
         data = join_signature(scheme.identifier, signature.sign(credential.key, scheme, octets))
         sa.local_proof = scheme.name
-    sent = _until(credential.chain, sa.peer_authorities)
-    return [*(Cert(CertEncoding.X509_SIGNATURE, c.der) for c in sent), Auth(method, data)]
+    return [*_certificates(sa, credential), Auth(method, data)]
+
+
+def _certificates(sa: IkeSa, credential: Credential) -> list[Payload]:
+    """What the peer may need to verify our signature. A raw key is sent to those that ask: the others have it."""
+    if credential.raw is not None:
+        return [Cert(CertEncoding.RAW_PUBLIC_KEY, credential.raw.der)] if sa.peer_takes_keys else []
+    return [Cert(CertEncoding.X509_SIGNATURE, c.der) for c in _until(credential.chain, sa.peer_authorities)]
 
 
 def _until(chain: Sequence[Certificate], authorities: Sequence[bytes]) -> Sequence[Certificate]:
@@ -143,7 +158,7 @@ class PeerProof:
     how: str = ""
     _chain: "tuple[Certificate, ...] | Failure | None" = None
     _paths: "dict[TrustStore, Failure | None]" = field(default_factory=dict)
-    _signature: "Failure | str | None" = None
+    _signatures: "dict[bytes, Failure | str]" = field(default_factory=dict)
 
     @classmethod
     def of(cls, identity: Id, auth: Auth, payloads: Iterable[Payload], *, of_initiator: bool) -> "PeerProof":
@@ -166,7 +181,7 @@ class PeerProof:
         if config.trust is None:
             if config.remote_pattern is not None and not config.remote_pattern.matches(self.identity.identity):
                 return failures.identity_mismatch([config.remote_pattern], self.who, whose="remote")
-            return self._judge_psk(sa, config)
+            return self._judge_keys(sa, config) if config.remote_keys else self._judge_psk(sa, config)
         return self._judge_certificate(sa, config, config.trust, wall)
 
     def _judge_psk(self, sa: IkeSa, config: ConnectionConfig) -> Failure | None:
@@ -195,7 +210,24 @@ class PeerProof:
         failure = self._paths[trust]
         if failure is None and not leaf.confirms(who):
             failure = why.not_certified(who, leaf)
-        return failure or self._judge_signature(sa, config, leaf)
+        return failure or self._judge_signature(sa, config, leaf.key, leaf.authority, leaf.subject_text)
+
+    def _judge_keys(self, sa: IkeSa, config: ConnectionConfig) -> Failure | None:
+        """Whether one of the keys that we know has signed (RFC 7670). What the peer sends as its key proves nothing:
+        it only tells which of them to try, and what to say if it is none of them.
+        """
+        if self.auth.method != AuthMethod.DIGITAL_SIGNATURE and self.auth.method not in signature.OLD_METHODS:
+            return why.expected_key(self.auth.method, config.name)
+        known: tuple[RawKey, ...] = config.remote_keys
+        sent = [c.data for c in self.certificates if c.encoding == CertEncoding.RAW_PUBLIC_KEY][:1]
+        tried = [k for k in known if k.der in sent] or known
+        failure: Failure | None = None
+        for raw in tried:
+            failure = self._judge_signature(sa, config, raw.key, raw.der, str(raw))
+            if failure is None or failure.code != FailureCode.SIGNATURE_INVALID:
+                return failure
+        shown = fingerprint(sent[0]) if sent else ""
+        return why.unknown_key(self.who, shown, known) if tried is known else failure
 
     def _read(self, config: ConnectionConfig) -> tuple[Certificate, ...] | Failure:
         if self._chain is None:
@@ -217,23 +249,27 @@ class PeerProof:
                 return why.unreadable(number, str(error))
         return tuple(chain)
 
-    def _judge_signature(self, sa: IkeSa, config: ConnectionConfig, leaf: Certificate) -> Failure | None:
-        if self._signature is None:
-            self._signature = self._verify(sa, leaf)
-        if isinstance(self._signature, Failure):
-            return self._signature
-        if self._signature.endswith("-sha1") and (not config.sha1 or sa.peer_hashes is not None):
+    def _judge_signature(
+        self, sa: IkeSa, config: ConnectionConfig, key: PublicKey, which: bytes, holder: str
+    ) -> Failure | None:
+        """``which`` tells the keys of this proof apart, ``holder`` says whose key it is."""
+        if which not in self._signatures:
+            self._signatures[which] = self._verify(sa, key, holder)
+        found = self._signatures[which]
+        if isinstance(found, Failure):
+            return found
+        if found.endswith("-sha1") and (not config.sha1 or sa.peer_hashes is not None):
             return why.unknown_signature(SHA1_REFUSED)
-        self.how = self._signature
+        self.how = found
         return None
 
-    def _verify(self, sa: IkeSa, leaf: Certificate) -> Failure | str:
+    def _verify(self, sa: IkeSa, key: PublicKey, holder: str) -> Failure | str:
         """The name of the scheme, or what is wrong with the signature."""
         prf, *rest = _covered(sa, self.identity, of_initiator=self.of_initiator)
         octets, method = signed_octets(prf, *rest), self.auth.method
         if method != AuthMethod.DIGITAL_SIGNATURE:
-            old = signature.verify_old(leaf.key, method, octets, self.auth.data)
-            return old.name if old else why.bad_signature(self.who, leaf, method.name)
+            old = signature.verify_old(key, method, octets, self.auth.data)
+            return old.name if old else why.bad_signature(self.who, holder, method.name)
         try:
             identifier, data = split_signature(self.auth.data)
         except WireError as error:
@@ -241,6 +277,6 @@ class PeerProof:
         scheme = signature.BY_IDENTIFIER.get(identifier)
         if scheme is None:
             return why.unknown_signature(f"AlgorithmIdentifier {identifier.hex()}")
-        if not signature.verify(leaf.key, scheme, octets, data):
-            return why.bad_signature(self.who, leaf, scheme.name)
+        if not signature.verify(key, scheme, octets, data):
+            return why.bad_signature(self.who, holder, scheme.name)
         return scheme.name

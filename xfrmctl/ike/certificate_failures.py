@@ -1,4 +1,4 @@
-"""Failures of authentication by certificate, in an operator's words; the companion of ``failures``.
+"""Failures of authentication by certificate or raw public key, in an operator's words; the companion of ``failures``.
 
 An expired certificate and a wrong clock look the same from inside, so whoever speaks of time says what time it takes
 it to be, and whether that time is plausible.
@@ -7,6 +7,8 @@ it to be, and whether that time is plausible.
 from collections.abc import Iterable, Sequence
 
 from xfrmctl.crypto.certificate import Certificate, stamp
+from xfrmctl.crypto.credential import Credential
+from xfrmctl.crypto.rawkey import RawKey
 from xfrmctl.crypto.trust import Distrust, Doubt
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, HashAlgorithm, NotifyType
@@ -148,13 +150,37 @@ def not_certified(identity: Identity, certificate: Certificate) -> Failure:
     )
 
 
-def bad_signature(identity: Identity, certificate: Certificate, how: str) -> Failure:
-    """The signature is not that of the certificate's key."""
+def bad_signature(identity: Identity, holder: str, how: str) -> Failure:
+    """The signature is not that of the expected key. ``holder`` is the certificate's subject, or the raw key."""
     return _failure(
         FailureCode.SIGNATURE_INVALID,
         f"the signature of {identity} does not verify",
-        f"it is not made with the private key of {certificate.subject_text} ({how}), or a message was tampered with",
-        "give the peer the private key that belongs to its certificate",
+        f"it is not made with the private key of {holder} ({how}), or a message was tampered with",
+        "give the peer the private key that belongs to its certificate or public key",
+    )
+
+
+def expected_key(method: AuthMethod, connection: str) -> Failure:
+    """The peer proves itself without a signature where one by a key that we know is wanted."""
+    return _failure(
+        FailureCode.AUTHENTICATION_FAILED,
+        f"the peer authenticates by {method.name}, connection {connection} expects a signature",
+        "the two ends are configured for different kinds of authentication",
+        "give the peer the private key of auth.remote_pubkey, or configure auth.psk here",
+        theirs=(method.name,),
+    )
+
+
+def unknown_key(identity: Identity, shown: str, known: Sequence[RawKey]) -> Failure:
+    """None of the keys that we know has signed. ``shown`` is the fingerprint of the key that the peer sent, if any."""
+    what = f"it shows the key SHA256:{shown}" if shown else "it does not show its key"
+    return _failure(
+        FailureCode.SIGNATURE_INVALID,
+        f"{identity} has not signed with a key of auth.remote_pubkey",
+        f"{what}, and its signature verifies with none of ours; or a message was tampered with",
+        "compare the fingerprints over another channel; if the peer has a new key, put it into auth.remote_pubkey",
+        ours=tuple(f"SHA256:{k.fingerprint}" for k in known),
+        theirs=(f"SHA256:{shown}",) if shown else (),
     )
 
 
@@ -169,26 +195,32 @@ def unknown_signature(detail: str) -> Failure:
     )
 
 
-def no_signature(key: str, announced: Iterable[HashAlgorithm] | None, certificate: Certificate) -> Failure:
-    """We cannot sign in a way that the peer could verify."""
+def no_signature(key: str, announced: Iterable[HashAlgorithm] | None, holder: str) -> Failure:
+    """We cannot sign in a way that the peer could verify. ``holder`` is the certificate's subject, or the raw key."""
     theirs = tuple(sorted(h.name for h in announced)) if announced is not None else ()
     what = f"hash algorithms {', '.join(theirs) or 'none'}" if announced is not None else "no hash algorithms at all"
     return _failure(
         FailureCode.NO_COMMON_SIGNATURE,
         f"the peer cannot verify a signature of our key ({key})",
-        f"it announces {what} (RFC 7427 4), and {certificate.subject_text} needs another",
-        "use a certificate with an RSA or ECDSA P-256 key for this peer, or update the peer",
+        f"it announces {what} (RFC 7427 4), and {holder} needs another",
+        "use an RSA or ECDSA P-256 key for this peer, or update the peer",
         ours=(key,),
         theirs=theirs,
     )
 
 
-def peer_rejected(local_id: Identity, remote_id: str, certificate: Certificate) -> Failure:
-    """The peer answered AUTHENTICATION_FAILED to our certificate; it does not say why (RFC 7296 2.21.2)."""
+def peer_rejected(local_id: Identity, remote_id: str, credential: Credential) -> Failure:
+    """The peer answered AUTHENTICATION_FAILED to our signature; it does not say why (RFC 7296 2.21.2)."""
+    certificate = credential.certificate
+    if certificate is not None:
+        what = f"our certificate {certificate.subject_text} (issued by {certificate.issuer_text})"
+        check = "check that the peer trusts that CA, has the right time and expects that identity"
+    else:
+        what, check = credential.name, "check that the peer has that public key for that identity"
     return _failure(
         FailureCode.AUTHENTICATION_FAILED,
         "the peer answered AUTHENTICATION_FAILED",
-        f"it does not accept our certificate {certificate.subject_text} (issued by {certificate.issuer_text}) for "
-        f"{local_id}, or knows no connection for it" + (f" and its own {remote_id}" if remote_id else ""),
-        "check that the peer trusts that CA, has the right time and expects that identity; its log says which it was",
+        f"it does not accept {what} for {local_id}, or knows no connection for it"
+        + (f" and its own {remote_id}" if remote_id else ""),
+        f"{check}; its log says which it was",
     )

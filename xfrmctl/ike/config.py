@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from xfrmctl.crypto.certificate import Credential
+from xfrmctl.crypto.credential import Credential
+from xfrmctl.crypto.rawkey import RawKey
 from xfrmctl.model.address import IKE_PORT, NAT_T_PORT, IPAddress
 from xfrmctl.model.identity import Identity, IdentityPattern
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
@@ -99,7 +100,8 @@ class ConnectionConfig:
     ``local`` None means any local address; ``remote`` None any peer address, and then we only respond.
     ``remote_id`` None accepts any identity that knows the key, or of those that match ``remote_pattern`` where there
     is one. We prove ourselves with ``credential`` or else with ``psk``; of the peer we want a certificate that
-    ``trust`` believes, or else knowledge of ``psk``. ``sha1`` allows old peers to sign with it.
+    ``trust`` believes, a signature by one of ``remote_keys``, or else knowledge of ``psk``. ``sha1`` allows old
+    peers to sign with it.
     ``dpd_s`` None means no liveness checks.
     ``rekey_s`` is the age at which an IKE SA gets new keys, ``reauth_s`` the age at which the peer must prove its
     identity again; None means never.
@@ -126,6 +128,7 @@ class ConnectionConfig:
     remote_pattern: IdentityPattern | None = None
     credential: Credential | None = None
     trust: "TrustStore | None" = None
+    remote_keys: tuple[RawKey, ...] = ()
     sha1: bool = False
     fragment_size: int | None = 1280
 

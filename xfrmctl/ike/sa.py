@@ -140,6 +140,7 @@ class IkeSa:
     remote_id: Identity | None = None
     peer_hashes: frozenset[HashAlgorithm] | None = None
     peer_authorities: tuple[bytes, ...] = field(default=(), repr=False)
+    peer_takes_keys: bool = False
     local_proof: str = ""
     remote_proof: str = ""
     nat_local: bool = False

@@ -56,7 +56,7 @@ def test_both_by_certificate(files: Path) -> None:
     assert connection.credential and connection.trust
     assert connection.psk == b""
     assert connection.local_id == parse_identity("fqdn:moon.example.org")
-    assert connection.credential.certificate.subject_text == "CN=moon,O=Lab,C=XX"
+    assert connection.credential.name == "CN=moon,O=Lab,C=XX"
     assert connection.trust.revocation == Revocation.RELAXED
     assert not configuration.warnings
     assert "PRIVATE" not in repr(configuration)

@@ -126,7 +126,7 @@ def _refusal(sa: IkeSa, error: Notify | None) -> Failure:
         return failures.invalid_syntax("IKE_AUTH answer without IDr and AUTH")
     if error.type == NotifyType.AUTHENTICATION_FAILED and sa.config.credential is not None:
         expected = str(sa.config.remote_id or sa.config.remote_pattern or "")
-        return certificate_failures.peer_rejected(sa.config.local_id, expected, sa.config.credential.certificate)
+        return certificate_failures.peer_rejected(sa.config.local_id, expected, sa.config.credential)
     if error.type == NotifyType.AUTHENTICATION_FAILED:
         return failures.peer_rejected_auth(sa.config.local_id, sa.config.remote_id)
     return failures.refused_by_peer(error.type)
@@ -157,7 +157,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         return
     sa.config, sa.candidates = outcome, ()
     if outcome.credential is not None:
-        sa.peer_authorities = authentication.asked(payloads)
+        authentication.learn_wishes(sa, payloads)
     mine = Id(PayloadType.IDR, outcome.local_id)
     ours = authentication.prove(sa, outcome, mine, of_initiator=False, like=proof.how)
     if isinstance(ours, Failure):

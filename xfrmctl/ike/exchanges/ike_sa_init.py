@@ -78,7 +78,7 @@ def _request(core: Core, sa: IkeSa) -> None:
     ]
     if sa.config.fragment_size:
         payloads.append(FRAGMENTATION)
-    if authentication.uses_certificates(sa.config):
+    if authentication.signs(sa.config):
         payloads.append(authentication.announcement())
     header = Header(sa.spi_i, bytes(8), PayloadType.NONE, ExchangeType.IKE_SA_INIT, True, False, 0, 0)
     sa.init_request = encode(header, payloads)
@@ -121,7 +121,7 @@ def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
     sa.spi_r = message.header.spi_r
     sa.nonce_r = nonce.data
     sa.init_response = data
-    if authentication.uses_certificates(config):
+    if authentication.signs(config):
         authentication.learn(sa, payloads)
     if notify_of(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
         sa.fragment_size = config.fragment_size or 0
@@ -267,7 +267,7 @@ def _answer(
         sa.fragment_size = min((c.fragment_size for c in fitting if c.fragment_size), default=0)
     if sa.fragment_size:
         payloads.append(FRAGMENTATION)
-    if any(authentication.uses_certificates(c) for c in fitting):
+    if any(authentication.signs(c) for c in fitting):
         authentication.learn(sa, message.payloads)
         payloads += authentication.request_certificates(fitting)
         if sa.peer_hashes is not None:

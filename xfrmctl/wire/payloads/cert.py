@@ -1,7 +1,8 @@
 """The Certificate and Certificate Request payloads, RFC 7296 3.6 and 3.7.
 
-Only the encoding "X.509 Certificate - Signature" (4) carries something that we use: one DER certificate in each
-payload. "Hash and URL" would have us fetch what a stranger names and is refused; so are the others.
+Of the encodings two are of use here: "X.509 Certificate - Signature" (4), one DER certificate in each payload, and
+"Raw Public Key" (15, RFC 7670). "Hash and URL" would have us fetch what a stranger names and is refused; so are the
+others.
 """
 
 from collections.abc import Iterable
