@@ -3,6 +3,10 @@
 The kernel's consoles 1 and 2 are pipes that carry the job's standard output and error; console 0 is the
 kernel's own and goes to a file that is shown only when the guest dies. The exit status comes out in a file,
 not in the text, so no output of the job can be mistaken for it.
+
+A guest has one processor, but its kernel and each of its programs is a process of ours, and they take turns with
+every system call. So a guest keeps to one of our processors, another one than the other guests: a turn that wakes
+a second processor costs more than most of what it is for.
 """
 
 import fcntl
@@ -45,12 +49,12 @@ _CONTAIN = (
 
 def run(kernel: Path, job: Job, pump_out: Pump, pump_err: Pump) -> int:
     """Boot ``kernel``, run ``job``, power off; its output is read by the pumps."""
-    with _labdir(job) as labdir, (labdir / "console").open("wb") as console:
+    with _labdir(job) as labdir, _processor() as processor, (labdir / "console").open("wb") as console:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         consoles = ("con0=null,fd:1", f"con1=null,fd:{out_write}", f"con2=null,fd:{err_write}")
         process = subprocess.Popen(
-            _command(kernel, job, labdir, "pipes", *consoles),
+            _command(kernel, job, labdir, processor, "pipes", *consoles),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
@@ -70,15 +74,16 @@ def terminal(kernel: Path, job: Job) -> int:
     """Boot ``kernel`` with our terminal as its console 0; every key, Ctrl-C too, belongs to the guest."""
     if not sys.stdin.isatty():
         raise LabError("a shell in the lab needs a terminal; use `xfrmctl lab run -- COMMAND` in scripts")
-    with _labdir(job) as labdir, _terminal_restored():
+    with _labdir(job) as labdir, _processor() as processor, _terminal_restored():
         columns, rows = shutil.get_terminal_size()
         script = labdir / "job.sh"
         script.write_text(f"stty sane cols {columns} rows {rows}\n{script.read_text()}")
-        done = subprocess.run(_command(kernel, job, labdir, "terminal", "con0=fd:0,fd:1"), check=False)
+        command = _command(kernel, job, labdir, processor, "terminal", "con0=fd:0,fd:1")
+        done = subprocess.run(command, check=False)
         return _status(labdir, done.returncode)
 
 
-def _command(kernel: Path, job: Job, labdir: Path, mode: str, *consoles: str) -> list[str]:
+def _command(kernel: Path, job: Job, labdir: Path, processor: int, mode: str, *consoles: str) -> list[str]:
     arguments = [
         f"mem={job.memory_mb}M",
         "rootfstype=hostfs",
@@ -95,14 +100,34 @@ def _command(kernel: Path, job: Job, labdir: Path, mode: str, *consoles: str) ->
     ]
     if job.time_travel:
         arguments.append("time-travel")
-    return [*_CONTAIN, str(kernel), *arguments, "--", str(_INIT)]
+    return ["taskset", "--cpu-list", str(processor), *_CONTAIN, str(kernel), *arguments, "--", str(_INIT)]
+
+
+@contextmanager
+def _processor() -> Iterator[int]:
+    """One of the processors that we may use; no other guest has it as long as there are enough of them."""
+    ours = sorted(os.sched_getaffinity(0))
+    for processor in ours:
+        with (_run_root() / f"processor{processor}").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield processor
+            return
+    yield ours[os.getpid() % len(ours)]
+
+
+def _run_root() -> Path:
+    root = cache_root().parent / "lab-run"
+    root.mkdir(parents=True, exist_ok=True)
+    return root
 
 
 @contextmanager
 def _labdir(job: Job) -> Iterator[Path]:
     """A directory for the job's script, status and console; on a real file system, for both sides see it."""
-    root = cache_root().parent / "lab-run"
-    root.mkdir(parents=True, exist_ok=True)
+    root = _run_root()
     for stale in root.glob("*-*"):  # of callers that were killed outright
         if not Path("/proc", stale.name.partition("-")[0]).exists():
             shutil.rmtree(stale, ignore_errors=True)
