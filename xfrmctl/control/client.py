@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from xfrmctl.control.adapters import adapter
 from xfrmctl.control.schema import (
     API_HEADER,
     API_VERSION,
@@ -156,12 +157,13 @@ class ControlClient:
         if refusal is not None:
             raise refusal
         try:
-            return TypeAdapter(kind).validate_json(content)
+            found: T = adapter(kind).validate_json(content)
         except ValidationError:
             raise Unreachable(
                 "the daemon's answer is not what this version of xfrmctl expects",
                 "restart the daemon after an upgrade: systemctl restart xfrmctl",
             ) from None
+        return found
 
     def _send(
         self, connection: _Connection, method: str, where: str, body: dict[str, Any] | None

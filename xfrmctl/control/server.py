@@ -8,9 +8,10 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 from aiohttp import web
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from xfrmctl import __version__
+from xfrmctl.control.adapters import adapter
 from xfrmctl.control.listen import listen
 from xfrmctl.control.openapi import openapi
 from xfrmctl.control.schema import (
@@ -25,11 +26,10 @@ from xfrmctl.control.schema import (
     ReloadResult,
     RequestError,
     UpRequest,
-    unknown_name,
 )
 from xfrmctl.control.stream import Subscription
 from xfrmctl.model.errors import XfrmctlError
-from xfrmctl.model.snapshot import Snapshot
+from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 MAX_BODY = 65536
 MAX_TIMEOUT_S = 3600.0
@@ -51,6 +51,9 @@ class Handlers(Protocol):
 
     async def snapshot(self) -> Snapshot:
         """The state now."""
+
+    async def connection(self, name: str) -> ConnectionInfo:
+        """One connection's state now."""
 
     async def up(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
         """Bring up a connection or one child; wait at most ``timeout_s``."""
@@ -124,12 +127,7 @@ class ControlServer:
         return _json(await self._handlers.snapshot())
 
     async def _connection(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        snapshot = await self._handlers.snapshot()
-        for connection in snapshot.connections:
-            if connection.name == name:
-                return _json(connection)
-        raise unknown_name("connection", name, (c.name for c in snapshot.connections))
+        return _json(await self._handlers.connection(request.match_info["name"]))
 
     async def _up(self, request: web.Request) -> web.Response:
         return await self._wait_for(self._handlers.up, request)
@@ -193,17 +191,8 @@ async def _write(response: web.StreamResponse, events: list[dict[str, Any]], str
             raise TimeoutError
 
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
-
-
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
-
-
 def _json(value: object, status: int = 200) -> web.Response:
-    body = _adapter(type(value)).dump_json(value)
+    body = adapter(type(value)).dump_json(value)
     return web.Response(body=body, status=status, content_type="application/json")
 
 
@@ -215,7 +204,7 @@ async def _body(request: web.Request, kind: type[T]) -> T:
     """The request's body; nothing at all means all defaults."""
     content = await request.read()
     try:
-        found: T = _adapter(kind).validate_json(content or b"{}", strict=True)
+        found: T = adapter(kind).validate_json(content or b"{}", strict=True)
         return found
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]

@@ -12,7 +12,7 @@ from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.snapshot import failure_info
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRekeyed, Event, IkeSaRekeyed, NegotiationFailed
 from xfrmctl.model.failure import Failure
-from xfrmctl.model.snapshot import Snapshot
+from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 if TYPE_CHECKING:
     from xfrmctl.daemon.main import Daemon
@@ -30,6 +30,13 @@ class DaemonHandlers:
     async def snapshot(self) -> Snapshot:
         """The state now."""
         return await self._daemon.snapshot()
+
+    async def connection(self, name: str) -> ConnectionInfo:
+        """One connection's state now."""
+        known = self._daemon.engine.config.connections
+        if name not in known:
+            raise unknown_name("connection", name, known)
+        return self._daemon.connection(name)
 
     def _children(self, connection: str, child: str | None) -> set[str]:
         connections = self._daemon.engine.config.connections

@@ -27,7 +27,7 @@ from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.lifecycle import notify
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, BypassPairs, Reconciler
 from xfrmctl.daemon.runtime import Runtime
-from xfrmctl.daemon.snapshot import DaemonState, Observed, SnapshotBuilder
+from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
 from xfrmctl.daemon.udp import UdpPorts
 from xfrmctl.ike.config import EngineConfig
 from xfrmctl.ike.engine import IkeEngine
@@ -38,7 +38,7 @@ from xfrmctl.metrics.endpoint import Metrics, MetricsEndpoint
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.events import Event
-from xfrmctl.model.snapshot import Snapshot
+from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 GOODBYE_S = 1.0
 """How long a stop waits for the peers to acknowledge our deletes."""
@@ -124,7 +124,7 @@ class Daemon:
     async def snapshot(self) -> Snapshot:
         """The state now, with counters fresh from the kernel."""
         clamps = await asyncio.to_thread(self.kernel.clamp_counters)
-        seen = Observed(
+        seen = ObservedGateway(
             now=self._loop.time(),
             wall=clock.wall(),
             sad=self.kernel.dump(),
@@ -141,6 +141,13 @@ class Daemon:
         snapshot = self._builder.build(state, seen)
         self.runtime.audit(seen.sad)  # what was lost is shown this once, and mended
         return snapshot
+
+    def connection(self, name: str) -> ConnectionInfo:
+        """One connection's state now, with counters fresh from the kernel. Raises KeyError for an unknown name."""
+        seen = Observed(now=self._loop.time(), wall=clock.wall(), sad=self.kernel.dump())
+        found = self._builder.connection(self.engine.config.connections[name], seen)
+        self.runtime.audit(seen.sad)
+        return found
 
     # -- life
 

@@ -30,11 +30,17 @@ from xfrmctl.model.snapshot import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was read for this snapshot. ``now`` is monotonic, ``wall`` since the epoch."""
+    """What was read for this answer. ``now`` is monotonic, ``wall`` since the epoch."""
 
     now: float
     wall: float
     sad: Mapping[SaId, SaCounters]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedGateway(Observed):
+    """What only the whole gateway's state needs; the clamps take two programs to read."""
+
     clamps: list[ClampInfo]
     xfrm_stat: dict[str, int]
 
@@ -57,7 +63,7 @@ class SnapshotBuilder:
         self._engine = engine
         self._reconciler = reconciler
 
-    def build(self, state: DaemonState, seen: Observed) -> Snapshot:
+    def build(self, state: DaemonState, seen: ObservedGateway) -> Snapshot:
         """The whole gateway."""
         return Snapshot(
             version=__version__,
@@ -68,7 +74,7 @@ class SnapshotBuilder:
             reload_ok=not state.reload_error,
             reload_error=state.reload_error,
             half_open=self._engine.half_open,
-            connections=[self._connection(c, seen) for c in self._engine.config.connections.values()],
+            connections=[self.connection(c, seen) for c in self._engine.config.connections.values()],
             clamps=seen.clamps,
             kernel=KernelInfo(
                 xfrm_stat=seen.xfrm_stat,
@@ -79,7 +85,8 @@ class SnapshotBuilder:
             counters=state.counters,
         )
 
-    def _connection(self, config: ConnectionConfig, seen: Observed) -> ConnectionInfo:
+    def connection(self, config: ConnectionConfig, seen: Observed) -> ConnectionInfo:
+        """One connection."""
         run_time = self._engine.connections[config.name]
         sas = self._engine.ike_sas(config.name)
         children = [self._configured(config, c, run_time, sas) for c in config.children]

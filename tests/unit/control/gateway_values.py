@@ -165,6 +165,12 @@ class Gateway:
             raise RuntimeError("a programming error")
         return SNAPSHOT
 
+    async def connection(self, name: str) -> ConnectionInfo:
+        known = {connection.name: connection for connection in SNAPSHOT.connections}
+        if name not in known:
+            raise unknown_name("connection", name, known)
+        return known[name]
+
     async def up(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
         self.asked.append(("up", connection, child, timeout_s))
         if connection not in ("branch-7", "branch-8"):
