@@ -20,7 +20,7 @@ model      values everyone shares                                             no
 wire       bytes <-> values; raises WireError only                            model
 crypto     algorithms over ``cryptography``                                   model
 ike        the IKEv2 engine: one file per conversation in ``ike/exchanges``   model, wire, crypto
-pmtu       path-MTU arithmetic: outer_mtu -> inner_mtu -> mss                 model
+pmtu       the path-MTU engine; arithmetic: outer_mtu -> inner_mtu -> mss     model
 kernel     effects and desired state -> Linux                                 model
 config     YAML files -> values, errors with file:line:key                    model, ike.config
 control    HTTP + JSON on a unix socket                                       model

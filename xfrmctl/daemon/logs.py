@@ -32,6 +32,9 @@ from xfrmctl.model.events import (
     MessageReceived,
     MessageSent,
     NegotiationFailed,
+    PathMtuChanged,
+    PathMtuHinted,
+    PathProbed,
     PeerMoved,
     PeerSilent,
     RetryScheduled,
@@ -170,6 +173,7 @@ _LEVELS: dict[type[Event], int] = {
     KernelTrouble: logging.ERROR,
     CookieDemanded: logging.DEBUG,
     DatagramDropped: logging.DEBUG,
+    PathProbed: logging.DEBUG,
 }
 """What is not here is INFO."""
 
@@ -233,4 +237,11 @@ def tell(event: Event) -> str:
             return f"not sent: {event.detail}"
         case KernelTrouble():
             return f"kernel: {event.problem}"
+        case PathMtuChanged():
+            was = f" (was {event.old})" if event.old is not None and event.old != event.new else ""
+            return f"path {event.path}: MTU {event.new}{was} by {event.source.value}, {event.reason}"
+        case PathMtuHinted():
+            return f"path {event.path}: a router reports {event.mtu}: {event.verdict}"
+        case PathProbed():
+            return f"path {event.path}: probe of {event.size} bytes {event.outcome.value}"
     return repr(event)

@@ -13,6 +13,9 @@ from xfrmctl.model.events import (
     MessageReceived,
     MessageSent,
     NegotiationFailed,
+    PathMtuChanged,
+    PathMtuHinted,
+    PathProbed,
     PeerSilent,
     RetryScheduled,
 )
@@ -72,6 +75,18 @@ class EventCounters:
         self.retries = Counter(
             "xfrmctl_retries_scheduled", "Negotiations put off to a later try.", ("connection",), registry=registry
         )
+        self.path_changes = Counter(
+            "xfrmctl_path_mtu_changes", "Changes of what a path is believed to carry.", ("reason",), registry=registry
+        )
+        self.path_hints = Counter(
+            "xfrmctl_path_mtu_errors",
+            "Validated ICMP errors about a path's MTU, by what they did.",
+            ("verdict",),
+            registry=registry,
+        )
+        self.path_probes = Counter(
+            "xfrmctl_path_mtu_probes", "Probes of a path's MTU, by outcome.", ("outcome",), registry=registry
+        )
         self.handshakes = Histogram(
             "xfrmctl_handshake_duration_seconds",
             "Time from the first message of a handshake to the established IKE SA.",
@@ -108,6 +123,12 @@ class EventCounters:
                 self.silent.labels(event.connection).inc()
             case RetryScheduled():
                 self.retries.labels(event.connection).inc()
+            case PathMtuChanged():
+                self.path_changes.labels(event.reason.replace(" ", "_")).inc()
+            case PathMtuHinted():
+                self.path_hints.labels(event.verdict).inc()
+            case PathProbed():
+                self.path_probes.labels(event.outcome.value).inc()
 
     def _messages(self, direction: str, exchange: ExchangeType) -> Counter:
         """Every message passes here; looking its labels up costs more than counting it."""

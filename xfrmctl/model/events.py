@@ -10,6 +10,7 @@ from xfrmctl.model.address import Endpoint
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.model.identity import Identity
+from xfrmctl.model.path import Confidence, MtuSource, Path, ProbeOutcome
 from xfrmctl.model.sa import Encap, SaId
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Suite
@@ -201,3 +202,36 @@ class KernelTrouble(Event):
     """Something in the kernel is not as it should be and could not be mended; says cause and cure."""
 
     problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathMtuChanged(Event):
+    """What a path is believed to carry, bytes of outer packet; ``old`` is None for a path that is new.
+
+    ``reason`` is a metrics label: opened, configuration, route, icmp, probe, black hole, aged.
+    """
+
+    path: Path
+    old: int | None
+    new: int
+    source: MtuSource
+    confidence: Confidence
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathMtuHinted(Event):
+    """A router's error has been judged; ``verdict`` is lowered, or why it lowered nothing (a metrics label)."""
+
+    path: Path
+    mtu: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathProbed(Event):
+    """A probe of ``size`` bytes has come to its end."""
+
+    path: Path
+    size: int
+    outcome: ProbeOutcome

@@ -10,8 +10,9 @@ import structlog
 
 from xfrmctl.daemon import logs
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.events import CookieDemanded, KernelTrouble, MessageSent
+from xfrmctl.model.events import CookieDemanded, KernelTrouble, MessageSent, PathMtuChanged, PathMtuHinted, PathProbed
 from xfrmctl.model.iana import ExchangeType
+from xfrmctl.model.path import Confidence, MtuSource, Path, ProbeOutcome
 
 PEER = Endpoint(ip_address("172.16.2.1"), 500)
 EMPTY = MessageSent(
@@ -70,3 +71,21 @@ def test_levels() -> None:
     assert logs.level_of(CookieDemanded(remote=PEER)) == logging.DEBUG
     assert logs.level_of(KernelTrouble(problem="x")) == logging.ERROR
     assert logs.tell(EMPTY) == "net#1 > 172.16.2.1:500 INFORMATIONAL request 2: nothing (57 bytes)"
+
+
+def test_what_becomes_of_a_path_is_told_in_a_sentence() -> None:
+    path = Path(ip_address("172.16.1.1"), PEER.address, 4500)
+    changed = PathMtuChanged(
+        path=path,
+        old=1500,
+        new=1400,
+        source=MtuSource.PROBE,
+        confidence=Confidence.CONFIRMED,
+        reason="black hole",
+    )
+    assert logs.tell(changed) == "path 172.16.1.1 -> 172.16.2.1 (udp 4500): MTU 1400 (was 1500) by probe, black hole"
+    hinted = PathMtuHinted(path=path, mtu=600, verdict="held")
+    assert logs.tell(hinted).endswith("a router reports 600: held")
+    probed = PathProbed(path=path, size=1450, outcome=ProbeOutcome.LOST)
+    assert logs.tell(probed).endswith("probe of 1450 bytes lost")
+    assert [logs.level_of(e) for e in (changed, hinted, probed)] == [logging.INFO, logging.INFO, logging.DEBUG]

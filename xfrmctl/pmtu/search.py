@@ -1,0 +1,89 @@
+"""Which size to try next: RFC 8899 5.3 with the plateaus of RFC 1191 7.1 as first guesses.
+
+A probe that passes costs a round trip, one that is too big costs several timeouts. So the guesses are the sizes that
+links and tunnels really have, and a size that is one of them is checked for being the end at once: where 1400 passes
+and 1401 does not, nothing is left to search.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+PLATEAUS = (68, 296, 508, 1006, 1280, 1492, 2002, 4352, 8166, 17914, 32000, 65535)
+"""RFC 1191 7.1, with the minimum of IPv6 (RFC 8200 5)."""
+
+TUNNELS = (1380, 1400, 1420, 1430, 1440, 1450, 1460, 1472, 1476, 1480, 1500, 9000)
+"""What tunnels and clouds leave of 1500: WireGuard, VXLAN, GRE, IPIP, 6in4, L2TP; Ethernet with and without jumbo."""
+
+GUESSES = tuple(sorted({*PLATEAUS, *TUNNELS}))
+
+
+def plateau_below(size: int) -> int:
+    """The largest plateau below ``size``, for a router that reports a next-hop MTU of 0 (RFC 1191 5)."""
+    return max((p for p in PLATEAUS if p < size), default=PLATEAUS[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The sizes that a carrier can send: ``offset`` plus a multiple of ``step``.
+
+    With an AEAD cipher protecting the probes that is every size; with AES-CBC every sixteenth.
+    """
+
+    offset: int = 0
+    step: int = 1
+
+    def down(self, size: int) -> int:
+        """The largest size that can be sent and is not above ``size``."""
+        return size - (size - self.offset) % self.step
+
+    def up(self, size: int) -> int:
+        """The smallest size that can be sent and is not below ``size``."""
+        return size + (self.offset - size) % self.step
+
+
+EVERY_SIZE = Grid()
+
+
+@dataclass(slots=True)
+class Search:
+    """``low`` passes, ``high`` does not; ``first`` goes before everything else.
+
+    ``named`` are sizes that somebody has named: what has been said to be the end is checked for being it. ``proven`` is
+    set when a probe has passed; before that, ``low`` is only what every link carries.
+    """
+
+    low: int
+    high: int
+    grid: Grid = EVERY_SIZE
+    first: list[int] = field(default_factory=list)
+    named: set[int] = field(default_factory=set)
+    proven: bool = False
+
+    def candidate(self) -> int | None:
+        """The size to try next; None when the search is over and ``low`` is the answer."""
+        if self.grid.up(self.low + 1) >= self.high:
+            return None
+        while self.first:
+            size = self.grid.down(self.first[0])
+            if self.low < size < self.high:
+                return size
+            del self.first[0]
+        if self.low in self.named or (self.proven and self.low in self._reachable(GUESSES)):
+            return self.grid.up(self.low + 1)
+        guesses = [g for g in self._reachable(GUESSES) if self.low < g < self.high]
+        if guesses:
+            return guesses[len(guesses) // 2]
+        middle = self.grid.down((self.low + self.high) // 2)
+        return middle if middle > self.low else self.grid.up(self.low + 1)
+
+    def passed(self, size: int) -> None:
+        """A probe of this size was answered."""
+        self.low = max(self.low, size)
+        self.proven = True
+
+    def failed(self, size: int) -> None:
+        """Probes of this size do not pass."""
+        self.high = min(self.high, size)
+
+    def _reachable(self, sizes: Iterable[int]) -> list[int]:
+        return sorted({self.grid.down(size) for size in sizes})
