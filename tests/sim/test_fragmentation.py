@@ -60,7 +60,7 @@ def unfragmented(world: World) -> list[int]:
 @pytest.mark.parametrize("size", [576, 577, 800, 1280, 1500])
 def test_large_messages_travel_in_packets_of_the_size_wanted(suite: str, size: int) -> None:
     world = World()
-    options: dict[str, object] = {"fragment_size": size, "ike": (suite,)}
+    options: dict[str, object] = {"fragment_size": size, "ike": (suite,), "mobike": False}
     alice, bob = gateways(world, alice=options, bob=options)
     start(world, alice)
     world.run(0.5)

@@ -1,4 +1,4 @@
-"""A NAT that forgets its mapping (RFC 7296 2.23): whoever is not behind it follows, with the CHILD SAs."""
+"""A NAT that forgets its mapping, without MOBIKE (RFC 7296 2.23): whoever is not behind it follows, SAs and all."""
 
 from ipaddress import ip_address
 from typing import Any
@@ -20,7 +20,7 @@ def behind_a_nat(*, dpd_s: float | None = None) -> tuple[World, Node, Node]:
     """Alice is behind a NAT and begins; Bob takes anybody who knows the key."""
     world = World()
     world.nat[ip_address(INSIDE)] = ip_address(ALICE)
-    alice = world.add("alice", INSIDE, connection(INSIDE, BOB, child(), dpd_s=dpd_s))
+    alice = world.add("alice", INSIDE, connection(INSIDE, BOB, child(), dpd_s=dpd_s, mobike=False))
     theirs = child(local="10.1.2.0/24", remote="10.1.1.0/24", start=Start.NONE)
     who: dict[str, Any] = {"remote_id": Identity.of_address(ip_address(INSIDE)), "dpd_s": None}
     bob = world.add("bob", BOB, connection(BOB, None, theirs, **who))

@@ -16,7 +16,7 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.model.address import Endpoint, IPAddress
-from xfrmctl.model.effects import DeleteSas, InstallSas, MoveSas, SendDatagram
+from xfrmctl.model.effects import DeleteSas, FindPaths, InstallSas, MoveSas, SendDatagram
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import Event
 from xfrmctl.model.iana import ProtocolId
@@ -49,7 +49,11 @@ def _packet(datagram: Datagram) -> int:
 
 @dataclass
 class Node:
-    """A gateway: an engine, an address, the SAs its kernel holds, and everything it has reported."""
+    """A gateway: an engine, an address, the SAs its kernel holds, and everything it has reported.
+
+    ``more`` are further addresses; packets arrive at each that the world knows. ``unreachable`` are addresses that its
+    routes do not lead to.
+    """
 
     name: str
     address: IPAddress
@@ -57,6 +61,8 @@ class Node:
     sad: dict[SaId, tuple[KernelSa, SaKeys]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     refuse: list[KernelRefusal] = field(default_factory=list)
+    more: list[IPAddress] = field(default_factory=list)
+    unreachable: set[IPAddress] = field(default_factory=set)
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [e for e in self.events if isinstance(e, kind)]
@@ -127,15 +133,35 @@ class World:
                         sa, keys = node.sad.pop(move.id)
                         changed = replace(sa, source=move.source, destination=move.destination, encap=move.encap)
                         node.sad[move.new_id] = (changed, keys)
+            case FindPaths(pairs, serial):
+                node.engine.handle_paths(serial, {p: self._path(node, *p) for p in pairs}, self.now)
             case DeleteSas(ids):
                 for sa_id in ids:
                     node.sad.pop(sa_id, None)
             case Event():
                 node.events.append(item)
 
+    def _path(self, node: Node, local: IPAddress | None, remote: IPAddress) -> IPAddress | None:
+        """Our address for this pair: the node's own one, where it may choose."""
+        held = [a for a in (node.address, *node.more) if self.nodes.get(a) is node and a.version == remote.version]
+        if remote in node.unreachable or not held:
+            return None
+        return held[0] if local is None else local if local in held else None
+
+    def move(self, node: Node, *addresses: str) -> None:
+        """The node has these addresses from now on, the first one preferred, and learns of it."""
+        for address in (node.address, *node.more):
+            self.nodes.pop(address, None)
+        found = [ip_address(address) for address in addresses]
+        if found:
+            node.address, node.more = found[0], found[1:]
+        for address in found:
+            self.nodes[address] = node
+        self.do(node, node.engine.handle_network)
+
     def transmit(self, datagram: Datagram) -> None:
         self.wire.append(datagram)
-        changed: Datagram | None = datagram
+        changed: Datagram | None = datagram if datagram.source.address in self.nodes else None
         for interceptor in self.intercept:
             changed = interceptor(changed) if changed is not None else None
         if changed is None or self.random.random() < self.loss or _packet(changed) > self.mtu:

@@ -128,6 +128,12 @@ class Side(Strict):
     id: IkeIdentity = None
 
 
+class LocalSide(Side):
+    """Our end; ``alternates`` are further addresses of ours, in the order in which they take over (MOBIKE)."""
+
+    alternates: Annotated[tuple[Address, ...], Many] = ()
+
+
 class Auth(Strict):
     """How the two ends prove who they are."""
 
@@ -153,6 +159,7 @@ class Ike(Strict):
     keepalive: Seconds = 20.0
     encap: Literal["auto", "always"] = "auto"
     fragmentation: Fragmentation = 1280
+    mobike: bool = True
     retransmit: Annotated[Retransmit | None, Section] = None
 
 
@@ -202,7 +209,7 @@ class Child(Strict):
 class Connection(Strict):
     """One peer."""
 
-    local: Annotated[Side, Section] = Field(default_factory=Side)
+    local: Annotated[LocalSide, Section] = Field(default_factory=LocalSide)
     remote: Annotated[Side, Section] = Field(default_factory=Side)
     auth: Auth
     ike: Annotated[Ike, Section] = Field(default_factory=Ike)

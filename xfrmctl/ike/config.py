@@ -108,6 +108,9 @@ class ConnectionConfig:
     ``fragment_size`` is the largest IP packet of IKE that we send where the peer can reassemble fragments (RFC 7383),
     None for no fragmentation.
     ``retry`` governs ``start: start`` children and whatever an operator brought up.
+    ``mobike`` lets the IKE SA and its children survive a change of addresses (RFC 4555). ``roams`` is set where
+    ``local`` is only what the routes to the peer say now; else ``alternates`` are further addresses of ours, in the
+    order in which they take over.
     """
 
     name: str
@@ -131,6 +134,9 @@ class ConnectionConfig:
     remote_keys: tuple[RawKey, ...] = ()
     sha1: bool = False
     fragment_size: int | None = 1280
+    mobike: bool = True
+    roams: bool = False
+    alternates: tuple[IPAddress, ...] = ()
 
     def child(self, name: str) -> ChildConfig | None:
         """The child of that name, or None."""

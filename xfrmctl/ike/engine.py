@@ -5,6 +5,8 @@
     engine.handle_acquire(reqid, seq, now)               a packet met a trap policy
     engine.handle_expire(sa_id, hard, now)               the kernel ended an SA
     engine.handle_mapping(sa_id, remote, now)            ESP of a peer behind a NAT comes from elsewhere
+    engine.handle_network(now)                           addresses or routes of this host have changed
+    engine.handle_paths(serial, paths, now)              what the routes say to a FindPaths
     engine.handle_timer(now)                             harmless when early or late
     engine.initiate / terminate / reload / shutdown      what an operator wants
 
@@ -13,11 +15,11 @@ raises; a programming error does.
 """
 
 from xfrmctl.crypto.entropy import Entropy
-from xfrmctl.ike import failures, inbox, lifecycle, moving
+from xfrmctl.ike import failures, inbox, lifecycle, moving, roaming
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.core import Core, Wall
-from xfrmctl.ike.exchanges import ike_sa_init, informational
+from xfrmctl.ike.exchanges import ike_sa_init, informational, mobike
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.sa import ChildSa, IkeSa
@@ -163,6 +165,18 @@ class IkeEngine:
         if sa is not None and remote != sa.remote:
             moving.follow(core, sa, sa.local, remote)
 
+    def handle_network(self, now: float) -> None:
+        """Addresses or routes of this host have changed, nobody says which."""
+        self._core.now = now
+        roaming.changed(self._core)
+        self._settle()
+
+    def handle_paths(self, serial: int | None, paths: roaming.Paths, now: float) -> None:
+        """The answer to a FindPaths: our address for each pair that was asked for, None where there is no path."""
+        self._core.now = now
+        roaming.heard(self._core, serial, paths)
+        self._settle()
+
     # -- time
 
     def handle_timer(self, now: float) -> None:
@@ -186,18 +200,19 @@ class IkeEngine:
         core = self._core
         assert sa.config is not None or timer == Timer.HALF_OPEN
         if timer == Timer.RETRANSMIT:
+            roaming.silent(core, sa)
             if not retransmit(core, sa):
                 self._silent(sa)
         elif timer == Timer.HALF_OPEN:
             core.drop(sa.remote, "half_open_timeout")
             core.close(sa, failures.no_response(sa.remote, 1, "IKE_AUTH"))
         elif timer == Timer.LIVENESS and sa.config is not None and sa.config.dpd_s is not None:
-            informational.alive(core, sa)
+            mobike.alive(core, sa)
             core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
         elif timer == Timer.REKEY and sa.state == IkeState.ESTABLISHED:
             begin(core, sa, RekeyIke())
         elif timer == Timer.REAUTH and sa.state == IkeState.ESTABLISHED:
-            self._reauthenticate(sa)
+            lifecycle.reauthenticate(core, sa)
         elif timer == Timer.REKEY_CHILD:
             self._rekey_later(sa)
         elif timer == Timer.RETIRE:
@@ -207,14 +222,6 @@ class IkeEngine:
         elif timer == Timer.KEEPALIVE and sa.config is not None:
             core.emit(SendDatagram(sa.local, sa.remote, KEEPALIVE))
             core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
-
-    def _reauthenticate(self, sa: IkeSa) -> None:
-        """Make a new IKE SA with all the children of this one, then let this one go (RFC 7296 2.8.3)."""
-        connection = self._core.connections.get(sa.connection)
-        if connection is not None:
-            sa.superseded = True
-            connection.wanted |= {child.config.name for child in sa.children}
-            lifecycle.kick(self._core, sa.connection)
 
     def _rekey_later(self, sa: IkeSa) -> None:
         """Rekey the children whose peer was busy the last time."""
@@ -317,6 +324,7 @@ class IkeEngine:
         core = self._core
         core.now = now
         old = core.config
+        config = roaming.settled(old, config)
         core.configure(config)
         reason = failures.operator("the configuration of the connection has changed")
         for name in old.connections.keys() - config.connections.keys():

@@ -7,7 +7,7 @@ before its integrity has been checked, and whatever fails is dropped with a reas
 from xfrmctl.crypto.protect import IntegrityError
 from xfrmctl.ike import failures, lifecycle, moving, unsolicited
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, informational
+from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved
 from xfrmctl.ike.fragments import MIN_SIZE, Whole, packet_size
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
@@ -26,7 +26,7 @@ from xfrmctl.wire.payloads import Notify, Payload
 HANDLERS = {
     ExchangeType.IKE_AUTH: ike_auth.on_request,
     ExchangeType.CREATE_CHILD_SA: create_child_sa.on_request,
-    ExchangeType.INFORMATIONAL: informational.on_request,
+    ExchangeType.INFORMATIONAL: moved.on_request,
 }
 
 
@@ -169,7 +169,7 @@ def _protected(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, header:
     sa.last_seen = core.now
     if not header.is_response:
         sa.asked_from = (local, remote)
-        if remote != sa.remote:
+        if remote != sa.remote and sa.mobility is None:
             moving.follow(core, sa, local, remote)
     if sa.established_at is not None and sa.config is not None and sa.config.dpd_s is not None:
         core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
@@ -193,16 +193,21 @@ def _protected(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, header:
         )
     )
     if header.is_response:
-        _response(core, sa, header, payloads)
+        _response(core, sa, (local, remote), header, payloads)
     else:
         _request(core, sa, header, payloads)
 
 
-def _response(core: Core, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
+def _response(
+    core: Core, sa: IkeSa, path: tuple[Endpoint, Endpoint], header: Header, payloads: tuple[Payload, ...]
+) -> None:
     if sa.outstanding is None or header.exchange != sa.outstanding.exchange:
         core.drop(sa.remote, "unexpected_response", header.exchange.name)
         return
+    detour = sa.mobility is not None and path in sa.mobility.detours(sa.local, sa.remote, sa.outstanding.attempts)
     request = answered(core, sa)
+    if detour:
+        mobike.take_detour(core, sa, path)
     if request is not None:
         request.on_response(core, sa, payloads)
     pump(core, sa)

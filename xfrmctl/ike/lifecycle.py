@@ -109,6 +109,15 @@ def watch(core: Core, sa: IkeSa) -> None:
         core.timers.set(sa.serial, Timer.REKEY_CHILD, min(at for at, _ in sa.rekey_later))
 
 
+def reauthenticate(core: Core, sa: IkeSa) -> None:
+    """Make a new IKE SA with all the children of this one, then let this one go (RFC 7296 2.8.3)."""
+    connection = core.connections.get(sa.connection)
+    if connection is not None:
+        sa.superseded = True
+        connection.wanted |= {child.config.name for child in sa.children}
+        kick(core, sa.connection)
+
+
 def again_at(core: Core) -> float:
     """When to try again what a busy peer has put off: a little later, not at the same time as the peer."""
     return core.now + AGAIN_S * (0.5 + int.from_bytes(core.entropy(2), "big") / 65536)

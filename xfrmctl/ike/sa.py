@@ -8,6 +8,7 @@ from xfrmctl.crypto.kex import PrivateKe
 from xfrmctl.crypto.keys import IkeKeys
 from xfrmctl.crypto.protect import Protection
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
+from xfrmctl.ike.mobility import Mobility
 from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.iana import ExchangeType, HashAlgorithm, ProtocolId
@@ -111,7 +112,8 @@ class IkeSa:
     one's place (reauthentication, 2.8.3), ``authenticated_at`` is when the peer last proved its identity; ``rival``
     is the IKE SA that the peer made of this one while we asked for one. ``fragment_size`` is the largest IP packet
     that we send, 0 where the two ends have not agreed on fragmentation. ``last_response`` has been sent ``repeats``
-    times more; ``asked_from`` is where the peer's last request came in and came from.
+    times more; ``asked_from`` is where the peer's last request came in and came from. ``mobility`` is what MOBIKE
+    knows, None where the two ends have not agreed on it.
     """
 
     serial: int
@@ -151,6 +153,7 @@ class IkeSa:
     last_response: Sealed | None = field(default=None, repr=False)
     repeats: int = 0
     asked_from: tuple[Endpoint, Endpoint] | None = None
+    mobility: Mobility | None = None
     fragment_size: int = 0
     outstanding: Outstanding | None = None
     queue: deque[Request] = field(default_factory=deque)

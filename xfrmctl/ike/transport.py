@@ -22,6 +22,9 @@ from xfrmctl.wire.message import encode_payloads
 from xfrmctl.wire.natt import frame
 from xfrmctl.wire.payloads import Payload
 
+PATIENT = RetransmitPolicy(tries=10)
+"""With the other defaults more than five minutes: the responder waits for the initiator to move (RFC 4555 3.11)."""
+
 SMALLER_AT = 3
 """The transmission of a request, or the repetition of an answer, with which a large message is cut smaller."""
 
@@ -81,8 +84,10 @@ def _smaller(core: Core, sa: IkeSa, message: Sealed) -> Sealed:
 
 
 def policy(core: Core, sa: IkeSa) -> RetransmitPolicy:
-    """The retransmission policy of the connection."""
-    return sa.config.retransmit if sa.config is not None else core.config.retransmit
+    """The retransmission policy of the connection; with MOBIKE the default one of a responder is a patient one."""
+    found = sa.config.retransmit if sa.config is not None else core.config.retransmit
+    waits = sa.mobility is not None and not sa.mobility.decides
+    return PATIENT if waits and found == RetransmitPolicy() else found
 
 
 def begin(core: Core, sa: IkeSa, request: Request) -> None:
@@ -109,10 +114,25 @@ def track(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
     _transmit(core, sa, outstanding)
 
 
+def send_again(core: Core, sa: IkeSa) -> None:
+    """The path has changed: what is unanswered begins anew there, or what waits begins (RFC 4555 3.5)."""
+    if sa.outstanding is None:
+        pump(core, sa)
+        return
+    sa.outstanding.attempts = 1
+    _transmit(core, sa, sa.outstanding)
+
+
 def retransmit(core: Core, sa: IkeSa) -> bool:
-    """Send the outstanding request once more; False when all attempts are used up."""
+    """Send the outstanding request once more; False when all attempts are used up.
+
+    Without any path to the peer attempts do not count: the next one is for when there is one.
+    """
     outstanding = sa.outstanding
     if outstanding is None:
+        return True
+    if sa.mobility is not None and sa.mobility.stranded:
+        core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + policy(core, sa).max_s)
         return True
     if outstanding.attempts > policy(core, sa).tries:
         return False
@@ -125,6 +145,9 @@ def retransmit(core: Core, sa: IkeSa) -> bool:
 
 def _transmit(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
     send_all(core, sa.local, sa.remote, outstanding.message)
+    if sa.mobility is not None:
+        for path in sa.mobility.detours(sa.local, sa.remote, outstanding.attempts):
+            send_all(core, *path, outstanding.message)
     rules = policy(core, sa)
     wait = min(rules.max_s, rules.first_s * rules.factor ** (outstanding.attempts - 1))
     core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + wait)

@@ -5,7 +5,7 @@ The answer to a token is the engine's input ``handle_done(token, refusal, now)``
 
 from dataclasses import dataclass
 
-from xfrmctl.model.address import Endpoint
+from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.sa import KernelSa, SaId, SaKeys, SaMove
 
 Token = int
@@ -36,12 +36,24 @@ class InstallSas(Effect):
 
 @dataclass(frozen=True, slots=True)
 class MoveSas(Effect):
-    """Peers behind a NAT have moved: change addresses and ports, keep sequence numbers and replay windows.
+    """The path of SAs has changed: change addresses and ports, keep sequence numbers and replay windows.
 
     What cannot be had is reported; an SA that is gone is no failure.
     """
 
     moves: tuple[SaMove, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FindPaths(Effect):
+    """Ask the routes for each pair of (our address, the peer's); answered by the input ``handle_paths``.
+
+    With None for our address, it is the one that the kernel would choose. ``serial`` names the IKE SA that asks, None
+    means all of them.
+    """
+
+    pairs: tuple[tuple[IPAddress | None, IPAddress], ...]
+    serial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ for logs (``branch-7#3``).
 
 from dataclasses import dataclass
 
-from xfrmctl.model.address import Endpoint
+from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.model.identity import Identity
@@ -112,6 +112,36 @@ class PeerMoved(Event):
     ike: str
     old: Endpoint
     new: Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathChanged(Event):
+    """IKE and ESP of an IKE SA now run between these two addresses, or in UDP and not any more (RFC 4555)."""
+
+    connection: str
+    ike: str
+    local: Endpoint
+    remote: Endpoint
+    encap: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathRefused(Event):
+    """The peer does not accept a pair of addresses; ``notify`` is its reason (RFC 4555 3.5, 3.9)."""
+
+    connection: str
+    ike: str
+    local: Endpoint
+    remote: Endpoint
+    notify: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalAddressChanged(Event):
+    """The routes to the peer of a connection with ``local.address: any`` lead out by another address of ours."""
+
+    connection: str
+    local: IPAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

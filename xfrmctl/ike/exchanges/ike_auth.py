@@ -16,6 +16,7 @@ from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.exchanges.create_child_sa import InstallOurs, child_answer
 from xfrmctl.ike.exchanges.informational import Say
 from xfrmctl.ike.sa import ChildSa, IkeSa
@@ -60,6 +61,7 @@ def _established(core: Core, sa: IkeSa) -> None:
             handshake_s=core.now - sa.created_at,
         )
     )
+    mobike.established(core, sa)
     lifecycle.kick(core, sa.connection)
 
 
@@ -96,7 +98,8 @@ class IkeAuth:
         if isinstance(proof, Failure):
             _fail(core, sa, proof)
             return None
-        return payloads + proof + offer(self.child, self.spi, with_ke=False)
+        payloads += proof + offer(self.child, self.spi, with_ke=False)
+        return [*payloads, mobike.SUPPORTED] if mobike.offers(config) else payloads
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """Verify the responder, then take up the child."""
@@ -115,6 +118,8 @@ class IkeAuth:
             lifecycle.failed(core, sa, failure, initiator=True)
             return
         sa.remote_id, sa.remote_proof = proof.who, proof.how
+        if mobike.offers(sa.config) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
+            mobike.agree(core, sa, payloads)
         _established(core, sa)
         step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
         child_answer(core, sa, step, payloads)
@@ -167,6 +172,9 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     core.no_longer_half_open(sa)
     core.attach(sa)
     answer: list[Payload] = [mine, *ours]
+    if mobike.offers(outcome) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
+        mobike.agree(core, sa, payloads)
+        answer.append(mobike.SUPPORTED)
     if notify_of(payloads, NotifyType.INITIAL_CONTACT) is not None:
         _forget_others(core, sa)
     verdict = judge(core, sa, payloads, with_ke=False)

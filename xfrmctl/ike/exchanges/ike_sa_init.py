@@ -16,6 +16,7 @@ from xfrmctl.crypto.protect import Protection
 from xfrmctl.ike import authentication, failures, halfopen, lifecycle, natd
 from xfrmctl.ike.config import ConnectionConfig
 from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.exchanges.ike_auth import IkeAuth
 from xfrmctl.ike.negotiate import Choice, accepted, choose
 from xfrmctl.ike.sa import IkeSa, Outstanding, Sealed
@@ -167,13 +168,13 @@ def _give_up(core: Core, sa: IkeSa, failure: Failure) -> None:
 
 
 def _float(core: Core, sa: IkeSa, payloads: Sequence[Payload]) -> None:
-    """Move to the NAT traversal port when there is a NAT (RFC 7296 2.23)."""
+    """Move to the NAT traversal port when there is a NAT (RFC 7296 2.23), or may be one later (RFC 4555 3.3)."""
     assert sa.config is not None
     found = natd.detect(payloads, sa.spi_i, sa.spi_r, sa.local, sa.remote)
     if found is None:
         return
     sa.nat_local, sa.nat_remote = found[0] or sa.config.force_encap, found[1]
-    if sa.nat_local or sa.nat_remote:
+    if sa.nat_local or sa.nat_remote or mobike.offers(sa.config):
         sa.local = Endpoint(sa.local.address, core.config.nat_t_port)
         sa.remote = Endpoint(sa.remote.address, core.config.nat_t_port)
 
@@ -298,7 +299,10 @@ def _answer(
 def _candidates(core: Core, local: Endpoint, remote: Endpoint) -> tuple[ConnectionConfig, ...]:
     """Connections between these addresses, those that name both first."""
     found = [
-        c for peer in (remote.address, None) for c in core.by_peer.get(peer, ()) if c.local in (None, local.address)
+        c
+        for peer in (remote.address, None)
+        for c in core.by_peer.get(peer, ())
+        if c.roams or c.local in (None, local.address) or local.address in c.alternates
     ]
     found.sort(key=lambda c: (c.remote is None, c.local is None))
     return tuple(found)

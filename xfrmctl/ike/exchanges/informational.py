@@ -82,9 +82,9 @@ def delete_ike(core: Core, sa: IkeSa, reason: Failure) -> None:
     begin(core, sa, Say([Delete(ProtocolId.IKE, ())], then_close=reason))
 
 
-def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
-    """Do what the peer's deletes say, and answer."""
-    reply: list[Payload] = []
+def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Sequence[Payload] = ()) -> None:
+    """Do what the peer's deletes say, and answer with that and with ``more``."""
+    reply: list[Payload] = [*more]
     closing = False
     mine: list[bytes] = []
     gone: list[ChildSa] = []

@@ -16,12 +16,13 @@ from xfrmctl.crypto.keys import derive_rekeyed_ike_keys
 from xfrmctl.crypto.protect import Protection
 from xfrmctl.ike import failures, lifecycle
 from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.exchanges.informational import delete_ike
 from xfrmctl.ike.negotiate import accepted, choose
 from xfrmctl.ike.sa import ChildSa, IkeSa, Rival
 from xfrmctl.ike.states import ChildState, IkeState
 from xfrmctl.ike.timers import Timer
-from xfrmctl.ike.transport import begin, respond
+from xfrmctl.ike.transport import begin, pump, respond
 from xfrmctl.model.events import IkeSaRekeyed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
@@ -234,9 +235,11 @@ def inherit(core: Core, old: IkeSa, new: IkeSa) -> None:
     for waiting in old.queue:
         new.queue.append(waiting)
     old.queue.clear()
+    mobike.inherit(old, new)
     for timer in (Timer.LIVENESS, Timer.KEEPALIVE, Timer.REKEY, Timer.REAUTH, Timer.RETIRE, Timer.REKEY_CHILD):
         core.timers.cancel(old.serial, timer)
     core.timers.set(old.serial, Timer.SUPERSEDED, core.now + SUPERSEDED_S)
     lifecycle.watch(core, new)
     core.emit(IkeSaRekeyed(connection=new.connection, old=old.name, new=new.name, suite=new.suite))
     lifecycle.kick(core, new.connection)
+    pump(core, new)
