@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.nursery import Nursery
+from xfrmctl.lab import gateway
 from xfrmctl.lab.job import inside
 from xfrmctl.lab.topology import Topology
 
@@ -16,6 +18,18 @@ def inside_the_lab(request: pytest.FixtureRequest) -> None:
     """Refuse to make namespaces on the machine itself."""
     if inside() is None and any(item.get_closest_marker("lab") for item in request.session.items):
         pytest.exit("these tests run in the lab: xfrmctl lab run -- python -m pytest -m lab tests/lab", returncode=4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nursery(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Daemons are forked by the nursery, except in the files that say ``TRUE_STARTS = True``."""
+    if getattr(request.module, "TRUE_STARTS", False):
+        yield
+        return
+    with Nursery() as made:
+        gateway.Gateway.spawn = made.spawn
+        yield
+        gateway.Gateway.spawn = gateway.spawn
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
+TRUE_STARTS = True
+
 LAN6, FAR = "lan6", "far"
 """The second child, by an interface, and a connection whose peer does not exist."""
 

@@ -6,6 +6,8 @@ from xfrmctl.lab import demo
 
 pytestmark = pytest.mark.lab
 
+TRUE_STARTS = True
+
 
 def test_every_check_of_the_report_holds(capfd: pytest.CaptureFixture[str]) -> None:
     status = demo.main()

@@ -17,6 +17,8 @@ from xfrmctl.lab.topology import Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
+TRUE_STARTS = True
+
 DWELL_S = 0.4
 """How long a state is watched: 40 packets of each flow."""
 

@@ -14,6 +14,8 @@ from xfrmctl.lab.topology import Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
+TRUE_STARTS = True
+
 CHILDREN = 200
 SAMPLE = (2, 77, 200)
 PING_BYTES, PINGS = 500, 4

@@ -18,12 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.lab.kernel_gateway import inside
+from xfrmctl.kernel.devices import Devices
+from xfrmctl.kernel.spd import Spd
 from xfrmctl.lab import pcap
 from xfrmctl.lab.capture import INNER, Capture
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.packets import Kind, classify
 from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, OUTER_A, OUTER_B, Topology
+from xfrmctl.model.sa import Direction
 
 MAIN, LAN = "main", "lan"
 """The connection's and the child's name on both gateways."""
@@ -206,6 +210,12 @@ class World:
         self.a, self.b = (
             Gateway(topology.ns(ns), config) for ns, config in zip(("ga", "gb"), self.configs, strict=True)
         )
+        self._policies: list[Spd] = []
+        self._devices: list[Devices] = []
+        for gateway in self.gateways:
+            with inside(gateway.namespace):
+                self._policies.append(Spd())
+                self._devices.append(Devices())
 
     def config(self, side: int, others: Mapping[str, Any] | None = None, *, retry: Any = None, **child: Any) -> str:
         """The configuration of one side: the child between the hosts as given, and ``others``."""
@@ -246,16 +256,21 @@ class World:
         return watch(self.topology, self.stream)
 
     def guarded(self, side: int) -> bool:
-        """Whether the first policy or route that protects this side's selectors stands."""
-        namespace = self.gateways[side].namespace
+        """Whether the first policy or route that protects this side's selectors stands.
+
+        Asked through netlink, not by a program: whoever asks often must not keep the daemon from its start.
+        """
         if self.dataplane == "policy":
-            return bool(namespace.run(["ip", "xfrm", "policy", "list", "dir", "out"]).stdout)
-        return "blackhole" in namespace.run(["ip", "route", "show", "proto", "158"]).stdout
+            return any(key.direction is Direction.OUT for key in self._policies[side].read())
+        return any(route.device is None for route in self._devices[side].read_routes())
 
     def close(self) -> None:
         """Stop both daemons."""
         for gateway in self.gateways:
             gateway.close()
+        for policies, devices in zip(self._policies, self._devices, strict=True):
+            policies.close()
+            devices.close()
 
 
 def network_of(namespace: Namespace, *what: str) -> str:

@@ -4,23 +4,26 @@ The daemon gets a mount namespace with a tmpfs on /run, so that its fixed paths 
 directory of its own for configuration, log and control socket.
 """
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, ClassVar, Protocol
 
 from xfrmctl.control.client import ControlClient, ControlError
 from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.namespace import Namespace
-from xfrmctl.model.snapshot import Snapshot
+from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 _START_S = 30.0
 _STOP_S = 20.0
@@ -29,8 +32,48 @@ _STOP_S = 20.0
 _ISOLATE = 'mount -t tmpfs run /run && mkdir -p /run/lock && exec "$@"'
 
 
+class Process(Protocol):
+    """What a gateway needs of Popen."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """The exit status, if it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, when it has ended. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, how: int, /) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+
+
+Spawn = Callable[[Namespace, Sequence[str], IO[bytes]], Process]
+"""Start ``xfrmctl ARGUMENTS`` in a namespace with a /run of its own, both its outputs in a file."""
+
+
+def spawn(namespace: Namespace, arguments: Sequence[str], output: IO[bytes]) -> Process:
+    """The usual :data:`Spawn`: as a service manager does it."""
+    return namespace.popen(
+        ["unshare", "--mount", "sh", "-c", _ISOLATE, "sh", *_xfrmctl(*arguments)],
+        stdout=output,
+        stderr=output,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def _xfrmctl(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "xfrmctl", *arguments]
+
+
 class Gateway:
     """One xfrmctl daemon; a context manager, or ``start`` and ``stop``."""
+
+    spawn: ClassVar[Spawn] = spawn
 
     def __init__(
         self,
@@ -50,7 +93,7 @@ class Gateway:
         self.config_file = self.directory / "xfrmctl.yaml"
         self.control = self.directory / "control.sock"
         self.log = self.directory / "daemon.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         for name, text in (files or {}).items():
             path = self.directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,20 +119,11 @@ class Gateway:
         self.config_file.touch(mode=0o600)
         self.config_file.write_text(config)
 
-    def start(self, *, wait: bool = True, arguments: Sequence[str] = ()) -> None:
-        """Start the daemon; with ``wait`` return when it answers on its control socket.
-
-        ``arguments`` are further words for ``xfrmctl daemon``.
-        """
-        daemon = self._xfrmctl("daemon", "--config", str(self.config_file), "--control", str(self.control))
-        daemon += self._options
+    def start(self, *, wait: bool = True) -> None:
+        """Start the daemon; with ``wait`` return when it answers on its control socket."""
+        daemon = ["daemon", "--config", str(self.config_file), "--control", str(self.control)]
         with self.log.open("ab") as log:
-            self._process = self.namespace.popen(
-                ["unshare", "--mount", "sh", "-c", _ISOLATE, "sh", *daemon],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
+            self._process = type(self).spawn(self.namespace, [*daemon, *self._options], log)
         if wait:
             self.wait_ready()
 
@@ -166,27 +200,37 @@ class Gateway:
 
     def ctl_text(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The same command line as a person types it: its output and exit status."""
-        return self.namespace.run(self._xfrmctl("--control", str(self.control), *arguments), check=check, timeout_s=120)
+        return self.namespace.run(_xfrmctl("--control", str(self.control), *arguments), check=check, timeout_s=120)
 
     def popen_ctl(self, *arguments: str, stdout: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the same command line and leave it running."""
-        return self.namespace.popen(self._xfrmctl("--control", str(self.control), *arguments), stdout=stdout)
+        return self.namespace.popen(_xfrmctl("--control", str(self.control), *arguments), stdout=stdout)
 
-    def wait_up(self, connection: str, *, timeout_s: float = 30) -> Snapshot:
-        """The status, once all children of ``connection`` are up."""
+    def wait_up(self, connection: str, *, timeout_s: float = 30) -> ConnectionInfo:
+        """The connection's state, once all its children are up."""
         deadline = time.monotonic() + timeout_s
         while True:
-            status = self.status()
-            if any(known.name == connection and known.state == "up" for known in status.connections):
-                return status
+            found = self.client.connection(connection)
+            if found.state == "up":
+                return found
             if time.monotonic() > deadline:
                 raise LabError(f"{connection} is not up after {timeout_s} s; log:\n{self.log_tail()}")
             time.sleep(0.05)
 
     def metrics(self, address: str = "127.0.0.1:9877") -> str:
         """The text of the metrics endpoint, asked from inside the namespace."""
-        fetch = f"import urllib.request as r; print(r.urlopen('http://{address}/metrics', timeout=10).read().decode())"
-        return self.namespace.run([sys.executable, "-c", fetch]).stdout
+        host, _, port = address.rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        with self.namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as sock, contextlib.closing(connection):
+            sock.settimeout(10)
+            sock.connect((host, int(port)))
+            connection.sock = sock
+            connection.request("GET", "/metrics")
+            response = connection.getresponse()
+            text = response.read().decode()
+        if response.status != http.HTTPStatus.OK:
+            raise LabError(f"http://{address}/metrics answers {response.status}: {text}")
+        return text
 
     def log_lines(self) -> Sequence[str]:
         """All lines that the daemon logged, over all its starts."""
@@ -195,7 +239,3 @@ class Gateway:
     def log_tail(self, lines: int = 30) -> str:
         """The end of the log."""
         return "\n".join(self.log_lines()[-lines:])
-
-    @staticmethod
-    def _xfrmctl(*arguments: str) -> list[str]:
-        return [sys.executable, "-m", "xfrmctl", *arguments]
