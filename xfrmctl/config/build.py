@@ -159,6 +159,8 @@ def _connection(
         retransmit=_retransmit(found.ike.retransmit) if found.ike.retransmit else default,
         force_encap=found.ike.encap == "always",
         fragment_size=found.ike.fragmentation,
+        mobike=found.ike.mobike,
+        alternates=found.local.alternates,
     )
 
 

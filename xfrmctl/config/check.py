@@ -27,6 +27,7 @@ def check(connections: Mapping[str, ConnectionConfig], report: Report, warn: Rep
     """All cross checks."""
     for connection in connections.values():
         _check_connection(connection, report, warn)
+        _check_alternates(connection, report)
         for child in connection.children:
             _check_child(connection, child, report, warn)
     _check_twins(connections.values(), report)
@@ -61,6 +62,15 @@ def _check_validity(certificate: Certificate, key: Key, warn: Report) -> None:
         warn(key, cause, "renew the certificate, or set the clock")
     elif certificate.valid_to - now < SOON_S:
         warn(key, f"{certificate.subject_text} expires at {certificate.time_of('to')}", "renew it and reload")
+
+
+def _check_alternates(connection: ConnectionConfig, report: Report) -> None:
+    """Further addresses of ours need a first one, and MOBIKE to take over from it."""
+    key: Key = ("connections", connection.name, "local", "alternates")
+    if connection.alternates and connection.local is None:
+        report(key, "with address: any the routes choose among all addresses", "write local.address, or no alternates")
+    elif connection.alternates and not connection.mobike:
+        report(key, "without MOBIKE no other address can take over", "write ike.mobike: true, or no alternates")
 
 
 def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Report, warn: Report) -> None:

@@ -16,6 +16,7 @@ from xfrmctl.config.spelling import (
     EspProposal,
     FilePath,
     Fragmentation,
+    HostAddress,
     IkeIdentity,
     IkeProposal,
     InterfaceName,
@@ -131,7 +132,7 @@ class Side(Strict):
 class LocalSide(Side):
     """Our end; ``alternates`` are further addresses of ours, in the order in which they take over (MOBIKE)."""
 
-    alternates: Annotated[tuple[Address, ...], Many] = ()
+    alternates: Annotated[tuple[HostAddress, ...], Many] = ()
 
 
 class Auth(Strict):

@@ -183,6 +183,14 @@ def address(value: object) -> IPAddress | None:
     return found
 
 
+def host_address(value: object) -> IPAddress:
+    """An IP address."""
+    found = address(value)
+    if found is None:
+        raise Wrong("any is no address", "write one such as 192.0.2.1 or 2001:db8::1")
+    return found
+
+
 def identity(value: object) -> Identity | IdentityPattern | None:
     """An IKE identity, or a pattern of such (``dn:`` is one always), or ``any`` for None."""
     text = _text(value, "fqdn:moon.example.org")
@@ -312,6 +320,7 @@ ReplayWindow = Annotated[
     int, PlainValidator(replay_window), _schema("integer", "packets", minimum=32, maximum=4096, multipleOf=32)
 ]
 Address = Annotated[IPAddress | None, PlainValidator(address), _schema("string", "IP address, or any")]
+HostAddress = Annotated[IPAddress, PlainValidator(host_address), _schema("string", "IP address")]
 IkeIdentity = Annotated[
     Identity | IdentityPattern | None,
     PlainValidator(identity),

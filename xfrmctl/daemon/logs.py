@@ -29,12 +29,15 @@ from xfrmctl.model.events import (
     IkeSaEstablished,
     IkeSaRekeyed,
     KernelTrouble,
+    LocalAddressChanged,
     MessageReceived,
     MessageSent,
     NegotiationFailed,
+    PathChanged,
     PathMtuChanged,
     PathMtuHinted,
     PathProbed,
+    PathRefused,
     PeerMoved,
     PeerSilent,
     RetryScheduled,
@@ -166,10 +169,24 @@ def _message(event: MessageSent | MessageReceived) -> str:
     )
 
 
+def _move(event: PeerMoved | PathChanged | PathRefused | LocalAddressChanged) -> str:
+    match event:
+        case PeerMoved():
+            return f"{event.ike}: the peer's NAT has moved it from {event.old} to {event.new}"
+        case PathChanged():
+            how = "in UDP" if event.encap else "plain"
+            return f"{event.ike} runs from {event.local} to {event.remote} now, ESP {how}"
+        case PathRefused():
+            return f"{event.ike}: the peer answered {event.notify} to our move to {event.local} -> {event.remote}"
+        case LocalAddressChanged():
+            return f"{event.connection}: the routes lead to the peer from {event.local} now"
+
+
 _LEVELS: dict[type[Event], int] = {
     NegotiationFailed: logging.WARNING,
     PeerSilent: logging.WARNING,
     DatagramNotSent: logging.WARNING,
+    PathRefused: logging.WARNING,
     KernelTrouble: logging.ERROR,
     CookieDemanded: logging.DEBUG,
     DatagramDropped: logging.DEBUG,
@@ -215,8 +232,8 @@ def tell(event: Event) -> str:
         case ChildSaRekeyed():
             by = "by us" if event.initiator else "by the peer"
             return f"{event.ike} {event.child} rekeyed {by}: {event.old.spi:#010x} -> {event.new.spi:#010x}"
-        case PeerMoved():
-            return f"{event.ike}: the peer's NAT has moved it from {event.old} to {event.new}"
+        case PeerMoved() | PathChanged() | PathRefused() | LocalAddressChanged():
+            return _move(event)
         case ChildSaRemoved():
             return f"{event.ike} {event.child} removed: {_failure(event.reason)}"
         case IkeSaClosed():

@@ -25,6 +25,7 @@ from xfrmctl.daemon import clock, logs, routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.lifecycle import notify
+from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, BypassPairs, Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
@@ -72,6 +73,7 @@ class Daemon:
         self._metrics = Metrics(self.snapshot)
         self._endpoint: MetricsEndpoint | None = None
         self._events: EventSource | None = None
+        self._network: NetworkWatch | None = None
         self._builder = SnapshotBuilder(self.engine, self.reconciler)
         self._started, self._started_wall = loop.time(), clock.wall()
         self._reload_error = ""
@@ -92,7 +94,9 @@ class Daemon:
     def resolved(configuration: Configuration) -> EngineConfig:
         """The engine's configuration with local addresses filled in from the routes where none is written."""
         connections = {
-            name: replace(c, local=routes.local_address(c.remote)) if c.local is None and c.remote is not None else c
+            name: replace(c, local=routes.local_address(c.remote), roams=True)
+            if c.local is None and c.remote is not None
+            else c
             for name, c in configuration.engine.connections.items()
         }
         return replace(configuration.engine, connections=connections)
@@ -112,6 +116,7 @@ class Daemon:
         self.reconciler.bypass = self._bypass(newer)
         resolved = self.resolved(newer)
         self.runtime.step(lambda now: self.engine.reload(resolved, now))
+        self.runtime.step(self.engine.handle_network)
         self.runtime.audit()
         await self.reconciler.everything()
         lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
@@ -195,6 +200,7 @@ class Daemon:
         self._ports = UdpPorts(engine.ike_port, engine.nat_t_port, self.runtime.datagram)
         self._events = self.kernel.open_events()
         self._loop.add_reader(self._events.fileno(), self._kernel_readable)
+        self._network = NetworkWatch(self._loop, lambda: self.runtime.step(self.engine.handle_network))
         listen = self.configuration.gateway.metrics
         if listen is not None:
             self._endpoint = MetricsEndpoint(self._metrics, listen.host, listen.port)
@@ -241,6 +247,8 @@ class Daemon:
         if self._events is not None:
             self._loop.remove_reader(self._events.fileno())
             self._events.close()
+        if self._network is not None:
+            self._network.close()
         if self._ports is not None:
             self._ports.close(self._loop)
             self._ports = None

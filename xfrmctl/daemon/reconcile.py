@@ -17,7 +17,16 @@ from xfrmctl.kernel.desired import Desired
 from xfrmctl.kernel.ports import ConvergeReport, Kernel
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import XfrmctlError
-from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, Event, IkeSaEstablished, KernelTrouble, PeerMoved
+from xfrmctl.model.events import (
+    ChildSaInstalled,
+    ChildSaRemoved,
+    Event,
+    IkeSaEstablished,
+    KernelTrouble,
+    LocalAddressChanged,
+    PathChanged,
+    PeerMoved,
+)
 from xfrmctl.model.selector import TrafficSelector
 
 Name = tuple[str, str]
@@ -71,7 +80,7 @@ class Reconciler:
             case ChildSaInstalled() | ChildSaRemoved():
                 self._dirty.add((event.connection, event.child))
                 self._wake.set()
-            case PeerMoved():
+            case PeerMoved() | PathChanged() | LocalAddressChanged():
                 self._dirty |= {name for name in self._configured() if name[0] == event.connection}
                 self._wake.set()
             case IkeSaEstablished(local=local, remote=remote):
@@ -87,11 +96,11 @@ class Reconciler:
         newest = self.engine.newest_child(*name)
         if newest is None:
             return None
-        sa, child = newest
+        _, child = newest
         return Established(
             child.suite,
-            sa.local.address,
-            sa.remote.address,
+            child.inbound.destination,  # not those of the IKE SA, which may be ahead of its children (RFC 4555 3.5)
+            child.outbound.destination,
             child.encap is not None,
             child.local_ts,
             child.remote_ts,

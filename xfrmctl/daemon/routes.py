@@ -24,10 +24,13 @@ def _probe(local: IPAddress | None, remote: IPAddress) -> socket.socket:
     return sock
 
 
-def local_address(remote: IPAddress) -> IPAddress | None:
-    """The address we would speak to ``remote`` from; None without a route."""
+def local_address(remote: IPAddress, local: IPAddress | None = None) -> IPAddress | None:
+    """The address we would speak to ``remote`` from; None without a route.
+
+    With ``local`` that one, or None where it is not ours or no route allows it.
+    """
     try:
-        with _probe(None, remote) as sock:
+        with _probe(local, remote) as sock:
             return ip_address(sock.getsockname()[0])
     except OSError:
         return None

@@ -9,13 +9,14 @@ from collections.abc import Callable, Container, Iterable
 from functools import partial
 from typing import Protocol
 
+from xfrmctl.daemon import routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.kernel.events import Acquire, Expire, KernelEvent, Mapping
 from xfrmctl.kernel.ports import SadPort
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, MoveSas, SendDatagram
+from xfrmctl.model.effects import DeleteSas, Effect, FindPaths, InstallSas, MoveSas, SendDatagram
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
 from xfrmctl.model.sa import SaId
@@ -56,6 +57,7 @@ class Runtime:
             SendDatagram: self._send_datagram,
             InstallSas: self._install,
             MoveSas: self._move,
+            FindPaths: self._find_paths,
         }
 
     def step(self, action: Input) -> None:
@@ -155,6 +157,11 @@ class Runtime:
             self._sad.move(effect.moves)
         except KernelRefusal as error:
             self._bus.publish(KernelTrouble(problem=str(error)))
+
+    def _find_paths(self, effect: Effect) -> None:
+        assert isinstance(effect, FindPaths)
+        found = {(ours, theirs): routes.local_address(theirs, ours) for ours, theirs in effect.pairs}
+        self.engine.handle_paths(effect.serial, found, self._loop.time())
 
     def _delete(self, doomed: list[SaId]) -> None:
         """Take SAs out of the kernel and off the list."""

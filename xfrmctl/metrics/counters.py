@@ -13,9 +13,11 @@ from xfrmctl.model.events import (
     MessageReceived,
     MessageSent,
     NegotiationFailed,
+    PathChanged,
     PathMtuChanged,
     PathMtuHinted,
     PathProbed,
+    PeerMoved,
     PeerSilent,
     RetryScheduled,
 )
@@ -72,6 +74,12 @@ class EventCounters:
             ("connection",),
             registry=registry,
         )
+        self.moves = Counter(
+            "xfrmctl_path_changes",
+            "Times that an IKE SA and its children went over to other addresses or ports.",
+            ("connection",),
+            registry=registry,
+        )
         self.retries = Counter(
             "xfrmctl_retries_scheduled", "Negotiations put off to a later try.", ("connection",), registry=registry
         )
@@ -121,6 +129,8 @@ class EventCounters:
                 self.cookies.inc()
             case PeerSilent():
                 self.silent.labels(event.connection).inc()
+            case PathChanged() | PeerMoved():
+                self.moves.labels(event.connection).inc()
             case RetryScheduled():
                 self.retries.labels(event.connection).inc()
             case PathMtuChanged():

@@ -1,7 +1,8 @@
 """An SA whose peer has moved, as the kernel lets us change it (``net/xfrm/xfrm_state.c``: xfrm_state_update).
 
 Only the UDP ports can change in place: XFRM_MSG_UPDSA copies the encapsulation into the SA that stands, and touches
-neither sequence numbers nor replay window. Addresses cannot: the destination is part of an SA's name. Such an SA is
+neither sequence numbers nor replay window. Addresses cannot: the destination is part of an SA's name. Neither can
+whether there is encapsulation at all, which the kernel refuses to change. Such an SA is
 read and written anew with keys, counters, sequence numbers and replay window as they were; outbound, the new one
 begins OSEQ_MARGIN further on, so that nothing that the old one sends until it goes is ever numbered twice.
 
@@ -41,7 +42,8 @@ def requests(payload: memoryview, move: SaMove) -> list[Request]:
     family = s.family_of(move.destination)
     source, destination = s.address_from(bytes(info[_SADDR]), family), s.address_from(bytes(info[_DADDR]), family)
     info[_SEQ] = bytes(4)
-    stays = (source, destination) == (move.source, move.destination)
+    encapsulated = s.find_attribute(payload, s.USERSA_INFO.size, c.XFRMA_ENCAP) is not None
+    stays = (source, destination, encapsulated) == (move.source, move.destination, move.encap is not None)
     info[_DADDR] = move.destination.packed.ljust(16, b"\0")
     info[_SADDR] = move.source.packed.ljust(16, b"\0")
     margin = 0 if stays or move.direction is not Direction.OUT else OSEQ_MARGIN
