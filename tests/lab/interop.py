@@ -78,9 +78,17 @@ class Leg:
     start: str = "none"
     charon_start: str = "none"
     dataplane: str = "policy"
+    #: Modes other than tunnel are between the gateways themselves: without networks.
+    mode: str = "tunnel"
+    charon_mode: str = "tunnel"
     #: Our limits, as a configuration file has them.
     rekey: dict[str, Any] = field(default_factory=dict)
     lifetime: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hosts(self) -> bool:
+        """Whether it is between the gateways themselves."""
+        return self.mode != "tunnel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +216,9 @@ class Bench:
             "ike": ike | ({"retransmit": tunnel.retransmit} if tunnel.retransmit else {}),
             "children": {
                 leg.name: {
-                    "local_ts": list(leg.near or self.near),
-                    "remote_ts": list(leg.far or self.far),
+                    **({} if leg.hosts else {"local_ts": list(leg.near or self.near)}),
+                    **({} if leg.hosts else {"remote_ts": list(leg.far or self.far)}),
+                    "mode": leg.mode,
                     "esp": list(leg.esp),
                     "dataplane": leg.dataplane,
                     "start": leg.start,
@@ -237,8 +246,9 @@ class Bench:
             children=[
                 Child(
                     name=leg.name,
-                    local_ts=leg.charon_far or leg.far or self.far,
-                    remote_ts=leg.charon_near or leg.near or self.near,
+                    local_ts=["dynamic"] if leg.hosts else leg.charon_far or leg.far or self.far,
+                    remote_ts=["dynamic"] if leg.hosts else leg.charon_near or leg.near or self.near,
+                    mode=leg.charon_mode,
                     esp_proposals=leg.charon_esp or leg.esp,
                     start_action=leg.charon_start,
                 )
@@ -329,6 +339,20 @@ class Bench:
                 (self.far_ns, self.near_ns, self.near_host[at]),
             ):
                 assert traffic.transfer(source, sink, address, size=_TRANSFER_BYTES).complete
+        self.check_counters()
+
+    def check_traffic_of_the_gateways(self, outer: int) -> None:
+        """The same between the two gateways themselves, as transport mode has it.
+
+        Every segment by itself: of a GSO packet the sender's SA counts one packet, the receiver's each segment.
+        """
+        at = 0 if outer == 4 else 1
+        here, there = self.ours.namespace, self.charon.namespace
+        for gateway in (here, there):
+            gateway.batch(["link set wan gso_max_segs 1"])
+        for source, sink, address in ((here, there, self.charon_seen[at]), (there, here, self.our_seen[at])):
+            assert traffic.ping(source, address, interval_s=0.02).loss == 0
+            assert traffic.transfer(source, sink, address, size=_TRANSFER_BYTES).complete
         self.check_counters()
 
     @contextmanager

@@ -88,7 +88,7 @@ def _child_table(chosen: list[ConnectionInfo]) -> Table:
                 _plain(f"{connection.name}/{child.name}"),
                 _plain(_selectors(child)),
                 f"{child.inbound.spi}\n{child.outbound.spi}",
-                child.suite + (f"\n{child.encap}" if child.encap else ""),
+                child.suite + _how(child, "\n"),
                 _traffic(child.inbound),
                 _traffic(child.outbound),
                 _ends(child),
@@ -115,7 +115,8 @@ def _card(connection: ConnectionInfo) -> RenderableType:
         lines.append(_indented(f"{ike.suite or 'no suite yet'}", 4))
         for child in ike.children:
             lines.append(_indented(f"CHILD SA {child.name}: {_selectors(child)}"))
-            lines.append(_indented(f"SPIs {child.inbound.spi} in, {child.outbound.spi} out; {child.suite}", 4))
+            spis = f"SPIs {child.inbound.spi} in, {child.outbound.spi} out"
+            lines.append(_indented(f"{spis}; {child.suite}{_how(child, ', ')}", 4))
             lines.append(_indented(f"in {_traffic(child.inbound, ', ')}; out {_traffic(child.outbound, ', ')}", 4))
             lines.append(_indented(f"MTU {_mtu(child, ', ')}; MSS {_mss(child)}; ends in {_ends(child)}", 4))
     up = {child.name for child in _children(connection)}
@@ -141,6 +142,12 @@ def _plain(text: str) -> Text:
 
 def _indented(text: str, columns: int = 2) -> Padding:
     return Padding(Text(text), (0, 0, 0, columns), expand=False)
+
+
+def _how(child: ChildInfo, joint: str) -> str:
+    """What is not as nearly always: transport mode, UDP encapsulation."""
+    words = ([] if child.mode == "tunnel" else [f"{child.mode} mode"]) + ([child.encap] if child.encap else [])
+    return "".join(joint + word for word in words)
 
 
 def _selectors(child: ChildInfo) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from xfrmctl.config import identities, numbering, schema
@@ -150,7 +149,7 @@ def _connection(
         remote_keys=proofs.remote_keys,
         sha1=found.auth.sha1,
         ike=found.ike.proposals,
-        children=tuple(_child(n, c, found.remote.address) for n, c in found.children.items()),
+        children=tuple(_child(n, c, found, (*key, "children", n), report) for n, c in found.children.items()),
         dpd_s=found.ike.dpd,
         rekey_s=found.ike.rekey,
         reauth_s=found.ike.reauth,
@@ -164,16 +163,16 @@ def _connection(
     )
 
 
-_NOWHERE: IPAddress = IPv4Address(0)
-
-
-def _child(name: str, found: schema.Child, remote: IPAddress | None) -> ChildConfig:
+def _child(name: str, found: schema.Child, connection: schema.Connection, key: Key, report: Report) -> ChildConfig:
+    mode = Mode.TUNNEL if found.mode == "tunnel" else Mode.TRANSPORT
+    remote = connection.remote.address
     return ChildConfig(
         name=name,
-        local_ts=found.local_ts,
-        remote_ts=found.remote_ts,
+        local_ts=found.local_ts or _own("local", connection.local.address, key, report),
+        remote_ts=found.remote_ts or _own("remote", remote, key, report),
         esp=found.esp,
-        mode=Mode(found.mode),
+        mode=mode,
+        tunnel_will_do=found.mode == "transport-or-tunnel",
         dataplane=DataPlane(found.dataplane),
         start=Start(found.start) if found.start else Start.TRAP if remote else Start.NONE,
         mtu=found.mtu,
@@ -184,6 +183,15 @@ def _child(name: str, found: schema.Child, remote: IPAddress | None) -> ChildCon
         interface=found.interface,
         lifetime=_lifetime(found.rekey, found.lifetime),
     )
+
+
+def _own(side: str, address: IPAddress | None, child: Key, report: Report) -> tuple[TrafficSelector, ...]:
+    """The selector of a transport mode child that has none written: the gateway's address."""
+    if address is not None:
+        return (TrafficSelector(address, address),)
+    cause = f"missing, and {side}.address is any: in transport mode the selectors are the two addresses"
+    report((*child, f"{side}_ts"), cause, f"write {side}.address, or the addresses that it may have as {side}_ts")
+    return ()
 
 
 def _lifetime(rekey: schema.ChildRekey, limit: schema.ChildLifetime) -> Lifetime:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from xfrmctl.config.build import Report
 from xfrmctl.config.document import Key
 from xfrmctl.config.secrets import GOOD_BYTES
+from xfrmctl.config.transport import check_transport
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.iana import Encr, Integ, TransformType
@@ -80,10 +81,11 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
         report((*key, "start"), cause, "write the peer's remote.address, or start: none")
     _check_lifetime((*key, "lifetime"), child.lifetime, report)
     local, remote = ({ts.version for ts in side} for side in (child.local_ts, child.remote_ts))
-    for version in sorted(local ^ remote)[:1]:
+    for version in sorted(local ^ remote)[:1] if local and remote else ():
         side, other = ("local_ts", "remote_ts") if version in local else ("remote_ts", "local_ts")
         cause = f"an IPv{version} selector in {side} has no partner in {other}"
         report((*key, side), cause, f"add an IPv{version} network to {other}, or take this one out")
+    check_transport(connection, child, report)
     if child.mtu is not None:
         _check_mtu(connection, child, child.mtu, report, warn)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from xfrmctl.config.document import Document, Key
-from xfrmctl.config.problem import Problem, Wrong
+from xfrmctl.config.problem import SAMPLES, Problem, Wrong
 
 LATER = {
     "rekey": "it belongs under ike: (the IKE SA) or under a child (its CHILD SA)",
@@ -19,16 +19,6 @@ LATER = {
     "fragmentation": "this version has no IKE fragmentation: leave the key out",
 }
 """Keys an operator may expect. They are refused like any other stranger, but not without a word."""
-
-_SAMPLES = {
-    "auth": "auth: {psk: !file secrets/NAME.psk}",
-    "psk": "psk: !file secrets/NAME.psk",
-    "children": "children: {lan: {local_ts: [10.1.1.0/24], remote_ts: [10.1.2.0/24]}}",
-    "local_ts": "local_ts: [10.1.1.0/24]",
-    "remote_ts": "remote_ts: [10.1.2.0/24]",
-    "local": "local: 10.1.1.0/24",
-    "remote": "remote: 10.1.2.0/24",
-}
 
 
 def explain(error: ValidationError, document: Document, root: type[BaseModel]) -> list[Problem]:
@@ -51,7 +41,7 @@ def _problem(detail: ErrorDetails, document: Document, root: type[BaseModel]) ->
             name = str(key[-1])
             return document.problem(key, f"unknown key {name!r}", _nearest_key(name, _names_at(root, key[:-1])))
         case "missing":
-            sample = _SAMPLES.get(str(key[-1]), f"{key[-1]}: …")
+            sample = SAMPLES.get(str(key[-1]), f"{key[-1]}: …")
             return document.problem(key, "missing", f"add {sample}")
         case "literal_error":
             allowed = [w.strip("' ") for w in str(detail["ctx"]["expected"]).replace(" or ", ", ").split(",")]
@@ -94,7 +84,7 @@ def _mapping_cure(root: type[BaseModel], key: Key) -> str:
     names = _names_at(root, key)
     if names:
         return f"write a mapping with: {', '.join(names)}"
-    sample = _SAMPLES.get(str(key[-1])) if key else None
+    sample = SAMPLES.get(str(key[-1])) if key else None
     return f"write {sample}" if sample else "write NAME: {…}, indented below this key"
 
 

@@ -6,6 +6,17 @@ from pathlib import Path
 
 from xfrmctl.model.errors import XfrmctlError
 
+SAMPLES = {
+    "auth": "auth: {psk: !file secrets/NAME.psk}",
+    "psk": "psk: !file secrets/NAME.psk",
+    "children": "children: {lan: {local_ts: [10.1.1.0/24], remote_ts: [10.1.2.0/24]}}",
+    "local_ts": "local_ts: [10.1.1.0/24]",
+    "remote_ts": "remote_ts: [10.1.2.0/24]",
+    "local": "local: 10.1.1.0/24",
+    "remote": "remote: 10.1.2.0/24",
+}
+"""How keys that may be missing are written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:

@@ -6,10 +6,10 @@ taken for understood by this one.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from xfrmctl.config.document import FileReference
-from xfrmctl.config.problem import Wrong
+from xfrmctl.config.problem import SAMPLES, Wrong
 from xfrmctl.config.spelling import (
     Address,
     ByteCount,
@@ -34,6 +34,7 @@ from xfrmctl.config.spelling import (
     proposal_of,
 )
 from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 
 DEFAULT_IKE = (
@@ -67,7 +68,15 @@ def _empty_is_default(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _written_for_tunnels(value: tuple[TrafficSelector, ...], info: ValidationInfo) -> tuple[TrafficSelector, ...]:
+    """Only in transport mode does it go without saying what a child carries. ``mode`` is validated before."""
+    if not value and info.data.get("mode", "tunnel") == "tunnel":
+        raise Wrong("missing", f"add {SAMPLES[str(info.field_name)]}")
+    return value
+
+
 Many = BeforeValidator(_one_or_many)
+Selectors = Annotated[tuple[Selector, ...], Many, AfterValidator(_written_for_tunnels)]
 Section = BeforeValidator(_empty_is_default)
 Port = in_range(1, 65535, "UDP port", "write one such as 500")
 Count = in_range(1, 1_000_000, "number of half-open IKE SAs", "write one such as 1000")
@@ -189,12 +198,19 @@ class ChildRekey(Strict):
 
 
 class Child(Strict):
-    """One CHILD SA: what it carries and how."""
+    """One CHILD SA: what it carries and how. Transport mode without selectors is between the two addresses."""
 
-    local_ts: Annotated[tuple[Selector, ...], Many]
-    remote_ts: Annotated[tuple[Selector, ...], Many]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"mode": {"pattern": "^transport"}}, "required": ["mode"]},
+            "else": {"required": ["local_ts", "remote_ts"]},
+        }
+    )
+
+    mode: Literal["tunnel", "transport", "transport-or-tunnel"] = "tunnel"
+    local_ts: Selectors = Field(default=(), validate_default=True)
+    remote_ts: Selectors = Field(default=(), validate_default=True)
     esp: Annotated[tuple[EspProposal, ...], Many] = Field(default_factory=lambda: ESP_PROPOSALS)
-    mode: Literal["tunnel"] = "tunnel"
     dataplane: Literal["policy", "interface"] = "policy"
     interface: InterfaceName | None = None
     start: Literal["none", "trap", "start"] | None = None

@@ -10,6 +10,10 @@ block           an explicit block: where no template can be (any peer), where th
                 selectors away, and what stays behind when the daemon stops
 =============== ====================================================================================
 
+In transport mode the selectors are the gateways' own addresses. IKE passes by the policies of its sockets; over IPv6,
+where the peer may be a neighbour, neighbour discovery (ICMPv6 135, 136) must pass as well, or nobody could send the
+first packet: it is excepted by policies of higher priority. Nothing is forwarded, so there is no forward policy.
+
 On the interface data plane routes decide, so the same promise is kept by a blackhole route of a worse metric beside
 each route through the interface; it outlives interface and daemon. A selector of 0.0.0.0/0 or ::/0 gets no routes:
 which traffic goes into that tunnel is the operator's routing.
@@ -18,8 +22,8 @@ The MSS is clamped from the first moment on, with the smallest value that any of
 so that no SYN slips through between the SA and its clamp.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
@@ -27,7 +31,7 @@ from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Ro
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.algorithms import ENCR
 from xfrmctl.model.iana import Encr, Integ, TransformType
-from xfrmctl.model.sa import DataPlane, Direction
+from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal, Suite
 from xfrmctl.pmtu.clamp import mss
@@ -37,6 +41,10 @@ BYPASS_PRIORITY = 1_000
 NARROWED_PRIORITY = 100_000
 CHILD_PRIORITY = 200_000
 """Bands of the SPD: the lower value wins. Within a band the more specific selector wins."""
+
+ICMPV6 = 58
+NEIGHBOUR_DISCOVERY = (135, 136)
+"""Neighbor Solicitation and Advertisement (RFC 4861 4.3, 4.4); the kernel keeps an ICMP type in the source port."""
 
 ROUTE_METRIC = 58
 BLACKHOLE_METRIC = 4_000_000_000
@@ -54,6 +62,7 @@ class Established:
     local: IPAddress
     remote: IPAddress
     encap: bool
+    mode: Mode
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
 
@@ -92,11 +101,13 @@ def sizes(
         else (1500, "default: no route to the peer")
     )
     if established is not None:
-        version, options = established.remote.version, [(established.suite, established.encap)]
+        version = established.remote.version
+        options = [(established.suite, established.encap, established.mode)]
     else:
         version = connection.remote.version if connection.remote is not None else 6
-        options = [(suite, True) for suite in suites_of(child.esp)]
-    inner = min(inner_mtu(outer_mtu, suite, version, encap, child.mode) for suite, encap in options)
+        mode = Mode.TUNNEL if child.tunnel_will_do else child.mode
+        options = [(suite, True, mode) for suite in suites_of(child.esp)]
+    inner = min(inner_mtu(outer_mtu, suite, version, encap, mode) for suite, encap, mode in options)
     found: dict[int, int] = {}
     if child.mss != "off":
         for family in sorted({ts.version for ts in child.local_ts}):
@@ -149,26 +160,28 @@ def merge(parts: Iterable[Desired]) -> Desired:
 def _policies(
     connection: ConnectionConfig, child: ChildConfig, established: Established | None, *, stopping: bool
 ) -> dict[PolicyKey, Policy]:
-    keys = list(_keys(child.local_ts, child.remote_ts, child.if_id))
+    keys = list(_keys(child.local_ts, child.remote_ts, child.if_id, _directions(child)))
+    discovery = {k: Policy(k, Action.ALLOW, _priority(BYPASS_PRIORITY, k)) for k in _neighbour_discovery(child, keys)}
     if stopping or (established is None and not _has_template(connection, child)):
         if not child.fail_closed or child.if_id:
             return {}
-        return {key: Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key)) for key in keys}
+        return discovery | {key: Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key)) for key in keys}
     local, remote = (established.local, established.remote) if established else (connection.local, connection.remote)
     assert local is not None
     assert remote is not None
-    found: dict[PolicyKey, Policy] = {}
+    found = discovery
+    mode = established.mode if established else child.mode
     narrowed = established is not None and not _same(child, established)
     for key in keys:
         found[key] = (
             Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key))
             if narrowed
-            else _protect(child, key, CHILD_PRIORITY, local, remote)
+            else _protect(child, key, CHILD_PRIORITY, mode, local, remote)
         )
     if narrowed:
         assert established is not None
-        for key in _keys(established.local_ts, established.remote_ts, child.if_id):
-            found[key] = _protect(child, key, NARROWED_PRIORITY, local, remote)
+        for key in _keys(established.local_ts, established.remote_ts, child.if_id, _directions(child)):
+            found[key] = _protect(child, key, NARROWED_PRIORITY, mode, local, remote)
     return found
 
 
@@ -188,14 +201,34 @@ def _same(child: ChildConfig, established: Established) -> bool:
     return covered(child.local_ts, established.local_ts) and covered(child.remote_ts, established.remote_ts)
 
 
-def _protect(child: ChildConfig, key: PolicyKey, band: int, local: IPAddress, remote: IPAddress) -> Policy:
+def _protect(child: ChildConfig, key: PolicyKey, band: int, mode: Mode, local: IPAddress, remote: IPAddress) -> Policy:
     source, destination = (local, remote) if key.direction == Direction.OUT else (remote, local)
-    template = Template(source, destination, child.reqid, child.mode)
+    template = Template(source, destination, child.reqid, mode)
     return Policy(key, Action.ALLOW, _priority(band, key), template)
 
 
-def _keys(local_ts: Sequence[TrafficSelector], remote_ts: Sequence[TrafficSelector], if_id: int) -> Iterable[PolicyKey]:
-    """All policies of these selectors: out, in and fwd for each pair of prefixes."""
+def _directions(child: ChildConfig) -> tuple[Direction, ...]:
+    """Transport mode protects what the gateway itself sends and receives."""
+    return tuple(d for d in Direction if d is not Direction.FWD or child.mode is Mode.TUNNEL)
+
+
+def _neighbour_discovery(child: ChildConfig, keys: Iterable[PolicyKey]) -> Iterator[PolicyKey]:
+    """Policies for what must pass before IPv6 neighbours can exchange any ESP."""
+    if child.mode is Mode.TUNNEL:
+        return
+    for key in keys:
+        if key.source.version == 6 and key.protocol in (0, ICMPV6):
+            for icmp_type in NEIGHBOUR_DISCOVERY:
+                yield replace(key, protocol=ICMPV6, source_port=icmp_type, destination_port=0)
+
+
+def _keys(
+    local_ts: Sequence[TrafficSelector],
+    remote_ts: Sequence[TrafficSelector],
+    if_id: int,
+    directions: Sequence[Direction] = tuple(Direction),
+) -> Iterable[PolicyKey]:
+    """All policies of these selectors: out, in and fwd, or less, for each pair of prefixes."""
     for local in local_ts:
         for remote in remote_ts:
             if local.version != remote.version:
@@ -204,9 +237,11 @@ def _keys(local_ts: Sequence[TrafficSelector], remote_ts: Sequence[TrafficSelect
             here, there = _port(local), _port(remote)
             for mine in local.networks():
                 for theirs in remote.networks():
-                    yield PolicyKey(Direction.OUT, mine, theirs, protocol, here, there, if_id)
-                    yield PolicyKey(Direction.IN, theirs, mine, protocol, there, here, if_id)
-                    yield PolicyKey(Direction.FWD, theirs, mine, protocol, there, here, if_id)
+                    for direction in directions:
+                        if direction is Direction.OUT:
+                            yield PolicyKey(direction, mine, theirs, protocol, here, there, if_id)
+                        else:
+                            yield PolicyKey(direction, theirs, mine, protocol, there, here, if_id)
 
 
 def _port(selector: TrafficSelector) -> int:

@@ -225,7 +225,7 @@ def tell(event: Event) -> str:
             encap = f", in UDP {event.encap.source_port} -> {event.encap.destination_port}" if event.encap else ""
             return (
                 f"{event.ike} {event.child}: ESP in {event.inbound.spi:#010x}, out {event.outbound.spi:#010x}, "
-                f"{event.suite}{encap}, {local} === {remote}"
+                f"{event.suite}, {event.mode.value} mode{encap}, {local} === {remote}"
             )
         case IkeSaRekeyed():
             return f"{event.old} rekeyed: {event.new}, {event.suite}"

@@ -102,6 +102,7 @@ class Reconciler:
             child.inbound.destination,  # not those of the IKE SA, which may be ahead of its children (RFC 4555 3.5)
             child.outbound.destination,
             child.encap is not None,
+            child.mode,
             child.local_ts,
             child.remote_ts,
         )

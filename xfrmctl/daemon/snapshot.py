@@ -120,6 +120,7 @@ class SnapshotBuilder:
             name=child.name,
             state=state,
             protection=_protection(config, child, up=up),
+            mode=child.mode.value,
             local_ts=[str(t) for t in child.local_ts],
             remote_ts=[str(t) for t in child.remote_ts],
             dataplane=child.dataplane.value,
@@ -153,7 +154,7 @@ class SnapshotBuilder:
         return ChildInfo(
             name=config.name,
             suite=str(child.suite),
-            mode=config.mode.value,
+            mode=child.mode.value,
             dataplane=config.dataplane.value,
             reqid=config.reqid,
             if_id=config.if_id,

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 
 from xfrmctl.crypto import kex
 from xfrmctl.crypto.keys import derive_child_keys
-from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike import failures, lifecycle, mode
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.core import Core
+from xfrmctl.ike.mode import Endpoints
 from xfrmctl.ike.negotiate import Choice, Narrowed, accepted, choose, covered, narrow_children
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import NotifyType, PayloadType, ProtocolId
-from xfrmctl.model.sa import Direction, KernelSa, Lifetime, SaId, SaKeys
+from xfrmctl.model.sa import Direction, KernelSa, Lifetime, Mode, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 from xfrmctl.wire.message import first_of
@@ -73,14 +74,22 @@ def _selectors(payloads: Sequence[Payload], kind: PayloadType) -> tuple[TrafficS
 
 @dataclass(slots=True)
 class Answered:
-    """A responder's acceptance: which child, which suite, and the selectors in the peer's order."""
+    """A responder's acceptance: which child, which suite and mode, and the selectors in the peer's order.
+
+    ``endpoints`` are those of a CHILD SA in transport mode.
+    """
 
     narrowed: Narrowed
     choice: Choice
     spi: int
+    mode: Mode
+    endpoints: Endpoints
 
     def payloads(self) -> list[Payload]:
         """SA, TSi, TSr of the answer."""
+        local_ts, remote_ts = self.narrowed.local_ts, self.narrowed.remote_ts
+        if self.mode is Mode.TRANSPORT:
+            local_ts, remote_ts = self.endpoints.as_peer_sees(local_ts, remote_ts)
         answer = Proposal(
             ProtocolId.ESP,
             self.choice.suite.transforms(),
@@ -89,23 +98,30 @@ class Answered:
         )
         return [
             Sa((answer,)),
-            TrafficSelectors(PayloadType.TSI, self.narrowed.remote_ts),
-            TrafficSelectors(PayloadType.TSR, self.narrowed.local_ts),
+            TrafficSelectors(PayloadType.TSI, remote_ts),
+            TrafficSelectors(PayloadType.TSR, local_ts),
         ]
 
 
 def judge(
-    core: Core, sa: IkeSa, payloads: Sequence[Payload], *, with_ke: bool, only: ChildConfig | None = None
+    core: Core, sa: IkeSa, payloads: Sequence[Payload], *, with_ke: bool, old: ChildSa | None = None
 ) -> Answered | Refused:
     """A responder's decision about an offered child (RFC 7296 2.7, 2.9).
 
-    ``only`` is the child that a rekey is about; without it all of the connection are looked at.
+    ``old`` is the CHILD SA that a rekey is about; without it all children of the connection are looked at.
     """
     assert sa.config is not None
-    children = sa.config.children if only is None else (only,)
+    children = sa.config.children if old is None else (old.config,)
     offered = first_of(payloads, Sa)
     tsi, tsr = _selectors(payloads, PayloadType.TSI), _selectors(payloads, PayloadType.TSR)
-    fitting = narrow_children(children, tsi, tsr)
+    modes = {child.name: mode.agreed(child, old, payloads) for child in children}
+    ends = Endpoints.read(sa, tsr, tsi)
+    fitting = [
+        *narrow_children([c for c in children if modes[c.name] is Mode.TRANSPORT], ends.remote, ends.local),
+        *narrow_children([c for c in children if modes[c.name] is Mode.TUNNEL], tsi, tsr),
+    ]
+    if not fitting and (left := narrow_children(children, ends.remote, ends.local)):
+        return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failures.mode_refused(left[0].child.name, by_peer=False))
     if not fitting or offered is None:
         ours = [t for c in children for t in (*c.local_ts, *c.remote_ts)]
         return Refused(NotifyType.TS_UNACCEPTABLE, failures.ts_unacceptable(ours, (*tsr, *tsi), by_peer=False))
@@ -116,8 +132,9 @@ def judge(
             [p if with_ke else p.without_ke() for p in offered.proposals],
             ke.group if ke else None,
         )
-        if choice is not None and len(choice.spi) == 4:
-            return Answered(narrowed, choice, core.new_child_spi())
+        agreed = modes[narrowed.child.name]
+        if choice is not None and len(choice.spi) == 4 and agreed is not None:
+            return Answered(narrowed, choice, core.new_child_spi(), agreed, ends)
     ours_all = [p for n in fitting for p in proposals(n.child, with_ke=with_ke)]
     return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failures.no_proposal("ESP", ours_all, offered.proposals))
 
@@ -127,11 +144,14 @@ class Concluded:
     """An initiator's reading of the answer: everything that the SAs need."""
 
     choice: Choice
+    mode: Mode
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
 
 
-def conclude(config: ChildConfig, payloads: Sequence[Payload], *, with_ke: bool) -> Concluded | Failure:
+def conclude(
+    sa: IkeSa, config: ChildConfig, payloads: Sequence[Payload], *, with_ke: bool, old: ChildSa | None = None
+) -> Concluded | Failure:
     """Check a responder's answer against what we offered; nothing wider is accepted (RFC 7296 2.9)."""
     answer = first_of(payloads, Sa)
     mine = proposals(config, with_ke=with_ke)
@@ -140,9 +160,17 @@ def conclude(config: ChildConfig, payloads: Sequence[Payload], *, with_ke: bool)
     if choice is None or len(choice.spi) != 4:
         return failures.bad_answer("ESP", mine, theirs)
     tsi, tsr = _selectors(payloads, PayloadType.TSI), _selectors(payloads, PayloadType.TSR)
+    agreed = mode.agreed(config, old, payloads)
+    if mode.wanted(config, old) is Mode.TUNNEL and mode.is_transport(payloads):
+        return failures.invalid_syntax("N(USE_TRANSPORT_MODE) in an answer, and nobody has asked for it")
+    if agreed is None:
+        return failures.mode_refused(config.name, by_peer=True)
+    if agreed is Mode.TRANSPORT:
+        ends = Endpoints.read(sa, tsi, tsr)
+        tsi, tsr = ends.local, ends.remote
     if not tsi or not tsr or not (covered(tsi, config.local_ts) and covered(tsr, config.remote_ts)):
         return failures.ts_widened((*config.local_ts, *config.remote_ts), (*tsi, *tsr))
-    return Concluded(choice, tsi, tsr)
+    return Concluded(choice, agreed, tsi, tsr)
 
 
 def shared_secret(ke: kex.PrivateKe | None, payloads: Sequence[Payload]) -> bytes:
@@ -164,6 +192,7 @@ def build(
     spi: int,
     nonces: tuple[bytes, bytes],
     *,
+    mode: Mode,
     initiator: bool,
     shared: bytes = b"",
     acquire_seq: int = 0,
@@ -195,13 +224,14 @@ def build(
             spi=spi if inbound else peer_spi,
             reqid=config.reqid,
             suite=suite,
-            mode=config.mode,
+            mode=mode,
             if_id=config.if_id,
             encap=ports,
             replay_window=config.replay_window,
             lifetime=lifetime,
             df=config.df,
             acquire_seq=0 if inbound else acquire_seq,
+            selector=_selector_of(mode, *(reversed(selectors) if inbound else selectors)),
         )
 
     inbound, outbound = half(Direction.IN), half(Direction.OUT)
@@ -215,8 +245,18 @@ def build(
         encap=encap,
         initiator=initiator,
         created_at=core.now,
+        mode=mode,
     )
     return child, ((inbound, keys_in), (outbound, keys_out))
+
+
+def _selector_of(
+    mode: Mode, source: Sequence[TrafficSelector], destination: Sequence[TrafficSelector]
+) -> tuple[TrafficSelector, TrafficSelector] | None:
+    """What an SA itself can be narrowed to: the kernel has room for one pair; more are left to the policies."""
+    if mode is Mode.TUNNEL or len(source) != 1 or len(destination) != 1:
+        return None
+    return source[0], destination[0]
 
 
 def _jittered(core: Core, lifetime: Lifetime) -> Lifetime:

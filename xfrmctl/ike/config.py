@@ -70,7 +70,8 @@ class ChildConfig:
     """One child of a connection.
 
     ``mtu`` is the *outer* MTU of the path to the peer, None for what the path MTU engine or the route says.
-    ``fail_closed`` keeps a block in the kernel while no SA exists (DESIGN 3.11). ``reqid`` and ``if_id`` come
+    ``fail_closed`` keeps a block in the kernel while no SA exists (DESIGN 3.11). ``tunnel_will_do`` is for a child in
+    transport mode: a peer that insists on a tunnel gets one. ``reqid`` and ``if_id`` come
     from :mod:`xfrmctl.config.numbering` and stay the same over reloads and restarts; ``if_id`` is 0 and
     ``interface`` None with the policy data plane.
     """
@@ -80,6 +81,7 @@ class ChildConfig:
     remote_ts: tuple[TrafficSelector, ...]
     esp: tuple[Proposal, ...]
     mode: Mode = Mode.TUNNEL
+    tunnel_will_do: bool = False
     dataplane: DataPlane = DataPlane.POLICY
     start: Start = Start.TRAP
     mtu: int | None = None

@@ -184,6 +184,7 @@ class Core:
                 inbound=child.inbound,
                 outbound=child.outbound,
                 suite=child.suite,
+                mode=child.mode,
                 local_ts=child.local_ts,
                 remote_ts=child.remote_ts,
                 encap=child.encap,

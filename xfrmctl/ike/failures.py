@@ -71,6 +71,20 @@ def ts_unacceptable(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSel
     )
 
 
+def mode_refused(child: str, *, by_peer: bool) -> Failure:
+    """One end insists on a tunnel, the other (we) on transport mode (RFC 7296 1.3.1)."""
+    text = "answers our request for transport mode with a tunnel" if by_peer else "does not ask for transport mode"
+    return Failure(
+        code=FailureCode.NO_PROPOSAL_CHOSEN,
+        notify="" if by_peer else NotifyType.NO_PROPOSAL_CHOSEN.name,
+        text=f"the peer {text}, and child {child} insists on it",
+        cause="mode: transport here, tunnel mode there (no N(USE_TRANSPORT_MODE))",
+        cure="set the peer to transport mode, or write mode: tunnel here, or mode: transport-or-tunnel to take either",
+        ours=("transport",),
+        theirs=("tunnel",),
+    )
+
+
 def ts_widened(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector]) -> Failure:
     """The responder's answer is not a subset of our selectors (RFC 7296 2.9)."""
     return Failure(

@@ -45,7 +45,7 @@ def _moved(core: Core, sa: IkeSa, child: ChildSa) -> Iterator[SaMove]:
     """Both SAs of a child. In transport mode the addresses are what is protected: there only ports can change."""
     ours, theirs, out = sa.local.address, sa.remote.address, sa.encap
     elsewhere = (child.inbound.destination, child.outbound.destination) != (ours, theirs)
-    if (not elsewhere and child.encap == out) or (elsewhere and child.config.mode == Mode.TRANSPORT):
+    if (not elsewhere and child.encap == out) or (elsewhere and child.mode == Mode.TRANSPORT):
         return
     child.encap = out
     back = Encap(out.destination_port, out.source_port) if out is not None else None

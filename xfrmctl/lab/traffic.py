@@ -100,7 +100,9 @@ class Flow:
         self._finished = threading.Event()
         self._listener = sink.socket(self._family, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind((address, port))
+        if self._family == socket.AF_INET6:
+            self._listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self._listener.bind(("", port))  # behind a NAT the sink does not know itself by ``address``
         self._listener.listen(1)
         self._listener.settimeout(30)
         self._sender = source.socket(self._family, socket.SOCK_STREAM)

@@ -11,7 +11,7 @@ from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.model.identity import Identity
 from xfrmctl.model.path import Confidence, MtuSource, Path, ProbeOutcome
-from xfrmctl.model.sa import Encap, SaId
+from xfrmctl.model.sa import Encap, Mode, SaId
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Suite
 
@@ -163,6 +163,7 @@ class ChildSaInstalled(Event):
     inbound: SaId
     outbound: SaId
     suite: Suite
+    mode: Mode
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     encap: Encap | None

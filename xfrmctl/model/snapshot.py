@@ -96,6 +96,7 @@ class ConfiguredChild:
     name: str
     state: str
     protection: str
+    mode: str
     local_ts: list[str]
     remote_ts: list[str]
     dataplane: str

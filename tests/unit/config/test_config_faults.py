@@ -9,6 +9,9 @@ from tests.unit.config.config_files import minimal, only, problems
 from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
 
+NEAR, FAR = "local_ts: 192.0.2.1/32", "remote_ts: 192.0.2.2/32"
+HOSTS = f"{NEAR}\n{FAR}"
+
 ONE_FAULT = [
     # (child, connection, gateway, key, cause, cure)
     ("mtux: 1", "", "", "children.lan.mtux", "unknown key 'mtux'", "did you mean 'mtu'?"),
@@ -59,7 +62,18 @@ ONE_FAULT = [
     ("dataplane: interface\ninterface: a/b", "", "", "interface", "no interface name", "letters"),
     ("dataplane: interface\ninterface: xfc-7", "", "", "interface", "given by xfrmctl", "ipsec0"),
     ("interface: ipsec0", "", "", "interface", "policy data plane has no interface", "dataplane: interface"),
-    ("mode: transport", "", "", "lan.mode", "transport", "tunnel"),
+    ("mode: trensport", "", "", "lan.mode", "is not one of", "did you mean transport?"),
+    (
+        f"mode: transport\n{HOSTS}\ndataplane: interface",
+        "",
+        "",
+        "lan.dataplane",
+        "leads back into it",
+        "dataplane: policy",
+    ),
+    (f"mode: transport\n{HOSTS}\ndf: clear", "", "", "lan.df", "its own DF bit", "leave df out"),
+    (f"mode: transport\n{FAR}", "", "", "lan.local_ts", "10.1.0.0/16 is not local.address", "leave local_ts out"),
+    (f"mode: transport\n{NEAR}", "", "", "lan.remote_ts", "10.2.0.0/16 is not remote.address", "leave remote_ts out"),
     ("", "remote: {address: 192.0.2.300}", "", "remote.address", "is no IP address", "192.0.2.1"),
     ("", "remote: {address: 0.0.0.0}", "", "remote.address", "cannot be a gateway's", "any"),
     ("", "remote: {address: 2001:db8::1}", "", "remote.address", "different families", "two IPv4 or two IPv6"),

@@ -17,4 +17,6 @@ def test_schema_has_every_key_of_a_child() -> None:
     keys = json_schema()["$defs"]["Child"]["properties"]
     assert set(keys) == set(schema.Child.model_fields)
     assert "outer MTU" in keys["mtu"]["description"]
-    assert json_schema()["$defs"]["Child"]["required"] == ["local_ts", "remote_ts"]
+    unless = json_schema()["$defs"]["Child"]
+    assert unless["if"]["properties"] == {"mode": {"pattern": "^transport"}}
+    assert unless["else"]["required"] == ["local_ts", "remote_ts"]

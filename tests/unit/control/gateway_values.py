@@ -90,6 +90,7 @@ def configured(name: str, state: str) -> ConfiguredChild:
         name=name,
         state=state,
         protection="block",
+        mode="tunnel",
         local_ts=["10.1.1.0/24"],
         remote_ts=["10.1.2.0/24"],
         dataplane="policy",

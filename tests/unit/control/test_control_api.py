@@ -20,7 +20,7 @@ from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import ChildSaInstalled, NegotiationFailed
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import Encr, ProtocolId
-from xfrmctl.model.sa import Encap, SaId
+from xfrmctl.model.sa import Encap, Mode, SaId
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.suite import Suite
 
@@ -196,6 +196,7 @@ def test_event_json() -> None:
         inbound=SaId(ip_address("192.0.2.1"), ProtocolId.ESP, 0xC1),
         outbound=SaId(ip_address("192.0.2.2"), ProtocolId.ESP, 0xC2),
         suite=suite,
+        mode=Mode.TUNNEL,
         local_ts=(parse_selector("10.1.0.0/16"),),
         remote_ts=(parse_selector("10.2.0.0/16"),),
         encap=Encap(4500, 4501),
@@ -209,6 +210,7 @@ def test_event_json() -> None:
         "inbound": "esp 0x000000c1 to 192.0.2.1",
         "outbound": "esp 0x000000c2 to 192.0.2.2",
         "suite": "aes256gcm16-noesn",
+        "mode": "tunnel",
         "local_ts": ["10.1.0.0/16"],
         "remote_ts": ["10.2.0.0/16"],
         "encap": {"source_port": 4500, "destination_port": 4501},

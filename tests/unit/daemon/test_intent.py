@@ -9,15 +9,17 @@ from xfrmctl.daemon.intent import Established, merge, of_child, of_gateway, size
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.kernel.desired import Action, Desired
 from xfrmctl.model.iana import Encr, ProtocolId
-from xfrmctl.model.sa import DataPlane, Direction
+from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.suite import Suite
 
 GCM = Suite(ProtocolId.ESP, Encr.AES_GCM_16, 256)
 
 
-def established(local: str = "10.1.1.0/24", remote: str = "10.1.2.0/24", *, encap: bool = False) -> Established:
-    return Established(GCM, ip_address(ALICE), ip_address(BOB), encap, selectors(local), selectors(remote))
+def established(
+    local: str = "10.1.1.0/24", remote: str = "10.1.2.0/24", *, encap: bool = False, mode: Mode = Mode.TUNNEL
+) -> Established:
+    return Established(GCM, ip_address(ALICE), ip_address(BOB), encap, mode, selectors(local), selectors(remote))
 
 
 def part(
@@ -131,3 +133,44 @@ def test_the_configured_mtu_wins_over_the_route() -> None:
 def test_suites_of_a_proposal_are_all_its_combinations() -> None:
     found = suites_of(child(esp=("aes256-aes128-sha256-sha512",)).esp)
     assert len(found) == 4
+
+
+def transport_child(local: str = ALICE, remote: str = BOB, **more: object) -> ChildConfig:
+    return child(local=local, remote=remote, mode=Mode.TRANSPORT, **more)  # type: ignore[arg-type]
+
+
+def test_transport_mode_has_templates_of_its_mode_and_nothing_to_forward() -> None:
+    sa = established(ALICE, BOB, mode=Mode.TRANSPORT)
+    trap, up = part(transport_child()), part(transport_child(), sa)
+    assert {k.direction for k in trap.policies} == {Direction.IN, Direction.OUT}
+    assert {p.template.mode for p in trap.policies.values() if p.template} == {Mode.TRANSPORT}
+    assert trap.policies == up.policies
+    stopped = part(transport_child(), stopping=True)
+    assert stopped.policies.keys() == up.policies.keys()
+    assert all(p.action is Action.BLOCK for p in stopped.policies.values())
+
+
+def test_a_tunnel_that_the_peer_has_insisted_on_changes_the_template_in_place() -> None:
+    config = transport_child(tunnel_will_do=True)
+    trap, up = part(config), part(config, established(ALICE, BOB))
+    assert trap.policies.keys() == up.policies.keys()
+    assert {p.template.mode for p in up.policies.values() if p.template} == {Mode.TUNNEL}
+
+
+def test_neighbour_discovery_passes_beside_transport_mode_over_ipv6_and_nothing_else_does() -> None:
+    """Otherwise neighbours could never send the first packet, which would ask for the address under ESP."""
+    for stopping in (False, True):
+        policies = part(transport_child("fd16::1", "fd16::2"), stopping=stopping).policies
+        bypass = {k: p for k, p in policies.items() if p.template is None and p.action is Action.ALLOW}
+        wanted = {(d, 58, t, 0) for d in (Direction.IN, Direction.OUT) for t in (135, 136)}
+        assert {(k.direction, k.protocol, k.source_port, k.destination_port) for k in bypass} == wanted
+        others = [p.priority for k, p in policies.items() if k not in bypass]
+        assert max(p.priority for p in bypass.values()) < min(others)
+
+
+def test_sizes_of_transport_mode_count_no_second_header() -> None:
+    config = transport_child(esp=("aes256gcm16",))
+    sa = established(ALICE, BOB, mode=Mode.TRANSPORT)
+    found = sizes(connection(ALICE, BOB, config), config, sa, 1500)
+    assert (found.inner_mtu, found.mss) == (1466, {4: 1426})
+    assert part(transport_child(), sa).clamps

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xfrmctl.crypto import kex
-from xfrmctl.ike import failures, lifecycle, rekey
+from xfrmctl.ike import failures, lifecycle, mode, rekey
 from xfrmctl.ike.child import (
     Answered,
     Refused,
@@ -66,7 +66,7 @@ class CreateChild:
         groups = [t.id for p in self.child.esp for t in p.of(TransformType.KE)]
         group = self.group or (KeGroup(groups[0]) if groups else None)
         sa_, *selectors = offer(self.child, self.spi, with_ke=True)
-        payloads: list[Payload] = [sa_, Nonce(self.nonce)]
+        payloads: list[Payload] = [*mode.notices(mode.wanted(self.child, self.replaces)), sa_, Nonce(self.nonce)]
         if self.replaces is not None:
             self.replaces.state = ChildState.REKEYING
             payloads.insert(0, rekey.notify(self.replaces))
@@ -165,7 +165,7 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
     if error is not None:
         lifecycle.failed(core, sa, _refusal(step, error), child=step.config.name, initiator=True)
         return
-    outcome = conclude(step.config, payloads, with_ke=step.with_ke)
+    outcome = conclude(sa, step.config, payloads, with_ke=step.with_ke, old=step.replaces)
     failure = outcome if isinstance(outcome, Failure) else None
     shared = b""
     if not isinstance(outcome, Failure):
@@ -190,6 +190,7 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
         (outcome.local_ts, outcome.remote_ts),
         step.spi,
         step.nonces,
+        mode=outcome.mode,
         initiator=True,
         shared=shared,
         acquire_seq=step.acquire_seq,
@@ -222,7 +223,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     if refusal is not None or nonce is None:
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal or Notify(NotifyType.INVALID_SYNTAX)])
         return
-    verdict = judge(core, sa, payloads, with_ke=True, only=old.config if old is not None else None)
+    verdict = judge(core, sa, payloads, with_ke=True, old=old)
     if isinstance(verdict, Refused):
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(verdict.notify, verdict.data)])
         lifecycle.failed(core, sa, verdict.failure, initiator=False)
@@ -250,6 +251,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         (verdict.narrowed.local_ts, verdict.narrowed.remote_ts),
         verdict.spi,
         (nonce.data, mine),
+        mode=verdict.mode,
         initiator=False,
         shared=shared,
     )
@@ -295,7 +297,7 @@ class AnswerChild:
         """Answer with the child, or with the Notify that fits the kernel's refusal."""
         if refusal is None:
             sa_, *selectors = self.verdict.payloads()
-            payloads: list[Payload] = [sa_, Nonce(self.nonces[1])]
+            payloads: list[Payload] = [*mode.notices(self.verdict.mode), sa_, Nonce(self.nonces[1])]
             if self.ke is not None:
                 payloads.append(KeyExchange(self.ke.group, self.ke.public))
             respond(core, sa, ExchangeType.CREATE_CHILD_SA, payloads + selectors)

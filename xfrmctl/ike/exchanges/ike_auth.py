@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xfrmctl.crypto.certificate import same_identity
-from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle
+from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
@@ -98,7 +98,7 @@ class IkeAuth:
         if isinstance(proof, Failure):
             _fail(core, sa, proof)
             return None
-        payloads += proof + offer(self.child, self.spi, with_ke=False)
+        payloads += [*proof, *mode.notices(self.child.mode), *offer(self.child, self.spi, with_ke=False)]
         return [*payloads, mobike.SUPPORTED] if mobike.offers(config) else payloads
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
@@ -192,6 +192,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         (verdict.narrowed.local_ts, verdict.narrowed.remote_ts),
         verdict.spi,
         (sa.nonce_i, sa.nonce_r),
+        mode=verdict.mode,
         initiator=False,
     )
     core.add_child(sa, child)
@@ -209,7 +210,8 @@ class AnswerAuth:
     def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
         """Answer, and only then call the IKE SA established."""
         if refusal is None:
-            respond(core, sa, ExchangeType.IKE_AUTH, self.payloads + self.verdict.payloads())
+            child = [*mode.notices(self.verdict.mode), *self.verdict.payloads()]
+            respond(core, sa, ExchangeType.IKE_AUTH, self.payloads + child)
             _established(core, sa)
             core.child_installed(sa, self.child)
             return

@@ -14,6 +14,7 @@ class Child:
     local_ts: Sequence[str]
     remote_ts: Sequence[str]
     esp_proposals: Sequence[str] = ("aes128gcm16-x25519",)
+    mode: str = "tunnel"
     #: "none" waits for `initiate`, "start" begins at once, "trap" with the first packet.
     start_action: str = "none"
     close_action: str = "none"
@@ -97,6 +98,7 @@ def _child(child: Child) -> Iterator[str]:
     yield f"        local_ts = {','.join(child.local_ts)}"
     yield f"        remote_ts = {','.join(child.remote_ts)}"
     yield f"        esp_proposals = {','.join(child.esp_proposals)}"
+    yield f"        mode = {child.mode}"
     yield f"        start_action = {child.start_action}"
     yield f"        close_action = {child.close_action}"
     yield f"        dpd_action = {child.dpd_action}"
@@ -164,6 +166,8 @@ class ChildSa:
     packets_in: int
     packets_out: int
     encap: bool
+    #: TUNNEL or TRANSPORT.
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,4 +204,5 @@ def _child_sa(child: dict[str, Any]) -> ChildSa:
         number("packets-in"),
         number("packets-out"),
         child.get("encap") == "yes",
+        child.get("mode", ""),
     )
