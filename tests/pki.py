@@ -7,22 +7,27 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from xfrmctl.crypto.certificate import Certificate
 from xfrmctl.crypto.credential import Credential
 from xfrmctl.crypto.rawkey import RawKey
+from xfrmctl.crypto.revocation import Crl, Revocation, StatusCheck
 from xfrmctl.crypto.signature import PrivateKey, RsaPadding
-from xfrmctl.crypto.trust import Revocation, TrustStore
+from xfrmctl.crypto.trust import TrustStore
 
 START = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
 KINDS = ("rsa2048", "p256", "p384", "p521", "ed25519", "ed448")
+
+_NOT_CRITICAL = (x509.AuthorityInformationAccess, x509.CRLDistributionPoints, x509.ExtendedKeyUsage, x509.OCSPNoCheck)
 
 _CURVES: dict[str, ec.EllipticCurve] = {
     "p256": ec.SECP256R1(),
@@ -121,7 +126,7 @@ def issue(
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), False)
     for extension in extra:
-        builder = builder.add_extension(extension, True)
+        builder = builder.add_extension(extension, not isinstance(extension, _NOT_CRITICAL))
     chosen = None if isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
     how = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH) if pss else None
     return Issued(own, builder.sign(signer, chosen, rsa_padding=how))
@@ -162,8 +167,10 @@ def trust(
     *anchors: Issued,
     crls: Sequence[x509.CertificateRevocationList] = (),
     revocation: Revocation = Revocation.RELAXED,
+    **more: Any,
 ) -> TrustStore:
-    return TrustStore([a.certificate for a in anchors], crls, revocation)
+    held = tuple(Crl.parse(c.public_bytes(Encoding.DER)) for c in crls)
+    return TrustStore([a.certificate for a in anchors], StatusCheck(revocation, held, **more))
 
 
 def raw_key(kind: str, number: int = 1) -> RawKey:
@@ -173,3 +180,63 @@ def raw_key(kind: str, number: int = 1) -> RawKey:
 
 def raw_credential(kind: str, number: int = 1, rsa: RsaPadding = RsaPadding.AUTO) -> Credential:
     return Credential((), key(kind, number), rsa, raw_key(kind, number))
+
+
+def responder(issuer: Issued, *extra: x509.ExtensionType, number: int = 30, **more: Any) -> Issued:
+    """The certificate of an OCSP responder whom that CA trusts; ``extra`` instead of what it should have."""
+    purposes = extra or (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), x509.OCSPNoCheck())
+    return issue("responder", issuer, number=number, extra=purposes, **more)
+
+
+def ocsp_response(
+    about: Issued,
+    issuer: Issued,
+    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
+    *,
+    signer: Issued | None = None,
+    included: Sequence[Issued] = (),
+    by_key: bool = True,
+    start: datetime.datetime = START,
+    days: float | None = 3000,
+    nonce: bytes | None = None,
+    hashed: hashes.HashAlgorithm | None = None,
+) -> bytes:
+    """A response of ``signer`` (the CA itself unless somebody else is named), DER."""
+    signer = signer or issuer
+    revoked = status == ocsp.OCSPCertStatus.REVOKED
+    builder = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            about.parsed,
+            issuer.parsed,
+            hashed or hashes.SHA1(),
+            status,
+            start,
+            start + days * DAY if days is not None else None,
+            start if revoked else None,
+            None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH if by_key else ocsp.OCSPResponderEncoding.NAME, signer.parsed)
+    )
+    if included:
+        builder = builder.certificates([one.parsed for one in included])
+    if nonce is not None:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), False)
+    eddsa = isinstance(signer.key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    return builder.sign(signer.key, None if eddsa else hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def access(ocsp_url: str | None = None, crl_url: str | None = None) -> list[x509.ExtensionType]:
+    """Where a certificate says that its status can be had."""
+    found: list[x509.ExtensionType] = []
+    if ocsp_url is not None:
+        where = x509.UniformResourceIdentifier(ocsp_url)
+        found.append(
+            x509.AuthorityInformationAccess(
+                [x509.AccessDescription(x509.oid.AuthorityInformationAccessOID.OCSP, where)]
+            )
+        )
+    if crl_url is not None:
+        point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)
+        found.append(x509.CRLDistributionPoints([point]))
+    return found

@@ -4,14 +4,19 @@ import datetime
 import functools
 import itertools
 import re
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.ocsp import OCSPCertStatus, load_der_ocsp_request
 
 from tests.lab.interop import Bench, Initiator, Tunnel, eventually
-from tests.pki import DAY, Issued, crl, issue, key
+from tests.pki import DAY, Issued, crl, issue, key, ocsp_response
 
 pytestmark = [pytest.mark.lab, pytest.mark.interop]
 
@@ -227,6 +232,62 @@ def test_charon_does_not_know_our_ca(bench: Bench, initiator: Initiator) -> None
     bench.fail(initiator)
     if initiator == "ours":
         eventually(lambda: "does not accept our certificate" in str(bench.shown()), "named")
+
+
+# -- OCSP
+
+
+@contextmanager
+def responder(bench: Bench, answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """An OCSP responder on the loopback of our gateway; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = answer(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with bench.ours.namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = HTTPServer(listener.getsockname(), Handler, bind_and_activate=False)
+        server.socket.close()
+        server.socket = listener
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.rfc("6960", "3.2")
+@both_roles
+@pytest.mark.parametrize("revoked", [False, True])
+def test_an_ocsp_responder_decides(bench: Bench, initiator: Initiator, *, revoked: bool) -> None:
+    """Strict, and the only source is a responder that is asked over HTTP while charon waits for our answer."""
+    both = party(f"ocsp-{initiator}-{revoked}", "p256")
+    both.install(bench)
+    status = OCSPCertStatus.REVOKED if revoked else OCSPCertStatus.GOOD
+    asked: list[int] = []
+
+    def answer(body: bytes) -> bytes:
+        asked.append(load_der_ocsp_request(body).serial_number)
+        return ocsp_response(both.theirs, both.ca, status, start=START)
+
+    with responder(bench, answer) as url:
+        bench.arrange(both.tunnel(auth={"ocsp": url, "revocation": "strict"}))
+        if revoked:
+            bench.fail(initiator)
+            eventually(lambda: "certificate_revoked" in str(bench.shown()), "named")
+        else:
+            bench.bring_up(initiator)
+    assert asked == [both.theirs.parsed.serial_number]
 
 
 # -- raw public keys

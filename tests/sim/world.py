@@ -16,7 +16,7 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.model.address import Endpoint, IPAddress
-from xfrmctl.model.effects import DeleteSas, FindPaths, InstallSas, MoveSas, SendDatagram
+from xfrmctl.model.effects import DeleteSas, FetchUrl, FindPaths, InstallSas, MoveSas, SendDatagram
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import Event
 from xfrmctl.model.iana import ProtocolId
@@ -86,6 +86,9 @@ class World:
         self.nat_shift = 10000
         self.random = random.Random(seed)
         self.nodes: dict[IPAddress, Node] = {}
+        self.web: dict[str, Callable[[bytes], bytes | None]] = {}
+        self.fetched: list[FetchUrl] = []
+        self.web_latency_s = 0.05
         self.intercept: list[Interceptor] = []
         self.nat: dict[IPAddress, IPAddress] = {}
         self.wire: list[Datagram] = []
@@ -127,6 +130,13 @@ class World:
                         assert sa.id not in node.sad, f"{node.name} installs {sa.id} twice"
                         node.sad[sa.id] = (sa, keys)
                 node.engine.handle_done(token, refusal, self.now)
+            case FetchUrl(token, url, body):
+                self.fetched.append(item)
+                found = self.web[url](body) if url in self.web else None
+                late = self.web_latency_s if found is not None else item.timeout_s
+                problem = "" if found is not None else f"{url} is silent"
+                answer = partial(node.engine.handle_fetched, token, found, problem)
+                self.at(self.now + late, partial(self.do, node, answer))
             case MoveSas(moves):
                 for move in moves:
                     if move.id in node.sad:

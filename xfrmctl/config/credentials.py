@@ -6,6 +6,8 @@
     auth: {psk: …, ca: …}                                                 the other way round
     auth: {pubkey: moon.pub, key: moon.key, remote_pubkey: sun.pub}       both by raw public keys (RFC 7670)
 
+    auth: {…, ca: …, crl: [ca.crl, "http://…"], ocsp: …, fetch: true, revocation: strict}    what is revoked
+
 Paths start at the configuration file. A certificate file may hold intermediate certificates too, in any order; they are
 sent along. Files that several connections name are read once in a load. Private keys are for their owner's eyes only
 and are not encrypted: a daemon that starts by itself has nobody to ask for a passphrase.
@@ -16,18 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from xfrmctl.config import schema, secrets
 from xfrmctl.config.document import Key
 from xfrmctl.config.problem import Wrong
+from xfrmctl.crypto import ocsp
 from xfrmctl.crypto.certificate import Certificate, CertificateError, read_pem, spki_digest
 from xfrmctl.crypto.credential import Credential
 from xfrmctl.crypto.rawkey import RawKey
+from xfrmctl.crypto.revocation import Crl, Revocation, StatusCheck, is_usable
 from xfrmctl.crypto.signature import PrivateKey, RsaPadding, describe, unfit
-from xfrmctl.crypto.trust import Revocation, TrustStore, read_crl
+from xfrmctl.crypto.trust import TrustStore
 
 MAX_BYTES = 16 * 2**20
 MAX_CHAIN = 10
@@ -101,11 +104,14 @@ class Credentials:
         elif theirs and not own and psk is None:
             cure = "add certificate: and key:, pubkey: and key:, or psk"
             wrong.append((theirs, "we have nothing to prove ourselves with", cure))
-        ca = auth.ca
-        if auth.crl and not ca:
-            wrong.append(("crl", "a CRL without a ca", "add ca: PATH, or leave crl out"))
-        if auth.revocation == "strict" and ca and not auth.crl:
-            wrong.append(("revocation", "strict without a CRL accepts nobody", "add crl: PATH, or write relaxed"))
+        sources = [name for name in ("crl", "ocsp", "fetch") if getattr(auth, name)]
+        for name in sources if not auth.ca else ():
+            wrong.append((name, f"{name} without a ca", f"add ca: PATH, or leave {name} out"))
+        for name in sources if auth.revocation == "off" else ():
+            wrong.append((name, "nobody would look at it: revocation is off", f"leave {name} out, or write relaxed"))
+        if auth.revocation == "strict" and auth.ca and not sources:
+            cure = "add crl: PATH, ocsp: PATH or fetch: true, or write relaxed"
+            wrong.append(("revocation", "strict without a CRL or OCSP accepts nobody", cure))
         for where, cause, cure in wrong:
             self._report((*key, where) if where else key, cause, cure)
         return not wrong
@@ -165,21 +171,38 @@ class Credentials:
 
     def _trust(self, auth: schema.Auth, key: Key) -> TrustStore | None:
         anchors: list[Certificate] = []
-        crls: list[x509.CertificateRevocationList] = []
         for number, path in enumerate(auth.ca):
             place = (*key, "ca", number)
             found = self._try(place, lambda path=path: self._once("cert", path, _certificates))  # type: ignore[misc]
             anchors += found or ()
-        for number, path in enumerate(auth.crl):
-            place = (*key, "crl", number)
-            crl = self._try(place, lambda path=path: self._once("crl", path, _crl))  # type: ignore[misc]
-            crls += [crl] if crl is not None else []
+        crls, crl_urls = self._statements(auth.crl, "crl", key, _crl)
+        responses, ocsp_urls = self._statements(auth.ocsp, "ocsp", key, _ocsp)
         if not anchors:
             return None
-        wanted = (tuple(c.der for c in anchors), tuple(map(id, crls)), auth.revocation)
+        mode = Revocation(auth.revocation)
+        check = StatusCheck(mode, tuple(crls), tuple(responses), crl_urls, ocsp_urls, auth.fetch)
+        wanted = (tuple(c.der for c in anchors), check.digest)
         if wanted not in self._trusts:
-            self._trusts[wanted] = TrustStore(anchors, crls, Revocation(auth.revocation))
+            self._trusts[wanted] = TrustStore(anchors, check)
         return self._trusts[wanted]
+
+    def _statements(
+        self, written: Sequence[str], name: str, key: Key, read: Callable[[Path], T]
+    ) -> tuple[list[T], tuple[str, ...]]:
+        """Contents of files, and URLs."""
+        found: list[T] = []
+        urls: list[str] = []
+        for number, path in enumerate(written):
+            place = (*key, name, number)
+            if "://" not in path:
+                one = self._try(place, lambda path=path: self._once(name, path, read))  # type: ignore[misc]
+                found += [one] if one is not None else []
+            elif is_usable(path):
+                urls.append(path)
+            else:
+                cause = f"{path[:100]} cannot be fetched: only plain HTTP is, for what comes back is signed"
+                self._report(place, cause, "write http://HOST/PATH, or the path of a file")
+        return found, tuple(urls)
 
 
 # -- files
@@ -220,9 +243,17 @@ def _public_key(path: Path) -> RawKey:
         raise Wrong(f"{path} has no public key that can be used: {error}", cure) from None
 
 
-def _crl(path: Path) -> x509.CertificateRevocationList:
+def _ocsp(path: Path) -> ocsp.Response:
     try:
-        return read_crl(_content(path))
+        return ocsp.Response.parse(_content(path))
+    except CertificateError as error:
+        cure = "name a response in DER, as openssl ocsp -respout writes it"
+        raise Wrong(f"{path} is no OCSP response that can be used: {error}", cure) from None
+
+
+def _crl(path: Path) -> Crl:
+    try:
+        return Crl.parse(_content(path))
     except CertificateError as error:
         raise Wrong(f"{path} is no CRL that can be used: {error}", "name a complete CRL in PEM or DER") from None
 

@@ -154,7 +154,9 @@ class Auth(Strict):
     remote_pubkey: Annotated[tuple[FilePath, ...], Many] = ()
     ca: Annotated[tuple[FilePath, ...], Many] = ()
     crl: Annotated[tuple[FilePath, ...], Many] = ()
-    revocation: Literal["relaxed", "strict"] = "relaxed"
+    ocsp: Annotated[tuple[FilePath, ...], Many] = ()
+    fetch: bool = False
+    revocation: Literal["relaxed", "strict", "off"] = "relaxed"
     rsa: Literal["auto", "pss", "pkcs1"] = "auto"
     sha1: bool = False
 

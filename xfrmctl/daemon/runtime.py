@@ -11,12 +11,13 @@ from typing import Protocol
 
 from xfrmctl.daemon import routes
 from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.fetch import Fetcher
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.kernel.events import Acquire, Expire, KernelEvent, Mapping
 from xfrmctl.kernel.ports import SadPort
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.effects import DeleteSas, Effect, FindPaths, InstallSas, MoveSas, SendDatagram
+from xfrmctl.model.effects import DeleteSas, Effect, FetchUrl, FindPaths, InstallSas, MoveSas, SendDatagram, Token
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
 from xfrmctl.model.sa import SaId
@@ -58,7 +59,9 @@ class Runtime:
             InstallSas: self._install,
             MoveSas: self._move,
             FindPaths: self._find_paths,
+            FetchUrl: self._fetch,
         }
+        self._fetcher = Fetcher(self.fetched)
 
     def step(self, action: Input) -> None:
         """Give the engine one input and do everything that follows from it."""
@@ -80,6 +83,10 @@ class Runtime:
     def datagram(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
         """A UDP payload has come."""
         self.step(lambda now: self.engine.handle_datagram(local, remote, data, now))
+
+    def fetched(self, token: Token, data: bytes | None, problem: str) -> None:
+        """A web server has answered, or has not."""
+        self.step(lambda now: self.engine.handle_fetched(token, data, problem, now))
 
     def kernel_event(self, event: KernelEvent) -> None:
         """The kernel has reported something about SAs of ours."""
@@ -112,7 +119,8 @@ class Runtime:
             self.step(partial(self.engine.handle_lost, sa_id))
 
     def stop(self) -> None:
-        """No more timer."""
+        """No more timer, nothing more is fetched."""
+        self._fetcher.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -162,6 +170,10 @@ class Runtime:
         assert isinstance(effect, FindPaths)
         found = {(ours, theirs): routes.local_address(theirs, ours) for ours, theirs in effect.pairs}
         self.engine.handle_paths(effect.serial, found, self._loop.time())
+
+    def _fetch(self, effect: Effect) -> None:
+        assert isinstance(effect, FetchUrl)
+        self._fetcher.start(effect)
 
     def _delete(self, doomed: list[SaId]) -> None:
         """Take SAs out of the kernel and off the list."""

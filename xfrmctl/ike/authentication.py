@@ -6,18 +6,22 @@ are some, else knowledge of the shared key.
 
 What the peer has brought is looked at in this order, so that an expensive step is only taken after a cheap one has
 passed: identity against configuration, the chain read, the path to a CA of ours, identity against certificate,
-signature. One :class:`PeerProof` is held against all connections that the peer might mean, and does each step once.
+signature; only then is anything fetched to see whether a certificate is revoked. One :class:`PeerProof` is held against
+all connections that the peer might mean, and does each step once.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from xfrmctl.crypto import signature
+from xfrmctl.crypto import ocsp, signature
 from xfrmctl.crypto.auth import psk_auth, psk_verify, signed_octets
 from xfrmctl.crypto.certificate import Certificate, CertificateError, readable
 from xfrmctl.crypto.credential import Credential
+from xfrmctl.crypto.distrust import Distrust
 from xfrmctl.crypto.rawkey import RawKey, fingerprint
+from xfrmctl.crypto.revocation import Evidence, Known, Undecided
 from xfrmctl.crypto.signature import PublicKey, RsaPadding
 from xfrmctl.ike import certificate_failures as why
 from xfrmctl.ike import failures
@@ -76,6 +80,8 @@ def request_certificates(configs: Iterable[ConnectionConfig]) -> list[Payload]:
     if trusts:
         authorities = dict.fromkeys(a for t in trusts for a in t.authorities)
         requests.append(CertReq.of(authorities if len(authorities) <= MAX_ASKED else ()))
+    if any(t.check.wants_responses for t in trusts):
+        requests.append(CertReq(CertEncoding.OCSP_CONTENT))  # of whatever responder (RFC 4806 3.1)
     if any(c.remote_keys for c in wanted):
         requests.append(CertReq(CertEncoding.RAW_PUBLIC_KEY))  # names no authority (RFC 7670 3)
     return requests
@@ -157,7 +163,7 @@ class PeerProof:
     of_initiator: bool
     how: str = ""
     _chain: "tuple[Certificate, ...] | Failure | None" = None
-    _paths: "dict[TrustStore, Failure | None]" = field(default_factory=dict)
+    _paths: "dict[TrustStore, Failure | Undecided | None]" = field(default_factory=dict)
     _signatures: "dict[bytes, Failure | str]" = field(default_factory=dict)
 
     @classmethod
@@ -173,8 +179,10 @@ class PeerProof:
             return readable(identity)
         return identity
 
-    def judge(self, sa: IkeSa, config: ConnectionConfig, wall: float) -> Failure | None:
-        """Why this is not a proof for that connection, or None."""
+    def judge(
+        self, sa: IkeSa, config: ConnectionConfig, wall: float, evidence: Evidence, now: float
+    ) -> Failure | Undecided | None:
+        """Why this is not a proof for that connection, or None; Undecided: a good one, unless it is revoked."""
         wanted = config.remote_id if config.remote_pattern is None else None
         if wanted is not None and self.identity.identity != wanted:
             return failures.identity_mismatch([wanted], self.who, whose="remote")
@@ -182,7 +190,8 @@ class PeerProof:
             if config.remote_pattern is not None and not config.remote_pattern.matches(self.identity.identity):
                 return failures.identity_mismatch([config.remote_pattern], self.who, whose="remote")
             return self._judge_keys(sa, config) if config.remote_keys else self._judge_psk(sa, config)
-        return self._judge_certificate(sa, config, config.trust, wall)
+        known = Known(evidence, now, self._brought(config.trust))
+        return self._judge_certificate(sa, config, config.trust, wall, known)
 
     def _judge_psk(self, sa: IkeSa, config: ConnectionConfig) -> Failure | None:
         if self.auth.method != AuthMethod.SHARED_KEY_MIC:
@@ -194,8 +203,8 @@ class PeerProof:
         return None
 
     def _judge_certificate(
-        self, sa: IkeSa, config: ConnectionConfig, trust: "TrustStore", wall: float
-    ) -> Failure | None:
+        self, sa: IkeSa, config: ConnectionConfig, trust: "TrustStore", wall: float, known: Known
+    ) -> Failure | Undecided | None:
         if self.auth.method != AuthMethod.DIGITAL_SIGNATURE and self.auth.method not in signature.OLD_METHODS:
             return why.expected(self.auth.method, config.name)
         chain = self._read(config)
@@ -205,12 +214,24 @@ class PeerProof:
         if pattern is not None and not pattern.matches(who, leaf.attributes if leaf.confirms(who) else ()):
             return failures.identity_mismatch([pattern], who, whose="remote")
         if trust not in self._paths:
-            found, own = trust.judge(chain, wall), config.credential.certificate if config.credential else None
-            self._paths[trust] = why.distrusted(found, wall, trust.anchors, own) if found else None
-        failure = self._paths[trust]
-        if failure is None and not leaf.confirms(who):
-            failure = why.not_certified(who, leaf)
-        return failure or self._judge_signature(sa, config, leaf.key, leaf.authority, leaf.subject_text)
+            found, own = trust.judge(chain, wall, known), config.credential.certificate if config.credential else None
+            told = why.distrusted(found, wall, trust.anchors, own) if isinstance(found, Distrust) else found
+            self._paths[trust] = told
+        path = self._paths[trust]
+        if isinstance(path, Failure):
+            return path
+        if not leaf.confirms(who):
+            return why.not_certified(who, leaf)
+        return self._judge_signature(sa, config, leaf.key, leaf.authority, leaf.subject_text) or path
+
+    def _brought(self, trust: "TrustStore") -> tuple[ocsp.Response, ...]:
+        """OCSP responses that the peer has sent along (RFC 4806); what cannot be read is nothing."""
+        found: list[ocsp.Response] = []
+        if trust.check.wants_responses:
+            for sent in [c for c in self.certificates if c.encoding == CertEncoding.OCSP_CONTENT][:MAX_CERTIFICATES]:
+                with suppress(CertificateError):
+                    found.append(ocsp.Response.parse(sent.data))
+        return tuple(found)
 
     def _judge_keys(self, sa: IkeSa, config: ConnectionConfig) -> Failure | None:
         """Whether one of the keys that we know has signed (RFC 7670). What the peer sends as its key proves nothing:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.crypto.credential import Credential
+from xfrmctl.crypto.distrust import Distrust, Doubt
 from xfrmctl.crypto.rawkey import RawKey
-from xfrmctl.crypto.trust import Distrust, Doubt
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, HashAlgorithm, NotifyType
 from xfrmctl.model.identity import Identity
@@ -18,6 +18,7 @@ OLDEST_S = 1767225600.0
 """2026-01-01: this program is younger, a clock that says otherwise is wrong."""
 
 DAY_S = 86400.0
+_NOBODY = "nobody can say whether the certificate {} is revoked"
 _SET_CLOCK = "set the clock: timedatectl set-ntp true (a machine without a battery-backed clock starts in the past)"
 
 
@@ -81,15 +82,22 @@ def distrusted(found: Distrust, wall: float, anchors: Sequence[Certificate], own
         return _failure(
             FailureCode.CERTIFICATE_REVOKED,
             f"the certificate {subject} is revoked {found.detail}",
-            f"the CRL of {issuer} names it",
-            "issue a new certificate for the peer; after an error of the CA, put a new CRL in place and reload",
+            f"{found.source} says so",
+            "issue a new certificate for the peer; after an error of the CA, put a new CRL or OCSP response in place "
+            "and reload",
         )
-    if found.doubt == Doubt.NO_CRL:
+    if found.doubt == Doubt.NO_STATUS:
+        cause = f"{found.detail}, and auth.revocation is strict; the clock says {stamp(wall)}"
+        if found.early_s:
+            suspicion = "the CA has signed that later than our now: the clock is likely slow"
+            cause = f"{cause}; {suspicion}"
+            return _failure(FailureCode.REVOCATION_UNKNOWN, _NOBODY.format(subject), cause, _SET_CLOCK)
         return _failure(
             FailureCode.REVOCATION_UNKNOWN,
-            f"nobody can say whether the certificate {subject} is revoked",
-            f"{found.detail}, and auth.revocation is strict; the clock says {stamp(wall)}",
-            "put a current CRL into a file of auth.crl and reload, or write revocation: relaxed",
+            _NOBODY.format(subject),
+            cause,
+            "put a current CRL into a file of auth.crl, or see that the OCSP responder of auth.ocsp or of the "
+            "certificate (auth.fetch: true) can be reached; or write revocation: relaxed",
         )
     if found.doubt == Doubt.UNTRUSTED:
         return _failure(

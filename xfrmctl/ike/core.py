@@ -13,6 +13,7 @@ from xfrmctl.crypto.entropy import Entropy
 from xfrmctl.ike.bucket import TokenBucket
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig
 from xfrmctl.ike.connection import Connection
+from xfrmctl.ike.fetching import Fetching
 from xfrmctl.ike.fragments import Reassembly
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import HALF_OPEN, ChildState, IkeState
@@ -77,6 +78,7 @@ class Core:
         self.half_open: dict[IPAddress, int] = {}
         self.half_open_total = 0
         self.waiting: dict[Token, Waiting] = {}
+        self.fetching = Fetching()
         self.children: dict[SaId, tuple[IkeSa, ChildSa]] = {}
         self._serial = 0
         self._token = 0
@@ -162,13 +164,18 @@ class Core:
         if connection is not None:
             connection.serials[sa.serial] = None
 
-    # -- the kernel
+    # -- effects that are answered
+
+    def new_token(self) -> Token:
+        """A number that brings an answer back to who waits for it."""
+        self._token += 1
+        return self._token
 
     def install(self, sa: IkeSa, step: Step, sas: tuple[tuple[KernelSa, SaKeys], ...]) -> None:
         """Ask for SAs; ``step.done`` goes on when the kernel has answered."""
-        self._token += 1
-        self.waiting[self._token] = Waiting(sa.serial, step, tuple(s for s, _ in sas))
-        self.emit(InstallSas(self._token, sas))
+        token = self.new_token()
+        self.waiting[token] = Waiting(sa.serial, step, tuple(s for s, _ in sas))
+        self.emit(InstallSas(token, sas))
 
     def child_installed(self, sa: IkeSa, child: ChildSa) -> None:
         """Both SAs of a child are in the kernel."""

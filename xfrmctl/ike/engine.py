@@ -2,6 +2,7 @@
 
     engine.handle_datagram(local, remote, data, now)     a UDP payload as it came
     engine.handle_done(token, refusal, now)              the kernel's answer to an InstallSas
+    engine.handle_fetched(token, data, problem, now)     a web server's answer to a FetchUrl, or why there is none
     engine.handle_acquire(reqid, seq, now)               a packet met a trap policy
     engine.handle_expire(sa_id, hard, now)               the kernel ended an SA
     engine.handle_mapping(sa_id, remote, now)            ESP of a peer behind a NAT comes from elsewhere
@@ -20,7 +21,7 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Star
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.core import Core, Wall
 from xfrmctl.ike.exchanges import ike_sa_init, informational, mobike
-from xfrmctl.ike.exchanges.create_child_sa import CreateChild
+from xfrmctl.ike.exchanges.create_child_sa import CreateChild, rekey_later
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
@@ -121,6 +122,13 @@ class IkeEngine:
         pump(core, sa)
         self._settle()
 
+    def handle_fetched(self, token: Token, data: bytes | None, problem: str, now: float) -> None:
+        """A web server's answer; None and a sentence for people where there is none."""
+        self._core.now = now
+        for sa in self._core.fetching.done(self._core, token, data, problem):
+            pump(self._core, sa)
+        self._settle()
+
     def handle_acquire(self, reqid: int, seq: int, now: float) -> None:
         """A packet met the trap policy of the child with this reqid. ``seq`` names the kernel's larval state."""
         core = self._core
@@ -214,7 +222,7 @@ class IkeEngine:
         elif timer == Timer.REAUTH and sa.state == IkeState.ESTABLISHED:
             lifecycle.reauthenticate(core, sa)
         elif timer == Timer.REKEY_CHILD:
-            self._rekey_later(sa)
+            rekey_later(core, sa)
         elif timer == Timer.RETIRE:
             core.bury_retired(sa)
         elif timer == Timer.SUPERSEDED and sa.state == IkeState.REKEYED:
@@ -222,16 +230,6 @@ class IkeEngine:
         elif timer == Timer.KEEPALIVE and sa.config is not None:
             core.emit(SendDatagram(sa.local, sa.remote, KEEPALIVE))
             core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
-
-    def _rekey_later(self, sa: IkeSa) -> None:
-        """Rekey the children whose peer was busy the last time."""
-        core = self._core
-        due = [child for at, child in sa.rekey_later if at <= core.now]
-        sa.rekey_later = [later for later in sa.rekey_later if later[0] > core.now]
-        for child in due:
-            begin(core, sa, CreateChild(child.config, replaces=child))
-        if sa.rekey_later:
-            core.timers.set(sa.serial, Timer.REKEY_CHILD, min(at for at, _ in sa.rekey_later))
 
     def rekey(self, connection: str, child: str | None, now: float) -> None:
         """Replace the IKE SAs of a connection, or with ``child`` the CHILD SAs of that name, now."""

@@ -1,6 +1,7 @@
 """What the IKE engine wants done. An effect must happen; one that can fail carries a token.
 
-The answer to a token is the engine's input ``handle_done(token, refusal, now)``.
+The answer to a token is the engine's input ``handle_done(token, refusal, now)``, to that of a FetchUrl
+``handle_fetched(token, data, problem, now)``.
 """
 
 from dataclasses import dataclass
@@ -54,6 +55,20 @@ class FindPaths(Effect):
 
     pairs: tuple[tuple[IPAddress | None, IPAddress], ...]
     serial: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchUrl(Effect):
+    """Ask a web server; answered by Fetched(token), for it may take no longer than ``timeout_s``.
+
+    ``body`` is an OCSP request to POST, empty for a GET. An answer of more than ``limit`` octets is a failure.
+    """
+
+    token: Token
+    url: str
+    body: bytes
+    limit: int
+    timeout_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ class CertEncoding(OpenEnum):
     RAW_PUBLIC_KEY = 15
     HASH_AND_URL_OF_CERTIFICATE = 12
     HASH_AND_URL_OF_BUNDLE = 13
+    OCSP_CONTENT = 14
 
 
 class IdType(OpenEnum):

@@ -7,9 +7,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from tests import pki
-from tests.pki import crl, issue, root
+from tests.pki import crl, issue, ocsp_response, root
 from tests.unit.config.config_files import loaded, minimal, only, problems
-from xfrmctl.crypto.trust import Revocation
+from xfrmctl.crypto.revocation import Revocation
 from xfrmctl.model.identity import parse_identity
 
 SIDES = "local: {address: 192.0.2.1}\nremote: {address: 192.0.2.2, id: fqdn:sun.example.org}\n"
@@ -44,6 +44,7 @@ def files(place: Path) -> Path:
     for name, key in {"moon.key": own.key_pem, "other.key": issue("x", number=9).key_pem}.items():
         (place / name).write_text(key)
         (place / name).chmod(0o600)
+    (place / "moon.ocsp").write_bytes(ocsp_response(own, ca))
     locked = own.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     (place / "locked.key").write_bytes(locked)
     (place / "locked.key").chmod(0o600)
@@ -57,7 +58,7 @@ def test_both_by_certificate(files: Path) -> None:
     assert connection.psk == b""
     assert connection.local_id == parse_identity("fqdn:moon.example.org")
     assert connection.credential.name == "CN=moon,O=Lab,C=XX"
-    assert connection.trust.revocation == Revocation.RELAXED
+    assert connection.trust.check.mode == Revocation.RELAXED
     assert not configuration.warnings
     assert "PRIVATE" not in repr(configuration)
 
@@ -123,7 +124,30 @@ def test_each_in_its_own_way(files: Path) -> None:
 def test_several_cas_and_crls(files: Path) -> None:
     auth = "auth: {certificate: moon.pem, key: moon.key, ca: [ca.pem, other-ca.pem], crl: ca.crl, revocation: strict}"
     trust = loaded(files, text(auth)).engine.connections["c"].trust
-    assert trust and len(trust.anchors) == 2 and trust.revocation == Revocation.STRICT
+    assert trust and len(trust.anchors) == 2 and trust.check.mode == Revocation.STRICT
+
+
+OCSP = "auth: {certificate: moon.pem, key: moon.key, ca: ca.pem, ocsp: [moon.ocsp, 'http://10.0.0.1/o'], %s}"
+
+
+def test_where_revocation_is_looked_up(files: Path) -> None:
+    trust = loaded(files, text(OCSP % "crl: 'http://10.0.0.1/c', fetch: true")).engine.connections["c"].trust
+    assert trust and trust.check.fetch and len(trust.check.responses) == 1
+    assert (trust.check.ocsp_urls, trust.check.crl_urls) == (("http://10.0.0.1/o",), ("http://10.0.0.1/c",))
+    off = "auth: {certificate: moon.pem, key: moon.key, ca: ca.pem, revocation: off}"
+    trust = loaded(files, text(off)).engine.connections["c"].trust
+    assert trust and trust.check.mode == Revocation.OFF
+    for enough in ("ocsp: moon.ocsp", "fetch: true", "crl: 'http://10.0.0.1/c'"):
+        strict = f"auth: {{certificate: moon.pem, key: moon.key, ca: ca.pem, revocation: strict, {enough}}}"
+        assert loaded(files, text(strict)).engine.connections["c"].trust
+
+
+def test_a_reload_sees_a_new_ocsp_response(files: Path) -> None:
+    before = loaded(files, text(OCSP % "fetch: true"))
+    assert loaded(files, text(OCSP % "fetch: true"), before).changes(before).changed == ()
+    (files / "moon.ocsp").write_bytes(ocsp_response(issue("x", root()), root()))
+    assert before.changes(loaded(files, text(OCSP % "fetch: true"), before)).changed == ("c",)
+    assert before.changes(loaded(files, text(OCSP % "fetch: false"), before)).changed == ("c",)
 
 
 def test_connections_share_what_they_trust(files: Path) -> None:
@@ -156,6 +180,12 @@ def test_connections_share_what_they_trust(files: Path) -> None:
         ("{psk: !file k, ca: [ca.pem, no.pem]}", "auth.ca[1]", "No such file", "readable"),
         ("{psk: !file k, ca: ca.pem, crl: ca.pem}", "auth.crl[0]", "no CRL", "complete CRL"),
         ("{psk: !file k, ca: ca.pem, revocation: maybe}", "auth.revocation", "is not one of", "relaxed, strict"),
+        ("{psk: !file k, ocsp: moon.ocsp}", "auth.ocsp", "without a ca", "add ca"),
+        ("{psk: !file k, fetch: true}", "auth.fetch", "without a ca", "add ca"),
+        ("{psk: !file k, ca: ca.pem, crl: ca.crl, revocation: off}", "auth.crl", "nobody would look", "relaxed"),
+        ("{psk: !file k, ca: ca.pem, ocsp: ca.crl}", "auth.ocsp[0]", "no OCSP response", "-respout"),
+        ("{psk: !file k, ca: ca.pem, ocsp: 'https://a/b'}", "auth.ocsp[0]", "only plain HTTP", "http://HOST"),
+        ("{psk: !file k, ca: ca.pem, crl: 'ldap://a/b'}", "auth.crl[0]", "only plain HTTP", "http://HOST"),
     ],
 )
 def test_what_is_refused(files: Path, auth: str, key: str, cause: str, cure: str) -> None:

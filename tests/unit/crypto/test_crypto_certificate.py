@@ -18,7 +18,8 @@ from xfrmctl.crypto.certificate import (
     readable,
     same_identity,
 )
-from xfrmctl.crypto.trust import Doubt, read_crl
+from xfrmctl.crypto.distrust import Distrust, Doubt
+from xfrmctl.crypto.revocation import Crl
 from xfrmctl.model.iana import IdType
 from xfrmctl.model.identity import Identity, IdentityPattern, parse_identity
 
@@ -89,10 +90,10 @@ def test_paths(kind: str) -> None:
     assert store.judge([own.certificate, above.certificate], WALL) is None
     assert store.judge([own.certificate, ca.certificate, above.certificate], WALL) is None
     missing = store.judge([own.certificate], WALL)
-    assert missing is not None and missing.doubt == Doubt.UNTRUSTED
+    assert isinstance(missing, Distrust) and missing.doubt == Doubt.UNTRUSTED
     assert trust(above).judge([own.certificate], WALL) is None
     late = store.judge([own.certificate, above.certificate], WALL + 4000 * 86400)
-    assert late is not None and late.doubt == Doubt.EXPIRED
+    assert isinstance(late, Distrust) and late.doubt == Doubt.EXPIRED
 
 
 def test_pss_signed_certificates() -> None:
@@ -120,7 +121,7 @@ def test_sha1_is_not_believed(tmp_path: Path) -> None:
             pytest.skip(f"openssl here does not: {done.stderr.decode()[-200:]}")
     (weak,) = read_pem((tmp_path / "moon.pem").read_bytes())
     found = trust(ca).judge([weak], weak.valid_from + 1)
-    assert found is not None and found.doubt == Doubt.INVALID and "SHA1" in found.detail
+    assert isinstance(found, Distrust) and found.doubt == Doubt.INVALID and "SHA1" in found.detail
 
 
 def test_files() -> None:
@@ -131,6 +132,6 @@ def test_files() -> None:
         with pytest.raises(CertificateError):
             read_pem(wrong)
         with pytest.raises(CertificateError):
-            read_crl(wrong)
+            Crl.parse(wrong)
     with pytest.raises(CertificateError):
-        read_crl(one.parsed.public_bytes(Encoding.DER))
+        Crl.parse(one.parsed.public_bytes(Encoding.DER))

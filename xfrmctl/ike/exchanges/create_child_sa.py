@@ -30,6 +30,7 @@ from xfrmctl.ike.exchanges.informational import DeleteChild, delete_child
 from xfrmctl.ike.rekey import RivalChild
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import ChildState, IkeState
+from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, respond
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
@@ -319,3 +320,13 @@ class AnswerChild:
             request.rival = RivalChild(self.child, min(self.nonces))
         else:
             old.state = ChildState.REPLACED
+
+
+def rekey_later(core: Core, sa: IkeSa) -> None:
+    """Rekey the children whose peer was busy the last time (RFC 7296 2.25)."""
+    due = [child for at, child in sa.rekey_later if at <= core.now]
+    sa.rekey_later = [later for later in sa.rekey_later if later[0] > core.now]
+    for child in due:
+        begin(core, sa, CreateChild(child.config, replaces=child))
+    if sa.rekey_later:
+        core.timers.set(sa.serial, Timer.REKEY_CHILD, min(at for at, _ in sa.rekey_later))

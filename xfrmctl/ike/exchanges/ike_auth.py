@@ -9,8 +9,10 @@ SAr2, TSi, TSr (1.2). The responder answers when the kernel has taken the SAs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from xfrmctl.crypto.certificate import same_identity
+from xfrmctl.crypto.revocation import Undecided
 from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
@@ -111,7 +113,11 @@ class IkeAuth:
             _fail(core, sa, _refusal(sa, error))
             return
         proof = PeerProof.of(identity, auth, payloads, of_initiator=False)
-        failure = proof.judge(sa, sa.config, core.wall())
+        failure = proof.judge(sa, sa.config, core.wall(), core.fetching.evidence, core.now)
+        if isinstance(failure, Undecided):
+            core.fetching.want(core, sa, failure.sources, partial(self.on_response, core, sa, payloads))
+            return
+        sa.answering = False
         if failure is not None:
             begin(core, sa, Say([Notify(NotifyType.AUTHENTICATION_FAILED)], then_close=failure))
             sa.move(IkeState.DELETING)
@@ -157,6 +163,9 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         return
     proof = PeerProof.of(identity, auth, payloads, of_initiator=True)
     outcome = _identify(core, sa, wanted, proof)
+    if isinstance(outcome, Undecided):
+        core.fetching.want(core, sa, outcome.sources, partial(on_request, core, sa, payloads))
+        return
     if isinstance(outcome, Failure):
         _reject(core, sa, outcome)
         return
@@ -222,7 +231,7 @@ class AnswerAuth:
         lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)
 
 
-def _identify(core: Core, sa: IkeSa, wanted: Id | None, proof: PeerProof) -> ConnectionConfig | Failure:
+def _identify(core: Core, sa: IkeSa, wanted: Id | None, proof: PeerProof) -> ConnectionConfig | Failure | Undecided:
     """The candidate that the identities and the key point at (RFC 7296 2.15: the key goes with the identity)."""
     candidates = [core.config.connections.get(c.name, c) for c in sa.candidates]
     if wanted is not None:
@@ -233,9 +242,11 @@ def _identify(core: Core, sa: IkeSa, wanted: Id | None, proof: PeerProof) -> Con
     outcome: Failure | None = None
     wall = core.wall()
     for config in sorted(candidates, key=_vagueness):
-        failure = proof.judge(sa, config, wall)
+        failure = proof.judge(sa, config, wall, core.fetching.evidence, core.now)
         if failure is None:
             return config
+        if isinstance(failure, Undecided):
+            return failure
         if outcome is None or outcome.code == FailureCode.IDENTITY_MISMATCH:
             outcome = failure
             sa.config = config
