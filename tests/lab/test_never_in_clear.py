@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from tests.lab.tunnel import LAN, MAIN, Stream, World, connection, eventually, ike_dropped, lan, network_of
+from xfrmctl.lab import gateway
 from xfrmctl.lab.topology import Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
-
-TRUE_STARTS = True
 
 DWELL_S = 0.4
 """How long a state is watched: 40 packets of each flow."""
@@ -37,19 +36,20 @@ def ikeless(world: World) -> bool:
     return not world.a.client.connection(MAIN).ike_sas
 
 
-def test_start_negotiating_and_giving_up(world: World) -> None:
+def test_start_negotiating_and_giving_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first policy on: while starting, while nobody answers, when the peer is given up, until it is up."""
+    monkeypatch.setattr(gateway.Gateway, "spawn", gateway.spawn)  # as a service manager does it, not the nursery
     a = world.config(0, retry={"first": "0.5s", "tries": 1})
     marks = [0, 0]
     world.a.configure(a)
     with ike_dropped(world.topology), world.watch() as seen:
         time.sleep(DWELL_S)
-        for side, gateway in enumerate(world.gateways):
-            gateway.start(wait=False)
+        for side, one in enumerate(world.gateways):
+            one.start(wait=False)
             eventually("the first policy stands", partial(world.guarded, side), timeout_s=60, every_s=0.005)
             marks[side] = world.stream.serial
-        for gateway in world.gateways:
-            gateway.wait_ready()
+        for one in world.gateways:
+            one.wait_ready()
         eventually("a failed attempt is told", lambda: world.a.client.connection(MAIN).last_failure)
         eventually("the peer is given up", lambda: world.a.client.connection(MAIN).state == "down")
         assert ikeless(world)
@@ -82,11 +82,11 @@ def test_stop_and_traps_at_both_ends(world: World) -> None:
         assert world.stream.stands(DWELL_S)
         assert world.b.stop() == 0
         assert world.stream.stands(DWELL_S)
-        for side, gateway in enumerate(world.gateways):
-            gateway.configure(world.config(side, start="trap"))
-            gateway.start(wait=False)
-        for gateway in world.gateways:
-            gateway.wait_ready()
+        for side, one in enumerate(world.gateways):
+            one.configure(world.config(side, start="trap"))
+            one.start(wait=False)
+        for one in world.gateways:
+            one.wait_ready()
         world.stream.flows()
         time.sleep(DWELL_S)
     seen.nothing_in_clear(esp=True)

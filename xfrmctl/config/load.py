@@ -7,6 +7,7 @@ through secrets and cross checks, and everything found is raised together.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -31,20 +32,24 @@ class Changes:
     removed: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
     """A checked configuration.
 
-    ``hash`` names the whole content (hex SHA-256) and may be published. ``digests`` name each connection
-    with its secrets, for comparing in this process only. ``warnings`` are what works but should not stay so.
+    ``digests`` name each connection with its secrets, for comparing in this process only. ``warnings`` are what
+    works but should not stay so.
     """
 
     file: Path
     gateway: GatewaySettings
     engine: EngineConfig
-    hash: str
     digests: dict[str, str] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """Names the whole content (hex SHA-256) and may be published. The first time takes 50 ms and 16 MiB."""
+        return _public_hash(self.gateway, self.engine)
 
     def changes(self, newer: "Configuration") -> Changes:
         """What changes when ``newer`` takes the place of this configuration."""
@@ -82,12 +87,10 @@ def loads(text: str, file: Path, previous: Configuration | None = None) -> Confi
     check(engine.connections, report, warn)
     if problems:
         raise ConfigError({(p.line, p.key): p for p in reversed(problems)}.values())  # the first one of a place
-    gateway = build.gateway(found.gateway)
     return Configuration(
         file=file,
-        gateway=gateway,
+        gateway=build.gateway(found.gateway),
         engine=engine,
-        hash=_public_hash(gateway, engine),
         digests={name: _digest(connection) for name, connection in engine.connections.items()},
         warnings=tuple(sorted(warnings, key=lambda p: (p.line, p.column))),
     )

@@ -128,7 +128,8 @@ class Daemon:
 
     async def snapshot(self) -> Snapshot:
         """The state now, with counters fresh from the kernel."""
-        clamps = await asyncio.to_thread(self.kernel.clamp_counters)
+        configuration = self.configuration
+        clamps, _ = await asyncio.to_thread(lambda: (self.kernel.clamp_counters(), configuration.hash))  # both are slow
         seen = ObservedGateway(
             now=self._loop.time(),
             wall=clock.wall(),
@@ -137,7 +138,7 @@ class Daemon:
             xfrm_stat=self.kernel.xfrm_stat(),
         )
         state = DaemonState(
-            configuration=self.configuration,
+            configuration=configuration,
             started_wall=self._started_wall,
             started=self._started,
             reload_error=self._reload_error,
@@ -211,6 +212,7 @@ class Daemon:
         self.runtime.step(self.engine.start_all)
         gc.collect()
         gc.freeze()  # modules and configuration live as long as we do: no collection need look at them again
+        gc.enable()
         self._log.info("ready", version=__version__, connections=len(engine.connections))
         notify("READY=1")
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from pyroute2.netlink import nla, nlmsg
 
+from xfrmctl.kernel.netlink import constants as c
+
 _HEADER = struct.Struct("=IHHII")
 
 Fields = tuple[tuple[str, str], ...]
@@ -278,6 +280,14 @@ class UserMapping(XfrmMessage):
         ("old_sport", ">H"),
         ("new_sport", ">H"),
     )
+
+
+EVENTS: dict[int, type[XfrmMessage]] = {
+    c.XFRM_MSG_ACQUIRE: UserAcquire,
+    c.XFRM_MSG_EXPIRE: UserExpire,
+    c.XFRM_MSG_MAPPING: UserMapping,
+}
+"""What of the multicast groups' messages is decoded with a table."""
 
 
 def decode(table: type[Any], payload: memoryview) -> Any:
