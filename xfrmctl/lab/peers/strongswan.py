@@ -23,6 +23,8 @@ _PLUGINS = (
     "random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 hmac kdf drbg gcm chapoly "
     "ml attr kernel-netlink socket-default vici updown counters"
 )
+#: swanctl sends files to charon and reads no more of them than what they are; all plugins take three times as long.
+_SWANCTL_PLUGINS = "pem pkcs1 pkcs8 x509 pubkey"
 _DAEMONS = ("/usr/sbin/charon-systemd", "/usr/lib/ipsec/charon")
 _SWANCTL = "/usr/sbin/swanctl"
 _CREDENTIALS = "conf.d x509 x509ca x509ocsp x509aa x509ac x509crl pubkey private rsa ecdsa bliss pkcs8 pkcs12"
@@ -208,5 +210,5 @@ class StrongSwan:
   {options}
 }}
 """
-        # charon-systemd reads a section of its own name; swanctl needs nothing but the library's defaults.
-        return f"charon {section}\ncharon-systemd {section}"
+        # charon-systemd reads a section of its own name.
+        return f"charon {section}\ncharon-systemd {section}\nswanctl {{ load = {_SWANCTL_PLUGINS} }}\n"
