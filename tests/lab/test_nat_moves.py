@@ -1,4 +1,7 @@
-"""The NAT before a peer forgets its mapping (RFC 7296 2.23): both our daemons, real ESP in UDP, no new negotiation."""
+"""The NAT before a peer forgets its mapping: both our daemons, real ESP in UDP, no new negotiation.
+
+Without MOBIKE whoever is not behind the NAT follows (RFC 7296 2.23), with it whoever is tells (RFC 4555 3.8).
+"""
 
 import json
 import re
@@ -17,24 +20,26 @@ pytestmark = pytest.mark.lab
 ELSEWHERE = "172.16.1.77"
 
 
-def side(local: str, remote: str, near: str, far: str, *, dpd: str) -> str:
+def side(local: str, remote: str, near: str, far: str, *, dpd: str, mobike: bool) -> str:
     names = ("moon", "sun") if local == PRIVATE_A[0] else ("sun", "moon")
     connection = {
         "local": {"address": local, "id": f"fqdn:{names[0]}.example.org"},
         "remote": {"address": remote, "id": f"fqdn:{names[1]}.example.org"},
         "auth": {"psk": "a key for the lab only, 32 bytes or so"},
-        "ike": {"dpd": dpd, "keepalive": "600s"},
+        "ike": {"dpd": dpd, "keepalive": "600s", "mobike": mobike},
         "children": {"net": {"local_ts": near, "remote_ts": far, "start": "none"}},
     }
     return json.dumps({"connections": {"net": connection}})
 
 
 @contextmanager
-def ends(topology: Topology, *, dpd: str) -> Iterator[tuple[Gateway, Gateway]]:
+def ends(topology: Topology, *, dpd: str, mobike: bool) -> Iterator[tuple[Gateway, Gateway]]:
     """Gateway A behind the NAT box, and B, which takes it from anywhere; the tunnel is up."""
     with (
-        Gateway(topology.ns("ga"), side(PRIVATE_A[0], OUTER_B[0], INNER_A[0], INNER_B[0], dpd=dpd)) as ours,
-        Gateway(topology.ns("gb"), side(OUTER_B[0], "any", INNER_B[0], INNER_A[0], dpd="off")) as theirs,
+        Gateway(
+            topology.ns("ga"), side(PRIVATE_A[0], OUTER_B[0], INNER_A[0], INNER_B[0], dpd=dpd, mobike=mobike)
+        ) as ours,
+        Gateway(topology.ns("gb"), side(OUTER_B[0], "any", INNER_B[0], INNER_A[0], dpd="off", mobike=mobike)) as theirs,
     ):
         try:
             assert ours.client.up("net").ok
@@ -71,19 +76,20 @@ def _mappings_last(topology: Topology, seconds: int) -> None:
 
 
 @pytest.mark.rfc("7296", "2.23")
-@pytest.mark.parametrize("by", ["esp", "ike"])
+@pytest.mark.rfc("4555", "3.8")
+@pytest.mark.parametrize("by", ["esp", "ike", "mobike"])
 @pytest.mark.parametrize("outside", [OUTER_A[0], ELSEWHERE])
 def test_the_tunnel_follows(nat_topology: Topology, outside: str, by: str) -> None:
     topology = nat_topology
     _mappings_last(topology, 1)
-    with ends(topology, dpd="off" if by == "esp" else "4s") as (_, theirs):
+    with ends(topology, dpd="off" if by == "esp" else "4s", mobike=by == "mobike") as (_, theirs):
         assert traffic.ping(topology.ns("ha"), HOST_B[0]).loss == 0
         before = theirs.client.connection("net").ike_sas[0]
         forget_mapping(topology, outside)
         if by == "esp":
             traffic.ping(topology.ns("ha"), HOST_B[0], count=2, wait_s=1)
         deadline = time.monotonic() + 10
-        while not (moved := re.findall(r"moved it from \S+ to (\S+)", theirs.log_tail(60))):
+        while not (moved := re.findall(r"(?:moved it|runs) from \S+ to (\S+)", theirs.log_tail(60))):
             assert time.monotonic() < deadline, "gateway B has not noticed"
             time.sleep(0.1)
         assert re.fullmatch(rf"{outside}:41\d\d\d", moved[0])
