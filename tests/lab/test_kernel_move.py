@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -66,6 +67,11 @@ def numbers(namespace: Namespace) -> dict[str, tuple[int, int]]:
 def bitmaps(namespace: Namespace) -> list[str]:
     """The replay windows."""
     return re.findall(r"bitmap 0x[0-9a-f]+|(?m:^\s+(?:[0-9a-f]{8} ?)+$)", states(namespace))
+
+
+def counted(gateway: Gateway) -> list[tuple[int, int, int]]:
+    """What the kernel has counted on each SA, and since when."""
+    return sorted((c.packets, c.bytes, c.added_at) for c in gateway.kernel.dump().values())
 
 
 @contextmanager
@@ -136,10 +142,10 @@ def test_addresses_change_with_replay_state_and_counters(topology: Topology, sui
         with encapsulating(ga, gb), recorder(topology) as wire:
             assert traffic.ping(topology.ns("ha"), HOST_B[0]).loss == 0
             before, seen = numbers(gb.ns), bitmaps(gb.ns)
-            packets = sorted((c.packets, c.bytes, c.added_at) for c in gb.kernel.dump().values())
+            packets = counted(gb)
             gb.kernel.move(moves(gb, elsewhere, 4511))
             after = numbers(gb.ns)
-            assert sorted((c.packets, c.bytes, c.added_at) for c in gb.kernel.dump().values()) == packets
+            assert counted(gb) == packets
             assert bitmaps(gb.ns) == seen
             for spi, (sent, received) in before.items():
                 assert after[spi] in ((sent, received), (sent + OSEQ_MARGIN, received))
@@ -196,3 +202,24 @@ def test_new_ports_under_traffic_lose_nothing(topology: Topology) -> None:
         print(f"{count} moves in {took:.1f} s: {result.received} of {result.sent} packets")
         assert result.loss == 0
         assert sequence_errors(gb) == 0
+
+
+@pytest.mark.rfc("4555", "3.5")
+@pytest.mark.parametrize("suite", ["aes128gcm16", "aes256gcm16-esn", "aes128-sha256"])
+def test_encapsulation_comes_and_goes_with_replay_state_and_counters(topology: Topology, suite: str) -> None:
+    """A NAT on the new path: the same addresses, in UDP from now on, and plain again afterwards."""
+    with gateways(topology) as (ga, gb), encapsulating(ga, gb):
+        for gateway in (ga, gb):
+            gateway.converge(gateway.desired())
+            gateway.kernel.install(list(gateway.sas(SUITES[suite])))
+        for encap in (ENCAP, None, ENCAP):
+            assert traffic.ping(topology.ns("ha"), HOST_B[0]).loss == 0
+            before = {gateway.ns.name: counted(gateway) for gateway in (ga, gb)}
+            seen = {gateway.ns.name: [received for _, received in numbers(gateway.ns).values()] for gateway in (ga, gb)}
+            for gateway in (ga, gb):
+                gateway.kernel.move(tuple(replace(m, encap=encap) for m in moves(gateway, gateway.remote, 4500)))
+                assert counted(gateway) == before[gateway.ns.name]
+                assert [received for _, received in numbers(gateway.ns).values()] == seen[gateway.ns.name]
+                assert states(gateway.ns).count("espinudp") == (2 if encap else 0)
+            assert traffic.ping(topology.ns("hb"), HOST_A[0]).loss == 0
+        assert sequence_errors(ga) == sequence_errors(gb) == 0
