@@ -11,7 +11,7 @@ from functools import partial
 from ipaddress import ip_address
 
 from xfrmctl.crypto.entropy import DeterministicEntropy
-from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, RetransmitPolicy, RetryPolicy, Start
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, RetransmitPolicy, RetryPolicy, Start, Unique
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
@@ -91,6 +91,7 @@ class World:
         self.web_latency_s = 0.05
         self.intercept: list[Interceptor] = []
         self.nat: dict[IPAddress, IPAddress] = {}
+        self.nat_shifts: dict[IPAddress, int] = {}
         self.wire: list[Datagram] = []
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -186,13 +187,14 @@ class World:
         """Source NAT for nodes behind one; the ports shift so that nobody can overlook it."""
         outside = self.nat.get(datagram.source.address)
         if outside is not None:
-            source = Endpoint(outside, datagram.source.port + self.nat_shift)
-            return replace(datagram, source=source)
-        inside = next((i for i, o in self.nat.items() if o == datagram.target.address), None)
-        if inside is not None:
-            port = datagram.target.port - self.nat_shift
-            return replace(datagram, target=Endpoint(inside, port)) if port in (500, 4500) else None
-        return datagram
+            shift = self.nat_shifts.get(datagram.source.address, self.nat_shift)
+            return replace(datagram, source=Endpoint(outside, datagram.source.port + shift))
+        behind = [i for i, o in self.nat.items() if o == datagram.target.address]
+        for inside in behind:
+            port = datagram.target.port - self.nat_shifts.get(inside, self.nat_shift)
+            if port in (500, 4500):
+                return replace(datagram, target=Endpoint(inside, port))
+        return None if behind else datagram
 
     def deliver(self, node: Node, datagram: Datagram) -> None:
         self.do(node, lambda now: node.engine.handle_datagram(datagram.target, datagram.source, datagram.data, now))
@@ -265,6 +267,7 @@ def connection(
         "retry": RetryPolicy(first_s=2, max_s=60),
         "local_id": Identity.of_address(ip_address(local)),
         "remote_id": Identity.of_address(ip_address(remote)) if remote else None,
+        "unique": Unique.NO if remote else Unique.REPLACE,
     }
     return ConnectionConfig(
         name=name,

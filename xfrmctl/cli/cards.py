@@ -85,7 +85,7 @@ def _child_table(chosen: list[ConnectionInfo]) -> Table:
     for connection in chosen:
         for child in _children(connection):
             table.add_row(
-                _plain(f"{connection.name}/{child.name}"),
+                _plain(f"{connection.name}/{child.name}" + (f"\n{child.peer}" if child.peer else "")),
                 _plain(_selectors(child)),
                 f"{child.inbound.spi}\n{child.outbound.spi}",
                 child.suite + _how(child, "\n"),

@@ -15,6 +15,7 @@ from xfrmctl.ike.config import (
     RetransmitPolicy,
     RetryPolicy,
     Start,
+    Unique,
 )
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
@@ -160,7 +161,15 @@ def _connection(
         fragment_size=found.ike.fragmentation,
         mobike=found.ike.mobike,
         alternates=found.local.alternates,
+        unique=_unique(found),
     )
+
+
+def _unique(found: schema.Connection) -> Unique:
+    """Of many peers one that comes back takes its own place; a single one may have called while we called it."""
+    if found.unique is not None:
+        return Unique(found.unique)
+    return Unique.REPLACE if found.remote.address is None else Unique.NO
 
 
 def _child(name: str, found: schema.Child, connection: schema.Connection, key: Key, report: Report) -> ChildConfig:

@@ -226,13 +226,14 @@ class Child(Strict):
 
 
 class Connection(Strict):
-    """One peer."""
+    """One peer; or, without remote.address, everybody who brings the right proof, from wherever."""
 
     local: Annotated[LocalSide, Section] = Field(default_factory=LocalSide)
     remote: Annotated[Side, Section] = Field(default_factory=Side)
     auth: Auth
     ike: Annotated[Ike, Section] = Field(default_factory=Ike)
     retry: Annotated[Retry, Section] = Field(default_factory=Retry)
+    unique: Literal["replace", "keep", "no"] | None = None
     children: dict[str, Child]
 
 

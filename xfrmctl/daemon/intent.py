@@ -20,6 +20,11 @@ which traffic goes into that tunnel is the operator's routing.
 
 The MSS is clamped from the first moment on, with the smallest value that any of the child's proposals would need,
 so that no SYN slips through between the SA and its clamp.
+
+A connection that serves many peers (``remote.address: any``) has one part for what is always there, :func:`of_child`
+(blocks, interface, routes), and one for each CHILD SA of each peer, :func:`of_peer`: policies for what this peer may
+have, with a reqid of its own, before the blocks. They share the interface: routes lead into it, and behind it the
+policies tell the peers apart; a device for each peer would need a route for each peer, and say nothing more.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,6 +63,7 @@ MIN_MSS = 88
 class Established:
     """What negotiation has made of a child; ``encap`` says whether ESP goes in UDP."""
 
+    reqid: int
     suite: Suite
     local: IPAddress
     remote: IPAddress
@@ -124,11 +130,25 @@ def of_child(
     *,
     stopping: bool = False,
 ) -> Desired:
-    """The part of one child."""
+    """The part of one configured child; of its peers, where it has many, nothing is in it."""
     if child.dataplane == DataPlane.INTERFACE:
         return _interface_plane(connection, child, established, child_sizes, stopping=stopping)
     policies = _policies(connection, child, established, stopping=stopping)
-    return Desired(policies, {}, frozenset(), frozenset() if stopping else _clamps(child, child_sizes))
+    return Desired(policies, {}, frozenset(), frozenset() if stopping else _clamps(connection, child, child_sizes))
+
+
+def of_peer(child: ChildConfig, established: Established, child_sizes: Sizes, *, stopping: bool = False) -> Desired:
+    """The part of one CHILD SA of one of many peers. Its clamps stand before its policies do."""
+    if stopping:
+        return Desired()
+    keys = _keys(established.local_ts, established.remote_ts, child.if_id, _directions(child))
+    ends = established.local, established.remote
+    policies = {
+        key: _protect(child, key, NARROWED_PRIORITY, established.mode, *ends, established.reqid) for key in keys
+    }
+    interfaces = {child.interface: _interface(child, child.interface, child_sizes)} if child.interface else {}
+    clamps = _clamps_of(established.local_ts, established.remote_ts, child_sizes)
+    return Desired(policies, interfaces, frozenset(), clamps)
 
 
 def of_gateway(bypass: Iterable[tuple[TrafficSelector, TrafficSelector]]) -> Desired:
@@ -138,23 +158,6 @@ def of_gateway(bypass: Iterable[tuple[TrafficSelector, TrafficSelector]]) -> Des
         for key in _keys((local,), (remote,), 0):
             policies[key] = Policy(key, Action.ALLOW, _priority(BYPASS_PRIORITY, key))
     return Desired(policies)
-
-
-def merge(parts: Iterable[Desired]) -> Desired:
-    """All parts together; an interface that several children share takes the smallest MTU."""
-    policies: dict[PolicyKey, Policy] = {}
-    interfaces: dict[str, XfrmInterface] = {}
-    routes: set[Route] = set()
-    clamps: set[Clamp] = set()
-    for part in parts:
-        policies.update(part.policies)
-        for name, interface in part.interfaces.items():
-            known = interfaces.get(name)
-            if known is None or interface.mtu < known.mtu:
-                interfaces[name] = interface
-        routes |= part.routes
-        clamps |= part.clamps
-    return Desired(policies, interfaces, frozenset(routes), frozenset(clamps))
 
 
 def _policies(
@@ -176,12 +179,12 @@ def _policies(
         found[key] = (
             Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key))
             if narrowed
-            else _protect(child, key, CHILD_PRIORITY, mode, local, remote)
+            else _protect(child, key, CHILD_PRIORITY, mode, local, remote, child.reqid)
         )
     if narrowed:
         assert established is not None
         for key in _keys(established.local_ts, established.remote_ts, child.if_id, _directions(child)):
-            found[key] = _protect(child, key, NARROWED_PRIORITY, mode, local, remote)
+            found[key] = _protect(child, key, NARROWED_PRIORITY, mode, local, remote, child.reqid)
     return found
 
 
@@ -201,9 +204,11 @@ def _same(child: ChildConfig, established: Established) -> bool:
     return covered(child.local_ts, established.local_ts) and covered(child.remote_ts, established.remote_ts)
 
 
-def _protect(child: ChildConfig, key: PolicyKey, band: int, mode: Mode, local: IPAddress, remote: IPAddress) -> Policy:
+def _protect(
+    child: ChildConfig, key: PolicyKey, band: int, mode: Mode, local: IPAddress, remote: IPAddress, reqid: int
+) -> Policy:
     source, destination = (local, remote) if key.direction == Direction.OUT else (remote, local)
-    template = Template(source, destination, child.reqid, mode)
+    template = Template(source, destination, reqid, mode)
     return Policy(key, Action.ALLOW, _priority(band, key), template)
 
 
@@ -266,20 +271,33 @@ def _interface_plane(
     blackholes = {Route(n, None, BLACKHOLE_METRIC) for n in networks} if child.fail_closed else set()
     if stopping:
         return Desired(routes=frozenset(blackholes))
-    interface = XfrmInterface(child.interface, child.if_id, max(MIN_DEVICE_MTU, child_sizes.inner_mtu))
+    interface = _interface(child, child.interface, child_sizes)
     return Desired(
         _policies(connection, child, established, stopping=False),
         {child.interface: interface},
         frozenset({Route(n, child.interface, ROUTE_METRIC) for n in networks} | blackholes),
-        _clamps(child, child_sizes),
+        _clamps(connection, child, child_sizes),
     )
 
 
-def _clamps(child: ChildConfig, child_sizes: Sizes) -> frozenset[Clamp]:
+def _interface(child: ChildConfig, name: str, child_sizes: Sizes) -> XfrmInterface:
+    return XfrmInterface(name, child.if_id, max(MIN_DEVICE_MTU, child_sizes.inner_mtu))
+
+
+def _clamps(connection: ConnectionConfig, child: ChildConfig, child_sizes: Sizes) -> frozenset[Clamp]:
+    """Where many peers share a child nothing flows without a peer's policies, and with them come its clamps."""
+    if connection.remote is None:
+        return frozenset()
+    return _clamps_of(child.local_ts, child.remote_ts, child_sizes)
+
+
+def _clamps_of(
+    local_ts: Iterable[TrafficSelector], remote_ts: Sequence[TrafficSelector], child_sizes: Sizes
+) -> frozenset[Clamp]:
     return frozenset(
         Clamp(mine, theirs, child_sizes.mss[local.version])
-        for local in child.local_ts
-        for remote in child.remote_ts
+        for local in local_ts
+        for remote in remote_ts
         if local.version == remote.version and local.version in child_sizes.mss
         for mine in local.networks()
         for theirs in remote.networks()

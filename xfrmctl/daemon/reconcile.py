@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from xfrmctl.daemon import intent, routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.intent import Established, Sizes
+from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.desired import Desired
@@ -29,8 +30,8 @@ from xfrmctl.model.events import (
 )
 from xfrmctl.model.selector import TrafficSelector
 
-Name = tuple[str, str]
-"""Connection and child."""
+GATEWAY = 0
+"""The number of the part that belongs to no child."""
 
 SETTLE_S = 0.02
 """The first change is applied at once, what follows it within this time together: many children come up at once."""
@@ -41,17 +42,26 @@ MTU_INTERVAL_S = 5.0
 BypassPairs = tuple[tuple[TrafficSelector, TrafficSelector], ...]
 
 
+OuterPair = tuple[IPAddress | None, IPAddress]
+"""Local and remote address of a peer; between them lies the path whose MTU counts."""
+
+
 @dataclass(slots=True)
 class Part:
-    """What one child wants to stand, and the sizes behind it."""
+    """What one reqid wants to stand, the sizes behind it, and the path that they are from."""
 
     desired: Desired
     sizes: Sizes
+    path: OuterPair | None
 
 
 @dataclass(slots=True)
 class Reconciler:
-    """Owner of the desired state. All methods run in the event loop's thread; the kernel is called from a worker."""
+    """Owner of the desired state. All methods run in the event loop's thread; the kernel is called from a worker.
+
+    Parts go by reqid: one for each configured child, and one for each child of each peer of a connection that serves
+    many (PEER_REQIDS), as long as it has a CHILD SA.
+    """
 
     engine: IkeEngine
     kernel: Kernel
@@ -59,29 +69,37 @@ class Reconciler:
     bypass: BypassPairs = ()
     problems: tuple[str, ...] = ()
     faults: list[str] = field(default_factory=list)
-    _parts: dict[Name, Part] = field(default_factory=dict)
-    _gateway: Desired = field(default_factory=Desired)
-    _outer: dict[tuple[IPAddress | None, IPAddress], int | None] = field(default_factory=dict)
-    _dirty: set[Name] = field(default_factory=set)
+    _parts: dict[int, Part] = field(default_factory=dict)
+    _union: Union = field(default_factory=Union)
+    _outer: dict[OuterPair, int | None] = field(default_factory=dict)
+    _dirty: set[int] = field(default_factory=set)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _suspicious: bool = False
 
     # -- what is wanted
 
-    def sizes(self, connection: str, child: str) -> Sizes | None:
+    def sizes(self, reqid: int) -> Sizes | None:
         """MTU and MSS in force for a child."""
-        part = self._parts.get((connection, child))
+        part = self._parts.get(reqid)
         return part.sizes if part else None
+
+    @property
+    def policies(self) -> int:
+        """How many policies should stand."""
+        return self._union.policies
 
     def observe(self, event: Event) -> None:
         """Listen to the engine: whatever changes a child's SA changes its part."""
         match event:
             case ChildSaInstalled() | ChildSaRemoved():
-                self._dirty.add((event.connection, event.child))
+                self._dirty.add(event.reqid)
                 self._wake.set()
-            case PeerMoved() | PathChanged() | LocalAddressChanged():
-                self._dirty |= {name for name in self._configured() if name[0] == event.connection}
+            case PeerMoved() | PathChanged():
+                self._dirty.update(event.reqids)
+                self._wake.set()
+            case LocalAddressChanged() if event.connection in self.engine.config.connections:
+                self._dirty.update(c.reqid for c in self.engine.config.connections[event.connection].children)
                 self._wake.set()
             case IkeSaEstablished(local=local, remote=remote):
                 self._outer.pop((local.address, remote.address), None)
@@ -91,13 +109,14 @@ class Reconciler:
         self._suspicious = True
         self._wake.set()
 
-    def established(self, name: Name) -> Established | None:
-        """The newest installed CHILD SA of this name."""
-        newest = self.engine.newest_child(*name)
+    def established(self, reqid: int) -> Established | None:
+        """The newest installed CHILD SA with this reqid."""
+        newest = self.engine.newest_child(reqid)
         if newest is None:
             return None
         _, child = newest
         return Established(
+            child.reqid,
             child.suite,
             child.inbound.destination,  # not those of the IKE SA, which may be ahead of its children (RFC 4555 3.5)
             child.outbound.destination,
@@ -107,38 +126,52 @@ class Reconciler:
             child.remote_ts,
         )
 
-    def _one_configured(self, name: Name) -> tuple[ConnectionConfig, ChildConfig] | None:
-        connection = self.engine.config.connections.get(name[0])
-        child = connection.child(name[1]) if connection is not None else None
-        return (connection, child) if connection is not None and child is not None else None
+    def _part(self, reqid: int, *, stopping: bool = False) -> Part | None:
+        """What this reqid wants; None where it is neither configured nor a peer's who is there."""
+        name, child = self.engine.configured(reqid)
+        if child is not None:
+            return self._configured_part(self.engine.config.connections[name], child, stopping=stopping)
+        newest, established = self.engine.newest_child(reqid), self.established(reqid)
+        if newest is None or established is None or newest[0].config is None:
+            return None
+        config, path = newest[1].config, (established.local, established.remote)
+        sizes = intent.sizes(newest[0].config, config, established, self._outer_mtu(path))
+        return Part(intent.of_peer(config, established, sizes, stopping=stopping), sizes, path)
 
-    def _configured(self) -> dict[Name, tuple[ConnectionConfig, ChildConfig]]:
-        return {
-            (connection.name, child.name): (connection, child)
-            for connection in self.engine.config.connections.values()
-            for child in connection.children
-        }
-
-    def _part(self, name: Name, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False) -> Part:
-        established = self.established(name)
+    def _configured_part(self, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False) -> Part:
+        established = self.established(child.reqid)
         remote = established.remote if established else connection.remote
         local = established.local if established else connection.local
-        outer: int | None = None
-        if remote is not None:
-            if (local, remote) not in self._outer:
-                self._outer[local, remote] = routes.outer_mtu(local, remote)
-            outer = self._outer[local, remote]
-        sizes = intent.sizes(connection, child, established, outer)
-        return Part(intent.of_child(connection, child, established, sizes, stopping=stopping), sizes)
+        path = (local, remote) if remote is not None else None
+        sizes = intent.sizes(connection, child, established, self._outer_mtu(path) if path else None)
+        return Part(intent.of_child(connection, child, established, sizes, stopping=stopping), sizes, path)
+
+    def _outer_mtu(self, path: OuterPair) -> int | None:
+        if path not in self._outer:
+            self._outer[path] = routes.outer_mtu(*path)
+        return self._outer[path]
+
+    def _reqids(self) -> Iterable[int]:
+        for connection in self.engine.config.connections.values():
+            for child in connection.children:
+                yield child.reqid
+        yield from self.engine.peers.reqids
 
     def desired(self) -> Desired:
         """All that should stand by the configuration in force."""
-        return intent.merge([self._gateway, *(p.desired for p in self._parts.values())])
+        return self._union.whole()
 
     def planned(self, connections: Iterable[ConnectionConfig]) -> Desired:
         """All that would stand with these connections, before anything is negotiated anew."""
-        parts = [self._part((c.name, child.name), c, child).desired for c in connections for child in c.children]
-        return intent.merge([self._gateway, *parts])
+        new = {connection.name: connection for connection in connections}
+        parts = {ch.reqid: self._configured_part(c, ch).desired for c in new.values() for ch in c.children}
+        parts[GATEWAY] = self._union.parts.get(GATEWAY, Desired())
+        for reqid in self.engine.peers.reqids:
+            part, newest = self._part(reqid), self.engine.newest_child(reqid)
+            name = newest[0].connection if newest is not None else ""
+            if part is not None and self.engine.config.connections.get(name) == new.get(name):
+                parts[reqid] = part.desired
+        return Union(parts).whole()
 
     # -- making it so
 
@@ -147,32 +180,30 @@ class Reconciler:
         async with self._lock:
             self._dirty.clear()
             self._outer.clear()
-            self._gateway = Desired() if stopping else intent.of_gateway(self.bypass)
-            self._parts = {
-                name: self._part(name, *both, stopping=stopping) for name, both in self._configured().items()
-            }
+            wanted = {reqid: self._part(reqid, stopping=stopping) for reqid in self._reqids()}
+            self._parts = {reqid: part for reqid, part in wanted.items() if part is not None}
+            gateway = Desired() if stopping else intent.of_gateway(self.bypass)
+            self._union = Union({GATEWAY: gateway} | {reqid: part.desired for reqid, part in self._parts.items()})
             desired = self.desired()
             self._report(await asyncio.to_thread(self.kernel.converge, desired))
 
     async def changed(self) -> None:
         """Apply what has become dirty since the last time."""
         async with self._lock:
-            names, self._dirty = self._dirty, set()
-            if names:
-                await self._apply(names)
+            reqids, self._dirty = self._dirty, set()
+            if reqids:
+                await self._apply(reqids)
 
-    async def _apply(self, names: set[Name]) -> None:
-        shared = {i for n in names if n in self._parts for i in self._parts[n].desired.interfaces}
-        if shared:
-            names |= {n for n, p in self._parts.items() if shared & p.desired.interfaces.keys()}
-        before = intent.merge(self._parts[n].desired for n in names if n in self._parts)
-        for name in names:
-            configured = self._one_configured(name)
-            if configured is not None:
-                self._parts[name] = self._part(name, *configured)
+    async def _apply(self, reqids: set[int]) -> None:
+        changes: dict[int, Desired | None] = {}
+        for reqid in reqids:
+            part = self._part(reqid)
+            if part is not None:
+                self._parts[reqid] = part
             else:
-                self._parts.pop(name, None)
-        after = intent.merge(self._parts[n].desired for n in names if n in self._parts)
+                self._parts.pop(reqid, None)
+            changes[reqid] = part.desired if part is not None else None
+        before, after = self._union.replace(changes)
         if before != after:
             self._report(await asyncio.to_thread(self.kernel.change, before, after))
 
@@ -221,9 +252,5 @@ class Reconciler:
         if not moved:
             return
         self._outer.update(answers)
-        for name, (connection, _) in self._configured().items():
-            found = self.established(name)
-            pair = (found.local, found.remote) if found else (connection.local, connection.remote)
-            if pair in moved:
-                self._dirty.add(name)
+        self._dirty.update(reqid for reqid, part in self._parts.items() if part.path in moved)
         await self.changed()

@@ -101,8 +101,7 @@ class Runtime:
                 self.step(lambda now: self.engine.handle_mapping(sa_id, new, now))
 
     def _stands(self, reqid: int) -> bool:
-        name, child = self.engine.by_reqid(reqid)
-        return child is not None and self.engine.newest_child(name, child.name) is not None
+        return self.engine.newest_child(reqid) is not None
 
     def audit(self, held: Container[SaId] | None = None) -> None:
         """Children whose SAs somebody has deleted from the kernel end, and are negotiated anew if wanted.

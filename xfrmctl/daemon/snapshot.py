@@ -10,6 +10,7 @@ from xfrmctl.daemon.reconcile import Reconciler
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.ike.peers import is_one_of_many
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import MEANING, IkeState
 from xfrmctl.model.failure import Failure
@@ -26,6 +27,9 @@ from xfrmctl.model.snapshot import (
     SaInfo,
     Snapshot,
 )
+
+MAX_PEER = 128
+"""Characters of an identity that become a name: a peer may call itself what it likes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ class SnapshotBuilder:
             clamps=seen.clamps,
             kernel=KernelInfo(
                 xfrm_stat=seen.xfrm_stat,
-                policies=len(self._reconciler.desired().policies),
+                policies=self._reconciler.policies,
                 states=len(seen.sad),
                 problems=[*self._reconciler.problems, *self._reconciler.faults],
             ),
@@ -91,12 +95,18 @@ class SnapshotBuilder:
         sas = self._engine.ike_sas(config.name)
         children = [self._configured(config, c, run_time, sas) for c in config.children]
         state, meaning = _state(children, run_time, sas, seen.now)
+        peers = self._engine.peers.count(config.name) if is_one_of_many(config) else None
+        if peers is not None and state in ("up", "partial"):
+            meaning = f"serves {peers} {'peer' if peers == 1 else 'peers'}"
+        elif peers is not None and state == "down" and not run_time.held:
+            meaning = "no peer has come"
         return ConnectionInfo(
             name=config.name,
             state=state,
             meaning=meaning,
             local=str(config.local or "any"),
             remote=str(config.remote or "any"),
+            peers=peers,
             attempts=run_time.attempts,
             retry_in_s=max(0.0, run_time.retry_at - seen.now) if run_time.retry_at is not None else None,
             last_failure=failure_info(run_time.last_failure, seen.wall - (seen.now - run_time.failed_at)),
@@ -149,14 +159,15 @@ class SnapshotBuilder:
 
     def _child(self, sa: IkeSa, child: ChildSa, seen: Observed) -> ChildInfo:
         config = child.config
-        sizes = self._reconciler.sizes(sa.connection, config.name)
+        sizes = self._reconciler.sizes(child.reqid)
         encap = child.encap
         return ChildInfo(
             name=config.name,
+            peer=str(sa.remote_id)[:MAX_PEER] if sa.config is not None and is_one_of_many(sa.config) else "",
             suite=str(child.suite),
             mode=child.mode.value,
             dataplane=config.dataplane.value,
-            reqid=config.reqid,
+            reqid=child.reqid,
             if_id=config.if_id,
             interface=config.interface,
             encap=f"udp {encap.source_port} -> {encap.destination_port}" if encap else None,

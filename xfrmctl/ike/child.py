@@ -126,7 +126,11 @@ def judge(
         ours = [t for c in children for t in (*c.local_ts, *c.remote_ts)]
         return Refused(NotifyType.TS_UNACCEPTABLE, failures.ts_unacceptable(ours, (*tsr, *tsi), by_peer=False))
     ke = first_of(payloads, KeyExchange) if with_ke else None
+    taken: Failure | None = None
     for narrowed in fitting:
+        taken = taken_selectors(core, sa, narrowed.child, narrowed.local_ts, narrowed.remote_ts)
+        if taken is not None:
+            continue
         choice = choose(
             proposals(narrowed.child, with_ke=with_ke),
             [p if with_ke else p.without_ke() for p in offered.proposals],
@@ -135,8 +139,27 @@ def judge(
         agreed = modes[narrowed.child.name]
         if choice is not None and len(choice.spi) == 4 and agreed is not None:
             return Answered(narrowed, choice, core.new_child_spi(), agreed, ends)
+    if taken is not None:
+        return Refused(NotifyType.TS_UNACCEPTABLE, taken)
     ours_all = [p for n in fitting for p in proposals(n.child, with_ke=with_ke)]
     return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failures.no_proposal("ESP", ours_all, offered.proposals))
+
+
+def taken_selectors(
+    core: Core,
+    sa: IkeSa,
+    config: ChildConfig,
+    local_ts: tuple[TrafficSelector, ...],
+    remote_ts: tuple[TrafficSelector, ...],
+) -> Failure | None:
+    """Why this peer may not have these selectors: another one of the same connection has some of them."""
+    rival = core.peers.rival(sa, config, local_ts, remote_ts)
+    if rival is None:
+        return None
+    assert sa.remote_id is not None
+    identity, claim = rival
+    held = (*claim.local_ts, *claim.remote_ts)
+    return failures.selectors_taken(sa.remote_id, identity, (*local_ts, *remote_ts), held)
 
 
 @dataclass(slots=True)
@@ -210,6 +233,7 @@ def build(
     keys_out, keys_in = (to_responder, to_initiator) if initiator else (to_initiator, to_responder)
     encap = sa.encap
     lifetime = _jittered(core, config.lifetime)
+    reqid = core.peers.reqid(sa, config)
     peer_spi = int.from_bytes(choice.spi, "big")
 
     def half(direction: Direction) -> KernelSa:
@@ -222,7 +246,7 @@ def build(
             source=sa.remote.address if inbound else sa.local.address,
             destination=sa.local.address if inbound else sa.remote.address,
             spi=spi if inbound else peer_spi,
-            reqid=config.reqid,
+            reqid=reqid,
             suite=suite,
             mode=mode,
             if_id=config.if_id,
@@ -237,6 +261,7 @@ def build(
     inbound, outbound = half(Direction.IN), half(Direction.OUT)
     child = ChildSa(
         config=config,
+        reqid=reqid,
         suite=suite,
         inbound=SaId(inbound.destination, ProtocolId.ESP, inbound.spi),
         outbound=SaId(outbound.destination, ProtocolId.ESP, outbound.spi),

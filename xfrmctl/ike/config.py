@@ -27,6 +27,22 @@ UNLIMITED = Lifetime()
 """No hard or soft limit."""
 
 
+PEER_REQIDS = range(0x58800000, 0x59000000)
+"""reqids of the peers of a connection that serves many. Configured children have theirs from the half below."""
+
+
+class Unique(Enum):
+    """What happens when an identity turns up that has an IKE SA already.
+
+    REPLACE: the new one takes the old one's place. KEEP: the new one is refused, unless it comes from the same address
+    (a reauthentication) or says INITIAL_CONTACT. NO: both are served, as peers of their own.
+    """
+
+    REPLACE = "replace"
+    KEEP = "keep"
+    NO = "no"
+
+
 class Start(Enum):
     """When a child is negotiated.
 
@@ -109,6 +125,7 @@ class ConnectionConfig:
     identity again; None means never.
     ``fragment_size`` is the largest IP packet of IKE that we send where the peer can reassemble fragments (RFC 7383),
     None for no fragmentation.
+    ``unique`` is about peers that come to us, one identity each.
     ``retry`` governs ``start: start`` children and whatever an operator brought up.
     ``mobike`` lets the IKE SA and its children survive a change of addresses (RFC 4555). ``roams`` is set where
     ``local`` is only what the routes to the peer say now; else ``alternates`` are further addresses of ours, in the
@@ -139,6 +156,7 @@ class ConnectionConfig:
     mobike: bool = True
     roams: bool = False
     alternates: tuple[IPAddress, ...] = ()
+    unique: Unique = Unique.NO
 
     def child(self, name: str) -> ChildConfig | None:
         """The child of that name, or None."""

@@ -15,6 +15,7 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.fetching import Fetching
 from xfrmctl.ike.fragments import Reassembly
+from xfrmctl.ike.peers import Peers
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import HALF_OPEN, ChildState, IkeState
 from xfrmctl.ike.timers import Timer, TimerQueue
@@ -80,18 +81,20 @@ class Core:
         self.waiting: dict[Token, Waiting] = {}
         self.fetching = Fetching()
         self.children: dict[SaId, tuple[IkeSa, ChildSa]] = {}
+        self.by_reqid: dict[int, list[ChildSa]] = {}
+        self.peers = Peers()
         self._serial = 0
         self._token = 0
 
     def configure(self, config: EngineConfig) -> None:
         """Take a configuration and index it: a peer or an acquire finds its connection without a walk."""
         self.config = config
-        self.by_reqid: dict[int, tuple[str, ChildConfig]] = {}
+        self.configured: dict[int, tuple[str, ChildConfig]] = {}
         self.by_peer: dict[IPAddress | None, list[ConnectionConfig]] = {}
         for name, connection in config.connections.items():
             self.by_peer.setdefault(connection.remote, []).append(connection)
             for child in connection.children:
-                self.by_reqid[child.reqid] = (name, child)
+                self.configured[child.reqid] = (name, child)
 
     # -- outbox
 
@@ -187,6 +190,7 @@ class Core:
             ChildSaInstalled(
                 connection=sa.connection,
                 child=child.config.name,
+                reqid=child.reqid,
                 ike=sa.name,
                 inbound=child.inbound,
                 outbound=child.outbound,
@@ -204,8 +208,13 @@ class Core:
         With ``retire`` its inbound SA stays until packets on their way have come.
         """
         sa.children.remove(child)
-        self.children.pop(child.inbound, None)
-        self.children.pop(child.outbound, None)
+        for sa_id in (child.inbound, child.outbound):
+            if self.children.get(sa_id, (None, None))[1] is child:
+                del self.children[sa_id]
+        self.by_reqid[child.reqid].remove(child)
+        if not self.by_reqid[child.reqid]:
+            del self.by_reqid[child.reqid]
+        self.peers.release(sa, child)
         if not child.installed:
             return
         if retire:
@@ -220,6 +229,7 @@ class Core:
             ChildSaRemoved(
                 connection=sa.connection,
                 child=child.config.name,
+                reqid=child.reqid,
                 ike=sa.name,
                 inbound=child.inbound,
                 outbound=child.outbound,
@@ -239,6 +249,9 @@ class Core:
     def add_child(self, sa: IkeSa, child: ChildSa) -> None:
         """Count a child among those of its IKE SA."""
         sa.children.append(child)
+        if self.children.get(child.inbound, (None, None))[1] is not child:  # not one that another IKE SA leaves us
+            self.by_reqid.setdefault(child.reqid, []).append(child)
+            self.peers.claim(sa, child)
         self.children[child.inbound] = self.children[child.outbound] = (sa, child)
 
     def close(self, sa: IkeSa, reason: Failure) -> None:
@@ -257,6 +270,7 @@ class Core:
         self.by_spi.pop(sa.our_spi, None)
         self.reassembly.forget_all(sa.serial)
         self.timers.cancel_all(sa.serial)
+        self.peers.leave(sa)
         connection = self.connections.get(sa.connection)
         if connection is not None:
             connection.serials.pop(sa.serial, None)

@@ -23,6 +23,7 @@ from xfrmctl.ike.core import Core, Wall
 from xfrmctl.ike.exchanges import ike_sa_init, informational, mobike
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild, rekey_later
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
+from xfrmctl.ike.peers import Peers
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
@@ -71,23 +72,21 @@ class IkeEngine:
         """Whether there is no IKE SA at all."""
         return not self._core.sas
 
-    def newest_child(self, connection: str, child: str) -> tuple[IkeSa, ChildSa] | None:
-        """The CHILD SA of this name that was installed last, with its IKE SA; to be read only.
-
-        Looks from the newest IKE SA backwards: with thousands of peers on one connection that is the first one.
-        """
-        core = self._core
-        state = core.connections.get(connection)
-        for serial in reversed(state.serials) if state is not None else ():
-            sa = core.sas[serial]
-            for found in reversed(sa.children):
-                if found.config.name == child and found.installed:
-                    return sa, found
+    def newest_child(self, reqid: int) -> tuple[IkeSa, ChildSa] | None:
+        """The CHILD SA with this reqid that was installed last, with its IKE SA; to be read only."""
+        for found in reversed(self._core.by_reqid.get(reqid, ())):
+            if found.installed:
+                return self._core.children[found.inbound][0], found
         return None
 
-    def by_reqid(self, reqid: int) -> tuple[str, ChildConfig | None]:
-        """Connection and child that this reqid belongs to; ("", None) for nobody's."""
-        return self._core.by_reqid.get(reqid, ("", None))
+    def configured(self, reqid: int) -> tuple[str, ChildConfig | None]:
+        """Connection and child that have this reqid by configuration; ("", None) for nobody's or a peer's."""
+        return self._core.configured.get(reqid, ("", None))
+
+    @property
+    def peers(self) -> Peers:
+        """Who is who where one connection serves many; to be read only."""
+        return self._core.peers
 
     def drain(self) -> list[Effect | Event]:
         """Take everything out of the outbox, in order."""
@@ -133,7 +132,7 @@ class IkeEngine:
         """A packet met the trap policy of the child with this reqid. ``seq`` names the kernel's larval state."""
         core = self._core
         core.now = now
-        name, child = self.by_reqid(reqid)
+        name, child = self.configured(reqid)
         # A child that waits for the operator or the peer has a template, too; its packets do not bring it up.
         if child is None or child.start == Start.NONE or child.name in core.connections[name].held:
             return
@@ -225,8 +224,9 @@ class IkeEngine:
             rekey_later(core, sa)
         elif timer == Timer.RETIRE:
             core.bury_retired(sa)
-        elif timer == Timer.SUPERSEDED and sa.state == IkeState.REKEYED:
-            informational.delete_ike(core, sa, failures.rekeyed("IKE SA"))
+        elif timer == Timer.SUPERSEDED and sa.state in (IkeState.REKEYED, IkeState.ESTABLISHED):
+            rekeyed = sa.state == IkeState.REKEYED
+            informational.delete_ike(core, sa, failures.rekeyed("IKE SA") if rekeyed else failures.reauthenticated())
         elif timer == Timer.KEEPALIVE and sa.config is not None:
             core.emit(SendDatagram(sa.local, sa.remote, KEEPALIVE))
             core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)

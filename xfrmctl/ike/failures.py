@@ -85,6 +85,27 @@ def mode_refused(child: str, *, by_peer: bool) -> Failure:
     )
 
 
+def selectors_taken(
+    who: Identity, holder: Identity, wanted: Iterable[TrafficSelector], held: Iterable[TrafficSelector]
+) -> Failure:
+    """Two peers of one connection want the same inner addresses, and the kernel could send a packet to one only."""
+    return Failure(
+        code=FailureCode.SELECTORS_TAKEN,
+        notify=NotifyType.TS_UNACCEPTABLE.name,
+        text=f"{who} asks for selectors that {holder} has: {_listed(wanted)}",
+        cause="two peers of this connection claim the same addresses behind them: a misconfigured one, two sites with "
+        "the same private network, or one that would have the other's packets",
+        cure="give each peer inner addresses of its own; or a connection of its own with dataplane: interface, where "
+        "routes (or network namespaces) tell equal addresses apart",
+        ours=_strings(held),
+        theirs=_strings(wanted),
+    )
+
+
+def _listed(selectors: Iterable[TrafficSelector]) -> str:
+    return ", ".join(_strings(selectors)[:6])
+
+
 def ts_widened(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector]) -> Failure:
     """The responder's answer is not a subset of our selectors (RFC 7296 2.9)."""
     return Failure(
@@ -258,6 +279,27 @@ def deleted_from_kernel() -> Failure:
         text="the SA is no longer in the kernel",
         cause="not we have deleted it: another program, or somebody by hand (ip xfrm state delete)",
         cure="it is negotiated again by itself where the child starts by itself or on traffic",
+    )
+
+
+def identity_in_use(who: Identity, holder: Endpoint) -> Failure:
+    """``unique: keep``: this identity is here already."""
+    return Failure(
+        code=FailureCode.IDENTITY_IN_USE,
+        notify=NotifyType.AUTHENTICATION_FAILED.name,
+        text=f"{who} is here already, from {holder}, and the connection says unique: keep",
+        cause="two peers prove the same identity, or one has come back from another address before we missed it",
+        cure="give each peer an identity of its own; with unique: replace the newcomer takes the old one's place",
+    )
+
+
+def replaced(newcomer: Endpoint) -> Failure:
+    """``unique: replace``: the same identity has come again, from elsewhere."""
+    return Failure(
+        code=FailureCode.PEER_DELETED,
+        text=f"the same identity has made a new IKE SA from {newcomer}, which takes this one's place",
+        cause="the peer has a new address, or two peers prove the same identity",
+        cure="if two peers throw each other out again and again, give each an identity of its own (or unique: no)",
     )
 
 

@@ -78,6 +78,9 @@ def _want_again(core: Core, name: str, children: set[str], reason: Failure) -> N
     connection, config = core.connections.get(name), core.config.connections.get(name)
     if connection is None or config is None:
         return
+    if config.remote is None:  # nobody whom we could call; and with thousands of peers no place for a look at each
+        connection.last_failure, connection.failed_at = reason, core.now
+        return
     alive = {c.config.name for sa in core.of_connection(name) for c in sa.children}
     lost = children - alive
     if lost:

@@ -30,7 +30,7 @@ def follow(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint) -> None:
         return
     before, sa.local, sa.remote = sa.remote, local, remote
     carry(core, sa)
-    core.emit(PeerMoved(connection=sa.connection, ike=sa.name, old=before, new=remote))
+    core.emit(PeerMoved(connection=sa.connection, ike=sa.name, reqids=sa.reqids, old=before, new=remote))
 
 
 def carry(core: Core, sa: IkeSa) -> bool:

@@ -74,6 +74,7 @@ class ChildSa:
     """
 
     config: ChildConfig
+    reqid: int
     suite: Suite
     inbound: SaId
     outbound: SaId
@@ -182,6 +183,11 @@ class IkeSa:
     def our_spi(self) -> bytes:
         """The SPI under which peers reach this SA."""
         return self.spi_i if self.initiator else self.spi_r
+
+    @property
+    def reqids(self) -> tuple[int, ...]:
+        """By which the kernel knows its children."""
+        return tuple(child.reqid for child in self.children)
 
     @property
     def encap(self) -> Encap | None:

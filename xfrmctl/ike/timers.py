@@ -18,7 +18,7 @@ class Timer(Enum):
     REKEY_CHILD = "a CHILD SA could not be rekeyed because the peer was busy (RFC 7296 2.25)"
     REAUTH = "the peer is to prove its identity again (RFC 7296 2.8.3)"
     RETIRE = "packets on their way to a replaced CHILD SA have had their time"
-    SUPERSEDED = "the peer has not deleted an IKE SA that it has replaced"
+    SUPERSEDED = "the peer has not deleted an IKE SA that it has replaced or made anew"
     RETRY = "a connection that should be up is down"
 
     __hash__ = object.__hash__  # members are singletons, and Enum's own hash is a Python call

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from xfrmctl.metrics.accumulate import Accumulator
+from xfrmctl.metrics.accumulate import Accumulator, Reading
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, SaInfo, Snapshot
 
 CHILD = ("connection", "child")
+PEER = (*CHILD, "peer", "reqid")
 Source = Callable[[], Awaitable[Snapshot]]
-Reading = tuple[Hashable, Hashable, int]
 
 
 class GatewayCollector(Collector):
@@ -41,6 +41,7 @@ class GatewayCollector(Collector):
         yield from _connections(snapshot)
         yield from _children(snapshot)
         yield from self._traffic(snapshot)
+        yield from self._peers(snapshot)
         yield from self._clamps(snapshot)
 
     def observe(self, snapshot: Snapshot) -> None:
@@ -74,6 +75,28 @@ class GatewayCollector(Collector):
             replays.add_metric((name, child), self._totals.total(("replay", name, child, "in")))
             failures.add_metric((name, child), self._totals.total(("integrity", name, child, "in")))
         yield from (octets, packets, replays, failures)
+
+    def _peers(self, snapshot: Snapshot) -> Iterator[Metric]:
+        """One series for each child of each peer of the connections that serve many, as long as the peer is there."""
+        labels = (*PEER, "direction")
+        octets = CounterMetricFamily(
+            "xfrmctl_peer_bytes", "Bytes of inner packets that the CHILD SAs of a peer carried.", labels=labels
+        )
+        packets = CounterMetricFamily(
+            "xfrmctl_peer_packets", "Packets that the CHILD SAs of a peer carried.", labels=labels
+        )
+        inner = GaugeMetricFamily(
+            "xfrmctl_peer_inner_mtu_bytes", "Largest inner IP packet that fits the path to the peer.", labels=PEER
+        )
+        for name, child in _of_peers(snapshot):
+            key = (name, child.name, child.peer, f"{child.reqid:#x}")
+            for direction in ("in", "out"):
+                where = (name, child.name, direction, child.reqid)
+                octets.add_metric((*key, direction), self._totals.total(("bytes", *where)))
+                packets.add_metric((*key, direction), self._totals.total(("packets", *where)))
+            if child.mtu is not None:
+                inner.add_metric(key, child.mtu.inner_mtu)
+        yield from (octets, packets, inner)
 
     def _clamps(self, snapshot: Snapshot) -> Iterator[Metric]:
         labels = ("family", "mss")
@@ -136,14 +159,21 @@ def _connections(snapshot: Snapshot) -> Iterator[Metric]:
     attempts = GaugeMetricFamily(
         "xfrmctl_connection_attempts", "Attempts to negotiate since the last success.", labels=labels
     )
+    peers = GaugeMetricFamily(
+        "xfrmctl_connection_peers",
+        "Peers of a connection that serves whoever comes with the right proof.",
+        labels=labels,
+    )
     for connection in snapshot.connections:
         key = (connection.name,)
+        if connection.peers is not None:
+            peers.add_metric(key, connection.peers)
         up.add_metric(key, int(connection.state == "up"))
         sas.add_metric(key, len(connection.ike_sas))
         attempts.add_metric(key, connection.attempts)
         if connection.ike_sas:
             age.add_metric(key, max(ike.age_s for ike in connection.ike_sas))
-    yield from (up, sas, age, attempts)
+    yield from (up, sas, age, attempts, peers)
 
 
 def _children(snapshot: Snapshot) -> Iterator[Metric]:
@@ -200,17 +230,35 @@ def _readings(snapshot: Snapshot) -> Iterator[Reading]:
             for child in ike.children:
                 for direction, sa in (("in", child.inbound), ("out", child.outbound)):
                     if not sa.missing:
-                        yield from _sa_readings((connection.name, child.name, direction), sa)
+                        yield from _sa_readings((connection.name, child.name, direction), child, sa)
     for clamp in snapshot.clamps:
-        yield ("clamp", f"ipv{clamp.family}", str(clamp.mss)), "rule", clamp.packets
+        yield ("clamp", f"ipv{clamp.family}", str(clamp.mss)), "rule", clamp.packets, None
 
 
-def _sa_readings(where: tuple[str, str, str], sa: SaInfo) -> Iterator[Reading]:
-    yield ("bytes", *where), sa.spi, sa.bytes
-    yield ("packets", *where), sa.spi, sa.packets
+def _sa_readings(where: tuple[str, str, str], child: ChildInfo, sa: SaInfo) -> Iterator[Reading]:
+    """Of a child with one peer one series; of one with many, one for each, and their sum."""
+    counted = [("bytes", sa.bytes), ("packets", sa.packets)]
     if where[2] == "in":
-        yield ("replay", *where), sa.spi, sa.replay_drops
-        yield ("integrity", *where), sa.spi, sa.integrity_failures
+        counted += [("replay", sa.replay_drops), ("integrity", sa.integrity_failures)]
+    for what, value in counted:
+        if child.peer:
+            yield (what, *where, child.reqid), sa.spi, value, (what, *where)
+        else:
+            yield (what, *where), sa.spi, value, None
+
+
+def _of_peers(snapshot: Snapshot) -> Iterator[tuple[str, ChildInfo]]:
+    """The youngest CHILD SA of each child of each peer, with its connection."""
+    for connection in snapshot.connections:
+        if connection.peers is None:
+            continue
+        youngest: dict[int, ChildInfo] = {}
+        for ike in connection.ike_sas:
+            for child in ike.children:
+                known = youngest.get(child.reqid)
+                if known is None or child.established_s < known.established_s:
+                    youngest[child.reqid] = child
+        yield from ((connection.name, child) for child in youngest.values())
 
 
 def _series(snapshot: Snapshot) -> Iterator[Hashable]:
@@ -218,5 +266,9 @@ def _series(snapshot: Snapshot) -> Iterator[Hashable]:
         for direction in ("in", "out"):
             for what in ("bytes", "packets", "replay", "integrity"):
                 yield (what, name, child, direction)
+    for name, peer in _of_peers(snapshot):
+        for direction in ("in", "out"):
+            for what in ("bytes", "packets", "replay", "integrity"):
+                yield (what, name, peer.name, direction, peer.reqid)
     for clamp in snapshot.clamps:
         yield ("clamp", f"ipv{clamp.family}", str(clamp.mss))

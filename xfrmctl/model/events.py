@@ -106,10 +106,11 @@ class ChildSaRekeyed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerMoved(Event):
-    """The NAT before a peer has given it another address or port; its CHILD SAs have followed."""
+    """The NAT before a peer has given it another address or port; its CHILD SAs, by ``reqids``, have followed."""
 
     connection: str
     ike: str
+    reqids: tuple[int, ...]
     old: Endpoint
     new: Endpoint
 
@@ -120,6 +121,7 @@ class PathChanged(Event):
 
     connection: str
     ike: str
+    reqids: tuple[int, ...]
     local: Endpoint
     remote: Endpoint
     encap: bool
@@ -155,10 +157,11 @@ class IkeSaClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSaInstalled(Event):
-    """Both SAs of a CHILD SA are in the kernel."""
+    """Both SAs of a CHILD SA are in the kernel. ``reqid`` tells it from those of other peers of the connection."""
 
     connection: str
     child: str
+    reqid: int
     ike: str
     inbound: SaId
     outbound: SaId
@@ -175,6 +178,7 @@ class ChildSaRemoved(Event):
 
     connection: str
     child: str
+    reqid: int
     ike: str
     inbound: SaId
     outbound: SaId

@@ -21,6 +21,8 @@ class FailureCode(Enum):
     IDENTITY_NOT_CERTIFIED = "identity_not_certified"
     SIGNATURE_INVALID = "signature_invalid"
     NO_COMMON_SIGNATURE = "no_common_signature"
+    SELECTORS_TAKEN = "selectors_taken"
+    IDENTITY_IN_USE = "identity_in_use"
     UNKNOWN_PEER = "unknown_peer"
     INVALID_KE = "invalid_ke"
     INVALID_SYNTAX = "invalid_syntax"

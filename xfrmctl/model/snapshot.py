@@ -49,9 +49,10 @@ class MtuInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildInfo:
-    """One CHILD SA."""
+    """One CHILD SA; ``peer`` is whose it is where a connection serves many, "" where it has a configured one."""
 
     name: str
+    peer: str
     suite: str
     mode: str
     dataplane: str
@@ -105,13 +106,17 @@ class ConfiguredChild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionInfo:
-    """One configured connection, whether it is up or not. ``state``: up, partial, connecting, waiting, down."""
+    """One configured connection, whether it is up or not. ``state``: up, partial, connecting, waiting, down.
+
+    ``peers`` is how many it serves just now, None where it has a configured one.
+    """
 
     name: str
     state: str
     meaning: str
     local: str
     remote: str
+    peers: int | None
     attempts: int
     retry_in_s: float | None
     last_failure: FailureInfo | None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.config.config_files import BASE, ROUTED, loaded, minimal, only, pair
-from xfrmctl.ike.config import Start
+from xfrmctl.ike.config import Start, Unique
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,26 @@ def test_ipv6_floor(place: Path) -> None:
     text = minimal("local_ts: fd01::/64\nremote_ts: fd02::/64\nmtu: 1300\nesp: aes256gcm16")
     (warning,) = loaded(place, text).warnings
     assert "leaves 1246 bytes" in warning.cause and "1336" in warning.cure
+
+
+@pytest.mark.parametrize(
+    ("address", "written", "expected"),
+    [
+        ("", "", Unique.REPLACE),
+        ("", "unique: keep", Unique.KEEP),
+        ("", "unique: no", Unique.NO),
+        ("address: 192.0.2.2, ", "", Unique.NO),
+        ("address: 192.0.2.2, ", "unique: replace", Unique.REPLACE),
+    ],
+)
+def test_who_may_come_twice(place: Path, address: str, written: str, expected: Unique) -> None:
+    text = minimal("", f"local: {{address: 192.0.2.1}}\nremote: {{{address}id: any}}\n{written}")
+    assert loaded(place, text).engine.connections["c"].unique is expected
+
+
+def test_unique_has_three_words(place: Path) -> None:
+    problem = only(place, minimal("", "remote: {id: any}\nunique: never"))
+    assert "replace, keep, no" in problem.cure and problem.key == "connections.c.unique"
 
 
 def test_responder_only(place: Path) -> None:

@@ -50,6 +50,7 @@ def sa(spi: str, octets: int, packets: int) -> SaInfo:
 
 CHILD = ChildInfo(
     name="lan",
+    peer="",
     suite="aes256gcm16-noesn",
     mode="tunnel",
     dataplane="policy",
@@ -104,6 +105,7 @@ UP = ConnectionInfo(
     meaning="the IKE SA and all children stand",
     local="172.16.1.1",
     remote="172.16.2.1",
+    peers=None,
     attempts=0,
     retry_in_s=None,
     last_failure=None,
@@ -117,6 +119,7 @@ DOWN = ConnectionInfo(
     meaning="the last attempt failed, the next one waits",
     local="172.16.1.1",
     remote="172.16.3.1",
+    peers=None,
     attempts=3,
     retry_in_s=16.0,
     last_failure=FAILURE,

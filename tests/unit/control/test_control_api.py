@@ -192,6 +192,7 @@ def test_event_json() -> None:
     event = ChildSaInstalled(
         connection="c",
         child="lan",
+        reqid=0x58000001,
         ike="c#1",
         inbound=SaId(ip_address("192.0.2.1"), ProtocolId.ESP, 0xC1),
         outbound=SaId(ip_address("192.0.2.2"), ProtocolId.ESP, 0xC2),
@@ -206,6 +207,7 @@ def test_event_json() -> None:
         "at": 12.346,
         "connection": "c",
         "child": "lan",
+        "reqid": 0x58000001,
         "ike": "c#1",
         "inbound": "esp 0x000000c1 to 192.0.2.1",
         "outbound": "esp 0x000000c2 to 192.0.2.2",

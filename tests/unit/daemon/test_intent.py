@@ -5,7 +5,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from tests.sim.world import ALICE, BOB, child, connection, selectors
-from xfrmctl.daemon.intent import Established, merge, of_child, of_gateway, sizes, suites_of
+from xfrmctl.daemon.intent import Established, of_child, of_gateway, sizes, suites_of
+from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.kernel.desired import Action, Desired
 from xfrmctl.model.iana import Encr, ProtocolId
@@ -19,7 +20,8 @@ GCM = Suite(ProtocolId.ESP, Encr.AES_GCM_16, 256)
 def established(
     local: str = "10.1.1.0/24", remote: str = "10.1.2.0/24", *, encap: bool = False, mode: Mode = Mode.TUNNEL
 ) -> Established:
-    return Established(GCM, ip_address(ALICE), ip_address(BOB), encap, mode, selectors(local), selectors(remote))
+    ends = ip_address(ALICE), ip_address(BOB)
+    return Established(0x58000001, GCM, *ends, encap, mode, selectors(local), selectors(remote))
 
 
 def part(
@@ -104,7 +106,7 @@ def test_the_interface_mtu_is_the_inner_mtu_and_the_smallest_of_those_who_share_
     one, two = part(interface_child(), established()), part(interface_child(), established(encap=True))
     assert one.interfaces["xfc-7"].mtu == 1446
     assert two.interfaces["xfc-7"].mtu == 1438
-    assert merge([one, two]).interfaces["xfc-7"].mtu == 1438
+    assert Union({1: one, 2: two}).whole().interfaces["xfc-7"].mtu == 1438
 
 
 def test_a_default_route_is_never_taken_over() -> None:

@@ -147,12 +147,52 @@ def test_a_connection_that_is_configured_no_longer_is_forgotten() -> None:
 @given(st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 1000)))))
 def test_totals_never_go_back(looks: list[list[tuple[str, str, int]]]) -> None:
     accumulator = Accumulator()
-    before = {"a": 0, "b": 0}
+    before = {"a": 0, "b": 0, "all": 0}
     for look in looks:
-        accumulator.update(look)
+        accumulator.update((*reading, "all") for reading in look)
         now = {series: accumulator.total(series) for series in before}
         assert all(now[series] >= before[series] for series in before)
+        assert now["all"] == now["a"] + now["b"]
         before = now
+
+
+def many(*octets: int) -> Snapshot:
+    """A connection that serves one peer for each number of bytes that came in from it."""
+    (ike,) = UP.ike_sas
+    sas = [
+        replace(
+            ike,
+            children=[
+                replace(
+                    ike.children[0],
+                    peer=f"fqdn:s{n}",
+                    reqid=0x58800000 + n,
+                    inbound=replace(ike.children[0].inbound, spi=f"{n:#x}", bytes=size),
+                )
+            ],
+        )
+        for n, size in enumerate(octets)
+        if size
+    ]
+    return replace(SNAPSHOT, connections=[replace(UP, peers=len(sas), ike_sas=sas)])
+
+
+def test_each_of_many_peers_has_its_series_and_their_sum_does_not_fall_when_one_goes() -> None:
+    looks = [many(*[100] * 40), many(*[100] * 40), many(0, *[150] * 39)]
+
+    async def story() -> list[list[Sample]]:
+        metrics = Metrics(source(*looks))
+        return [await scrape(metrics) for _ in looks]
+
+    first, second, third = asyncio.run(story())
+    whole = {"connection": "branch-7", "child": "lan", "direction": "in"}
+    sums = [value(samples, "xfrmctl_child_bytes_total", **whole) for samples in (first, second, third)]
+    assert sums == [4000, 4000, 4000 + 39 * 50]
+    one = whole | {"peer": "fqdn:s1", "reqid": "0x58800001"}
+    assert [value(s, "xfrmctl_peer_bytes_total", **one) for s in (first, third)] == [100, 150]
+    gone = whole | {"peer": "fqdn:s0", "reqid": "0x58800000"}
+    assert value(third, "xfrmctl_peer_bytes_total", **gone) is None
+    assert value(third, "xfrmctl_connection_peers", connection="branch-7") == 39
 
 
 # ---- events ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from xfrmctl.ike.child import (
     proposals,
     refusal_notify,
     shared_secret,
+    taken_selectors,
 )
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.core import Core
@@ -168,8 +169,10 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
         return
     outcome = conclude(sa, step.config, payloads, with_ke=step.with_ke, old=step.replaces)
     failure = outcome if isinstance(outcome, Failure) else None
-    shared = b""
     if not isinstance(outcome, Failure):
+        failure = taken_selectors(core, sa, step.config, outcome.local_ts, outcome.remote_ts)
+    shared = b""
+    if not isinstance(outcome, Failure) and failure is None:
         try:
             shared = shared_secret(step.ke if outcome.choice.suite.ke else None, payloads)
         except kex.KeyExchangeError as error_:

@@ -13,7 +13,7 @@ from functools import partial
 
 from xfrmctl.crypto.certificate import same_identity
 from xfrmctl.crypto.revocation import Undecided
-from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode
+from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode, unique
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
@@ -126,6 +126,7 @@ class IkeAuth:
         sa.remote_id, sa.remote_proof = proof.who, proof.how
         if mobike.offers(sa.config) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
             mobike.agree(core, sa, payloads)
+        core.peers.join(sa)
         _established(core, sa)
         step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
         child_answer(core, sa, step, payloads)
@@ -178,14 +179,17 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         _reject(core, sa, ours)
         return
     sa.local_id, sa.remote_id, sa.remote_proof = outcome.local_id, proof.who, proof.how
+    duplicate = unique.admit(core, sa, afresh=notify_of(payloads, NotifyType.INITIAL_CONTACT) is not None)
+    if duplicate is not None:
+        _reject(core, sa, duplicate)
+        return
     core.no_longer_half_open(sa)
     core.attach(sa)
+    core.peers.join(sa)
     answer: list[Payload] = [mine, *ours]
     if mobike.offers(outcome) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
         mobike.agree(core, sa, payloads)
         answer.append(mobike.SUPPORTED)
-    if notify_of(payloads, NotifyType.INITIAL_CONTACT) is not None:
-        _forget_others(core, sa)
     verdict = judge(core, sa, payloads, with_ke=False)
     if isinstance(verdict, Refused):
         respond(core, sa, ExchangeType.IKE_AUTH, [*answer, Notify(verdict.notify, verdict.data)])
@@ -263,13 +267,3 @@ def _reject(core: Core, sa: IkeSa, failure: Failure) -> None:
     respond(core, sa, ExchangeType.IKE_AUTH, [Notify(NotifyType.AUTHENTICATION_FAILED)])
     core.close(sa, failure)
     lifecycle.failed(core, sa, failure, initiator=False)
-
-
-def _forget_others(core: Core, sa: IkeSa) -> None:
-    """INITIAL_CONTACT: the peer has no other IKE SA with us (RFC 7296 2.4).
-
-    It has just said that it would not understand a Delete, so none is sent: the answer would never come.
-    """
-    for other in core.of_connection(sa.connection):
-        if other is not sa and other.established_at is not None and other.remote_id == sa.remote_id:
-            lifecycle.close(core, other, failures.superseded())

@@ -142,7 +142,11 @@ def learn_nat(
 
 def _tell(core: Core, sa: IkeSa) -> None:
     encap = sa.encap is not None
-    core.emit(PathChanged(connection=sa.connection, ike=sa.name, local=sa.local, remote=sa.remote, encap=encap))
+    core.emit(
+        PathChanged(
+            connection=sa.connection, ike=sa.name, reqids=sa.reqids, local=sa.local, remote=sa.remote, encap=encap
+        )
+    )
 
 
 def settle(core: Core, sa: IkeSa) -> None:

@@ -216,6 +216,7 @@ def _successor(
         last_seen=core.now,
     )
     core.add(new)
+    core.peers.join(new, successor_of=old)
     return new
 
 
