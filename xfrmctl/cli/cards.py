@@ -12,6 +12,7 @@ from xfrmctl.cli.words import count, duration, plural, size
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, SaInfo, Snapshot
 
 WIDE = 140
+_USUAL = {"replay window 128", "DSCP outbound copy", "DSCP inbound keep", "ECN on"}
 _COLOURS = {"up": "green", "partial": "yellow", "connecting": "yellow", "waiting": "yellow", "down": "red"}
 
 
@@ -88,7 +89,7 @@ def _child_table(chosen: list[ConnectionInfo]) -> Table:
                 _plain(f"{connection.name}/{child.name}" + (f"\n{child.peer}" if child.peer else "")),
                 _plain(_selectors(child)),
                 f"{child.inbound.spi}\n{child.outbound.spi}",
-                child.suite + _how(child, "\n"),
+                "\n".join(filter(None, [child.suite + _how(child, "\n"), _options(child)])),
                 _traffic(child.inbound),
                 _traffic(child.outbound),
                 _ends(child),
@@ -118,6 +119,9 @@ def _card(connection: ConnectionInfo) -> RenderableType:
             spis = f"SPIs {child.inbound.spi} in, {child.outbound.spi} out"
             lines.append(_indented(f"{spis}; {child.suite}{_how(child, ', ')}", 4))
             lines.append(_indented(f"in {_traffic(child.inbound, ', ')}; out {_traffic(child.outbound, ', ')}", 4))
+            options = _options(child)
+            if options:
+                lines.append(_indented(options, 4))
             lines.append(_indented(f"MTU {_mtu(child, ', ')}; MSS {_mss(child)}; ends in {_ends(child)}", 4))
     up = {child.name for child in _children(connection)}
     for configured in connection.children:
@@ -152,6 +156,23 @@ def _how(child: ChildInfo, joint: str) -> str:
 
 def _selectors(child: ChildInfo) -> str:
     return f"{' '.join(child.local_ts)} to {' '.join(child.remote_ts)}"
+
+
+def _options(child: ChildInfo) -> str:
+    """What of the data plane's options is not as usual."""
+    plane = child.plane
+    found = [
+        "no replay protection" if not plane.replay_window else f"replay window {plane.replay_window}",
+        f"DSCP outbound {plane.dscp_outbound}",
+        f"DSCP inbound {plane.dscp_inbound}",
+        f"ECN {plane.ecn}",
+        f"mark in {plane.mark_inbound}",
+        f"mark out {plane.mark_outbound}",
+        f"sets mark in {plane.set_mark_inbound}",
+        f"sets mark out {plane.set_mark_outbound}",
+        f"if_id {child.if_id:#x}" if child.if_id and child.interface is None else "if_id ",
+    ]
+    return "; ".join(text for text in found if text not in _USUAL and not text.endswith(" "))
 
 
 def _traffic(sa: SaInfo, joint: str = "\n") -> str:

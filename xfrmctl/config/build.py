@@ -18,6 +18,7 @@ from xfrmctl.ike.config import (
     Unique,
 )
 from xfrmctl.model.address import IPAddress
+from xfrmctl.model.plane import PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
 
@@ -95,14 +96,20 @@ def number(
                 replace(
                     child,
                     reqid=reqids[_child_key(connection, child)],
-                    if_id=(if_id := if_ids.get(_link_key(connection, child), 0) if _has_interface(child) else 0),
-                    interface=(child.interface or default_interface(if_id)) if if_id else None,
+                    if_id=if_ids[_link_key(connection, child)] if _has_interface(child) else child.if_id,
+                    interface=_interface(child, if_ids[_link_key(connection, child)])
+                    if _has_interface(child)
+                    else None,
                 )
                 for child in connection.children
             ),
         )
         for name, connection in connections.items()
     }
+
+
+def _interface(child: ChildConfig, if_id: int) -> str:
+    return child.interface or default_interface(if_id)
 
 
 def default_interface(if_id: int) -> str:
@@ -134,6 +141,16 @@ def _connection(
         if child.interface is not None and child.dataplane != "interface":
             cause = "the policy data plane has no interface"
             report((*key, "children", child_name, "interface"), cause, "add dataplane: interface")
+        if child.if_id is not None and child.dataplane == "interface":
+            cause = "with dataplane: interface the daemon makes the device and numbers it"
+            report(
+                (*key, "children", child_name, "if_id"),
+                cause,
+                "leave if_id out; or, with a device of your own, leave out dataplane: interface",
+            )
+        elif child.if_id is not None and numbering.is_ours(child.if_id):
+            cause = f"if_ids from {numbering.OURS:#x} to {numbering.OURS + 0xFFFFFF:#x} are the daemon's own"
+            report((*key, "children", child_name, "if_id"), cause, "give your device a smaller one")
     certificate = proofs.credential.certificate if proofs.credential else None
     local_id = identities.local(found.local, certificate, key, report)
     remote_id, remote_pattern = identities.remote(found.remote, proofs.trust is not None, key, report)
@@ -188,6 +205,8 @@ def _child(name: str, found: schema.Child, connection: schema.Connection, key: K
         mss=found.mss,
         df=DfPolicy(found.df),
         replay_window=found.replay_window,
+        options=_options(found),
+        if_id=found.if_id or 0,
         fail_closed=found.fail == "closed",
         interface=found.interface,
         lifetime=_lifetime(found.rekey, found.lifetime),
@@ -201,6 +220,19 @@ def _own(side: str, address: IPAddress | None, child: Key, report: Report) -> tu
     cause = f"missing, and {side}.address is any: in transport mode the selectors are the two addresses"
     report((*child, f"{side}_ts"), cause, f"write {side}.address, or the addresses that it may have as {side}_ts")
     return ()
+
+
+def _options(found: schema.Child) -> PlaneOptions:
+    """Packets that must have a mark to come in get it at decryption, unless something else is written."""
+    return PlaneOptions(
+        dscp_out=found.dscp.outbound == "copy",
+        dscp_in=found.dscp.inbound == "copy",
+        ecn=found.ecn == "on",
+        mark_in=found.mark.inbound,
+        mark_out=found.mark.outbound,
+        set_mark_in=found.set_mark.inbound or found.mark.inbound,
+        set_mark_out=found.set_mark.outbound,
+    )
 
 
 def _lifetime(rekey: schema.ChildRekey, limit: schema.ChildLifetime) -> Lifetime:

@@ -14,7 +14,8 @@ from xfrmctl.config.secrets import GOOD_BYTES
 from xfrmctl.config.transport import check_transport
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
-from xfrmctl.model.iana import Encr, Integ, TransformType
+from xfrmctl.model.iana import Encr, Esn, Integ, TransformType
+from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Lifetime
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal, Suite
@@ -79,6 +80,8 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
     if connection.remote is None and child.start != Start.NONE:
         cause = f"start: {child.start.value} needs to know whom to call, and remote.address is any"
         report((*key, "start"), cause, "write the peer's remote.address, or start: none")
+    if not child.replay_window:
+        _check_no_replay_window((*key, "replay_window"), child, report, warn)
     _check_lifetime((*key, "lifetime"), child.lifetime, report)
     local, remote = ({ts.version for ts in side} for side in (child.local_ts, child.remote_ts))
     for version in sorted(local ^ remote)[:1] if local and remote else ():
@@ -88,6 +91,17 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
     check_transport(connection, child, report)
     if child.mtu is not None:
         _check_mtu(connection, child, child.mtu, report, warn)
+
+
+def _check_no_replay_window(key: Key, child: ChildConfig, report: Report, warn: Report) -> None:
+    """RFC 4303 3.4.3: a receiver may do without; but the upper half of an extended sequence number needs the window."""
+    if any(t.id == Esn.YES for proposal in child.esp for t in proposal.of(TransformType.ESN)):
+        cause = "extended sequence numbers do not work without a replay window (RFC 4303 3.4.3)"
+        report(key, cause, "write a window such as 128, or take esn out of esp")
+    else:
+        warn(
+            key, "whoever has recorded packets can send them again, and they are accepted", "write a window: up to 4096"
+        )
 
 
 def _check_lifetime(key: Key, limits: Lifetime, report: Report) -> None:
@@ -150,6 +164,7 @@ class _Pair:
     connection: str
     child: str
     if_id: int
+    mark: Mark | None
     local: TrafficSelector
     remote: TrafficSelector
 
@@ -169,7 +184,7 @@ def _check_overlaps(connections: Iterable[ConnectionConfig], report: Report) -> 
     the remote range finds the pairs without comparing each with each.
     """
     pairs = [
-        _Pair(connection.name, child.name, child.if_id, local, remote)
+        _Pair(connection.name, child.name, child.if_id, child.options.mark_out, local, remote)
         for connection in connections
         for child in connection.children
         for local in child.local_ts
@@ -197,6 +212,8 @@ def _check_overlaps(connections: Iterable[ConnectionConfig], report: Report) -> 
 
 def _clash(one: _Pair, two: _Pair) -> str:
     """How two pairs clash, "" where they do not."""
+    if one.mark is not None and two.mark is not None and one.mark.excludes(two.mark):
+        return ""
     same = one.local == two.local and one.remote == two.remote
     if one.if_id != two.if_id and one.if_id and two.if_id:
         return "route the same destination as" if one.remote == two.remote else ""

@@ -50,6 +50,8 @@ def _problem(detail: ErrorDetails, document: Document, root: type[BaseModel]) ->
             extra = ""
             if key[-1] == "df" and detail["input"] == "set":
                 extra = ": the kernel sets DF as the inner packet has it, or never"
+            if key[-2:] == ("dscp", "outbound") and isinstance(detail["input"], int):
+                return document.problem(key, *_fixed_dscp(detail["input"]))
             cause = f"{_short(detail['input'])} is not one of the words for {key[-1]}{extra}"
             return document.problem(key, cause, f"{hint}write one of: {', '.join(allowed)}")
         case "model_type" | "dict_type" | "mapping_type" | "model_attributes_type":
@@ -58,6 +60,14 @@ def _problem(detail: ErrorDetails, document: Document, root: type[BaseModel]) ->
             cause = f"{_short(detail['input'])} is no list"
             return document.problem(key, cause, f"write {key[-1] if key else 'it'}: [ENTRY, …]")
     return document.problem(key, f"{_short(detail['input'])}: {detail['msg']}", "correct the value")
+
+
+def _fixed_dscp(number: int) -> tuple[str, str]:
+    """The kernel's SAs know no value of their own; a firewall rule sets it, by the mark of what was encrypted."""
+    mark = f"{number:#x}"
+    rule = f"iptables -t mangle -A OUTPUT -m mark --mark {mark} -j DSCP --set-dscp {number}"
+    cause = f"{number} is not one of the words for outbound: the kernel copies the DSCP or sends 0"
+    return cause, f"write copy or none; for a fixed value set_mark: {{outbound: {mark}}} and the rule: {rule}"
 
 
 def _short(value: object) -> str:

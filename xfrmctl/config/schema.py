@@ -24,6 +24,7 @@ from xfrmctl.config.spelling import (
     Mss,
     OuterMtu,
     PacketCount,
+    PacketMark,
     ReplayWindow,
     Seconds,
     SecondsOrOff,
@@ -31,6 +32,7 @@ from xfrmctl.config.spelling import (
     Selector,
     Tries,
     in_range,
+    mark,
     proposal_of,
 )
 from xfrmctl.model.iana import ProtocolId
@@ -79,6 +81,7 @@ Many = BeforeValidator(_one_or_many)
 Selectors = Annotated[tuple[Selector, ...], Many, AfterValidator(_written_for_tunnels)]
 Section = BeforeValidator(_empty_is_default)
 Port = in_range(1, 65535, "UDP port", "write one such as 500")
+IfId = in_range(1, 2**32 - 1, "if_id", "write the number of your xfrm interface: ip -d link show")
 Count = in_range(1, 1_000_000, "number of half-open IKE SAs", "write one such as 1000")
 
 
@@ -199,6 +202,28 @@ class ChildRekey(Strict):
     packets: PacketCount | None = None
 
 
+def _both_ways(value: Any) -> Any:
+    """A single mark stands for both directions."""
+    if not isinstance(value, (str, int)):
+        return value
+    mark(value)  # what is wrong is told once
+    return {"inbound": value, "outbound": value}
+
+
+class Dscp(Strict):
+    """What becomes of the DSCP where a tunnel begins and ends (RFC 4301 5.1.2)."""
+
+    outbound: Literal["copy", "none"] = "copy"
+    inbound: Literal["keep", "copy"] = "keep"
+
+
+class Marks(Strict):
+    """Packet marks of Linux, one for each direction."""
+
+    inbound: PacketMark | None = None
+    outbound: PacketMark | None = None
+
+
 class Child(Strict):
     """One CHILD SA: what it carries and how. Transport mode without selectors is between the two addresses."""
 
@@ -220,6 +245,11 @@ class Child(Strict):
     mss: Mss = "auto"
     df: Literal["copy", "clear"] = "copy"
     replay_window: ReplayWindow = 128
+    dscp: Annotated[Dscp, Section] = Field(default_factory=Dscp)
+    ecn: Literal["on", "off"] = "on"
+    mark: Annotated[Marks, Section, BeforeValidator(_both_ways)] = Field(default_factory=Marks)
+    set_mark: Annotated[Marks, Section, BeforeValidator(_both_ways)] = Field(default_factory=Marks)
+    if_id: Annotated[int, BeforeValidator(IfId)] | None = None
     fail: Literal["closed", "open"] = "closed"
     rekey: Annotated[ChildRekey, Section] = Field(default_factory=ChildRekey)
     lifetime: Annotated[ChildLifetime, Section] = Field(default_factory=ChildLifetime)

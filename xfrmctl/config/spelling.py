@@ -18,6 +18,7 @@ from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.iana import IdType, ProtocolId
 from xfrmctl.model.identity import Identity, IdentityPattern, parse_identity
+from xfrmctl.model.plane import ALL_BITS, Mark
 from xfrmctl.model.selector import TrafficSelector, parse_selector
 from xfrmctl.model.suite import Proposal, parse_proposal
 
@@ -161,12 +162,33 @@ def mss(value: object) -> Literal["auto", "off"] | int:
 
 
 def replay_window(value: object) -> int:
-    """Packets; the kernel keeps a bitmap of 32-bit words of at most 4096 bits (XFRMA_REPLAY_ESN_MAX)."""
-    cure = "write a multiple of 32, such as 128"
+    """Packets; the kernel keeps a bitmap of 32-bit words of at most 4096 bits (XFRMA_REPLAY_ESN_MAX). ``off`` is 0."""
+    if value in ("off", 0) and not isinstance(value, bool):
+        return 0
+    cure = "write a multiple of 32, such as 128; or off"
     number = in_range(32, 4096, "replay window in packets", cure)(value)
     if number % 32:
         raise Wrong(f"{number} is no multiple of 32", f"write {number // 32 * 32 + 32}")
     return number
+
+
+def mark(value: object) -> Mark:
+    """``42``, ``0x2a``, ``0x2a/0xff``: a packet mark and the bits of it that count."""
+    cure = "write such as 42, 0x2a or 0x2a/0xff"
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value, "0x2a/0xff")
+    parts = [_number(part) for part in text.split("/")]
+    if len(parts) > 2 or any(part is None or part > ALL_BITS for part in parts):
+        raise Wrong(f"{_shown(value)} is no mark", cure)
+    found = Mark(*(part for part in parts if part is not None))
+    if not found.mask:
+        raise Wrong(f"{_shown(value)} has an empty mask: it would be any packet's", "leave the mark out")
+    if found.value & ~found.mask:
+        raise Wrong(f"{_shown(value)} has bits outside its mask", f"write {Mark(found.value & found.mask, found.mask)}")
+    return found
+
+
+def _number(text: str) -> int | None:
+    return int(text, 0) if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,9}", text.strip()) else None
 
 
 def address(value: object) -> IPAddress | None:
@@ -317,7 +339,12 @@ Mss = Annotated[
     _schema(["string", "integer"], "auto, off, or the MSS in bytes"),
 ]
 ReplayWindow = Annotated[
-    int, PlainValidator(replay_window), _schema("integer", "packets", minimum=32, maximum=4096, multipleOf=32)
+    int,
+    PlainValidator(replay_window),
+    _schema(["integer", "string"], "packets, or off", minimum=0, maximum=4096, multipleOf=32),
+]
+PacketMark = Annotated[
+    Mark, PlainValidator(mark), _schema(["integer", "string"], "a packet mark: 42, 0x2a, or with a mask 0x2a/0xff")
 ]
 Address = Annotated[IPAddress | None, PlainValidator(address), _schema("string", "IP address, or any")]
 HostAddress = Annotated[IPAddress, PlainValidator(host_address), _schema("string", "IP address")]

@@ -36,6 +36,7 @@ from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Ro
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.algorithms import ENCR
 from xfrmctl.model.iana import Encr, Integ, TransformType
+from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal, Suite
@@ -141,7 +142,7 @@ def of_peer(child: ChildConfig, established: Established, child_sizes: Sizes, *,
     """The part of one CHILD SA of one of many peers. Its clamps stand before its policies do."""
     if stopping:
         return Desired()
-    keys = _keys(established.local_ts, established.remote_ts, child.if_id, _directions(child))
+    keys = _child_keys(child, established.local_ts, established.remote_ts)
     ends = established.local, established.remote
     policies = {
         key: _protect(child, key, NARROWED_PRIORITY, established.mode, *ends, established.reqid) for key in keys
@@ -155,7 +156,7 @@ def of_gateway(bypass: Iterable[tuple[TrafficSelector, TrafficSelector]]) -> Des
     """What is excepted from every tunnel, both ways: pairs of (local, remote)."""
     policies: dict[PolicyKey, Policy] = {}
     for local, remote in bypass:
-        for key in _keys((local,), (remote,), 0):
+        for key in _keys((local,), (remote,)):
             policies[key] = Policy(key, Action.ALLOW, _priority(BYPASS_PRIORITY, key))
     return Desired(policies)
 
@@ -163,29 +164,38 @@ def of_gateway(bypass: Iterable[tuple[TrafficSelector, TrafficSelector]]) -> Des
 def _policies(
     connection: ConnectionConfig, child: ChildConfig, established: Established | None, *, stopping: bool
 ) -> dict[PolicyKey, Policy]:
-    keys = list(_keys(child.local_ts, child.remote_ts, child.if_id, _directions(child)))
-    discovery = {k: Policy(k, Action.ALLOW, _priority(BYPASS_PRIORITY, k)) for k in _neighbour_discovery(child, keys)}
+    keys = list(_child_keys(child, child.local_ts, child.remote_ts))
+    aside = _guards(child)
+    aside |= {k: Policy(k, Action.ALLOW, _priority(BYPASS_PRIORITY, k)) for k in _neighbour_discovery(child, keys)}
     if stopping or (established is None and not _has_template(connection, child)):
         if not child.fail_closed or child.if_id:
             return {}
-        return discovery | {key: Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key)) for key in keys}
+        return aside | {key: _block(key) for key in keys}
     local, remote = (established.local, established.remote) if established else (connection.local, connection.remote)
     assert local is not None
     assert remote is not None
-    found = discovery
+    found = aside
     mode = established.mode if established else child.mode
     narrowed = established is not None and not _same(child, established)
     for key in keys:
-        found[key] = (
-            Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key))
-            if narrowed
-            else _protect(child, key, CHILD_PRIORITY, mode, local, remote, child.reqid)
-        )
+        found[key] = _block(key) if narrowed else _protect(child, key, CHILD_PRIORITY, mode, local, remote, child.reqid)
     if narrowed:
         assert established is not None
-        for key in _keys(established.local_ts, established.remote_ts, child.if_id, _directions(child)):
+        for key in _child_keys(child, established.local_ts, established.remote_ts):
             found[key] = _protect(child, key, NARROWED_PRIORITY, mode, local, remote, child.reqid)
     return found
+
+
+def _block(key: PolicyKey) -> Policy:
+    return Policy(key, Action.BLOCK, _priority(CHILD_PRIORITY, key))
+
+
+def _guards(child: ChildConfig) -> dict[PolicyKey, Policy]:
+    """Where a child is for packets with a mark only: blocks, so that those without it do not leave in clear."""
+    if not child.fail_closed or child.if_id:
+        return {}
+    marked = {key: replace(key, mark=None) for key in _child_keys(child, child.local_ts, child.remote_ts)}
+    return {bare: _block(bare) for key, bare in marked.items() if key.mark is not None}
 
 
 def _has_template(connection: ConnectionConfig, child: ChildConfig) -> bool:
@@ -227,13 +237,22 @@ def _neighbour_discovery(child: ChildConfig, keys: Iterable[PolicyKey]) -> Itera
                 yield replace(key, protocol=ICMPV6, source_port=icmp_type, destination_port=0)
 
 
+def _child_keys(
+    child: ChildConfig, local_ts: Sequence[TrafficSelector], remote_ts: Sequence[TrafficSelector]
+) -> Iterable[PolicyKey]:
+    """All policies of selectors of a child."""
+    return _keys(local_ts, remote_ts, _directions(child), child.if_id, child.options)
+
+
 def _keys(
     local_ts: Sequence[TrafficSelector],
     remote_ts: Sequence[TrafficSelector],
-    if_id: int,
     directions: Sequence[Direction] = tuple(Direction),
+    if_id: int = 0,
+    options: PlaneOptions = ORDINARY,
 ) -> Iterable[PolicyKey]:
     """All policies of these selectors: out, in and fwd, or less, for each pair of prefixes."""
+    out, back = options.mark_out, options.mark_in
     for local in local_ts:
         for remote in remote_ts:
             if local.version != remote.version:
@@ -244,9 +263,9 @@ def _keys(
                 for theirs in remote.networks():
                     for direction in directions:
                         if direction is Direction.OUT:
-                            yield PolicyKey(direction, mine, theirs, protocol, here, there, if_id)
+                            yield PolicyKey(direction, mine, theirs, protocol, here, there, if_id, out)
                         else:
-                            yield PolicyKey(direction, theirs, mine, protocol, there, here, if_id)
+                            yield PolicyKey(direction, theirs, mine, protocol, there, here, if_id, back)
 
 
 def _port(selector: TrafficSelector) -> int:
@@ -255,7 +274,8 @@ def _port(selector: TrafficSelector) -> int:
 
 def _priority(band: int, key: PolicyKey) -> int:
     bits = 2 * key.source.max_prefixlen - key.source.prefixlen - key.destination.prefixlen
-    return band + 4 * bits + (0 if key.protocol else 2) + (0 if key.source_port or key.destination_port else 1)
+    ports = 0 if key.source_port or key.destination_port else 1
+    return band + 8 * bits + (0 if key.mark else 4) + (0 if key.protocol else 2) + ports
 
 
 def _interface_plane(

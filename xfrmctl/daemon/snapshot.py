@@ -24,6 +24,7 @@ from xfrmctl.model.snapshot import (
     IkeInfo,
     KernelInfo,
     MtuInfo,
+    PlaneInfo,
     SaInfo,
     Snapshot,
 )
@@ -177,6 +178,7 @@ class SnapshotBuilder:
             inbound=_sa(child.inbound, config.lifetime, seen),
             outbound=_sa(child.outbound, config.lifetime, seen),
             mtu=_mtu(sizes) if sizes is not None else None,
+            plane=_plane(config),
         )
 
 
@@ -240,6 +242,20 @@ def _sa(sa_id: SaId, lifetime: Lifetime, seen: Observed) -> SaInfo:
         missing=counted is None,
         soft_expires_in_s=left(lifetime.soft_seconds),
         hard_expires_in_s=left(lifetime.hard_seconds),
+    )
+
+
+def _plane(child: ChildConfig) -> PlaneInfo:
+    options = child.options
+    return PlaneInfo(
+        replay_window=child.replay_window,
+        dscp_outbound="copy" if options.dscp_out else "none",
+        dscp_inbound="copy" if options.dscp_in else "keep",
+        ecn="on" if options.ecn else "off",
+        mark_inbound=str(options.mark_in or ""),
+        mark_outbound=str(options.mark_out or ""),
+        set_mark_inbound=str(options.set_mark_in or ""),
+        set_mark_outbound=str(options.set_mark_out or ""),
     )
 
 

@@ -254,6 +254,7 @@ def build(
             replay_window=config.replay_window,
             lifetime=lifetime,
             df=config.df,
+            options=config.options,
             acquire_seq=0 if inbound else acquire_seq,
             selector=_selector_of(mode, *(reversed(selectors) if inbound else selectors)),
         )

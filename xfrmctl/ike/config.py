@@ -13,6 +13,7 @@ from xfrmctl.crypto.credential import Credential
 from xfrmctl.crypto.rawkey import RawKey
 from xfrmctl.model.address import IKE_PORT, NAT_T_PORT, IPAddress
 from xfrmctl.model.identity import Identity, IdentityPattern
+from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
@@ -89,7 +90,7 @@ class ChildConfig:
     ``fail_closed`` keeps a block in the kernel while no SA exists (DESIGN 3.11). ``tunnel_will_do`` is for a child in
     transport mode: a peer that insists on a tunnel gets one. ``reqid`` and ``if_id`` come
     from :mod:`xfrmctl.config.numbering` and stay the same over reloads and restarts; ``if_id`` is 0 and
-    ``interface`` None with the policy data plane.
+    ``interface`` None with the policy data plane, unless the operator has written an if_id of a device of their own.
     """
 
     name: str
@@ -109,6 +110,7 @@ class ChildConfig:
     if_id: int = 0
     interface: str | None = None
     lifetime: Lifetime = UNLIMITED
+    options: PlaneOptions = ORDINARY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

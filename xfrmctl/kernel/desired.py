@@ -8,6 +8,7 @@ from enum import Enum
 
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Direction, Mode
 
 
@@ -31,7 +32,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class PolicyKey:
-    """What names a policy in the SPD: direction, selector and if_id (``xfrm_policy_insert_list``).
+    """What names a policy in the SPD: direction, selector, mark and if_id (``xfrm_policy_insert_list``).
 
     The priority is *not* part of it: a policy with another priority replaces this one. ``protocol`` 0 and ports
     0 mean any.
@@ -44,19 +45,22 @@ class PolicyKey:
     source_port: int = 0
     destination_port: int = 0
     if_id: int = 0
+    mark: Mark | None = None
 
     def __str__(self) -> str:
         text = f"{self.direction.value} {self.source}{_port(self.source_port)}"
         text += f" -> {self.destination}{_port(self.destination_port)}"
         if self.protocol:
             text += f" protocol {self.protocol}"
+        text += f" mark {self.mark}" if self.mark is not None else ""
         return text + (f" if_id {self.if_id:#x}" if self.if_id else "")
 
     def overlaps(self, other: "PolicyKey") -> bool:
-        """Whether some packet may match both, looking at direction, if_id and addresses only."""
+        """Whether some packet may match both, looking at direction, if_id, mark and addresses only."""
         return (
             self.direction is other.direction
             and self.if_id == other.if_id
+            and not (self.mark is not None and other.mark is not None and self.mark.excludes(other.mark))
             and overlap(self.source, other.source)
             and overlap(self.destination, other.destination)
         )

@@ -1,4 +1,7 @@
-"""The SAD: SAs go in all or none, come out one by one, and are counted by dump."""
+"""The SAD: SAs go in all or none, come out one by one, and are counted by dump.
+
+A mark is a part of an SA's name in the kernel, so marks are remembered: without its mark an SA cannot be deleted.
+"""
 
 from collections.abc import Sequence
 from errno import EINTR, ESRCH
@@ -9,6 +12,7 @@ from xfrmctl.kernel.netlink.constants import NETLINK_XFRM, XFRM_MSG_DELSA
 from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
 from xfrmctl.kernel.refusal import refusal, sa_words
 from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 
 
@@ -18,6 +22,8 @@ class Sad:
     def __init__(self) -> None:
         self._socket = NetlinkSocket(NETLINK_XFRM)
         self._reader = NetlinkSocket(NETLINK_XFRM)
+        self._marks: dict[SaId, Mark] = {}
+        self._looked = False
 
     @property
     def port(self) -> int:
@@ -31,6 +37,7 @@ class Sad:
 
     def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
         """Add SAs, all or none. Raises KernelRefusal; those already added are then gone again."""
+        self._marks.update((sa.id, mark) for sa, _ in sas if (mark := messages.mark_of(sa)) is not None)
         errors = self._transact("install SA", [messages.new_sa(sa, keys) for sa, keys in sas])
         if not errors:
             return
@@ -43,7 +50,7 @@ class Sad:
 
     def delete(self, ids: Sequence[SaId]) -> None:
         """Delete SAs; one that is gone already is no failure. Raises KernelRefusal for anything else."""
-        errors = self._transact("delete SA", [messages.delete_sa(sa) for sa in ids])
+        errors = self._transact("delete SA", [messages.delete_sa(sa, self._marks.pop(sa, None)) for sa in ids])
         for position, error in errors.items():
             if error.code != ESRCH:
                 raise refusal("delete SA", str(ids[position]), error)
@@ -56,12 +63,14 @@ class Sad:
         refused: KernelRefusal | None = None
         for wanted in moves:
             try:
-                found = self._socket.get(move.get_sa(wanted.id))
+                found = self._socket.get(move.get_sa(wanted.id, self._marks.get(wanted.id)))
             except OSError as error:
                 if error.errno != ESRCH:
                     refused = refused or refusal("read SA", str(wanted.id), NetlinkError(error.errno or EINTR))
                 continue
             requests = move.requests(found, wanted)
+            if wanted.id in self._marks:
+                self._marks[wanted.new_id] = self._marks.pop(wanted.id)
             for position, failure in self._transact("move SA", requests).items():
                 if requests[position].type != XFRM_MSG_DELSA or failure.code != ESRCH:
                     refused = refused or refusal("move SA", str(wanted.id), failure)
@@ -71,9 +80,12 @@ class Sad:
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours with what the kernel has counted on it."""
         try:
-            return messages.counters_from(self._reader.dump(messages.dump_sas()))
+            found = self._reader.dump(messages.dump_sas())
         except OSError as error:
             raise refusal("dump SAs", "SAD", NetlinkError(error.errno or EINTR)) from error
+        if self._marks or not self._looked:
+            self._marks, self._looked = messages.marks_from(found), True
+        return messages.counters_from(found)
 
     def _transact(self, operation: str, requests: Sequence[Request]) -> dict[int, NetlinkError]:
         try:

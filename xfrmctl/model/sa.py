@@ -5,6 +5,7 @@ from enum import Enum
 
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Suite
 
@@ -98,6 +99,7 @@ class KernelSa:
     df: DfPolicy = DfPolicy.COPY
     acquire_seq: int = 0
     selector: tuple[TrafficSelector, TrafficSelector] | None = None
+    options: PlaneOptions = ORDINARY
 
     @property
     def id(self) -> SaId:

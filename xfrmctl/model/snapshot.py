@@ -48,6 +48,20 @@ class MtuInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneInfo:
+    """Options of the data plane in force; words and marks are spelled as in the configuration, marks "" for none."""
+
+    replay_window: int
+    dscp_outbound: str
+    dscp_inbound: str
+    ecn: str
+    mark_inbound: str
+    mark_outbound: str
+    set_mark_inbound: str
+    set_mark_outbound: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChildInfo:
     """One CHILD SA; ``peer`` is whose it is where a connection serves many, "" where it has a configured one."""
 
@@ -66,6 +80,7 @@ class ChildInfo:
     inbound: SaInfo
     outbound: SaInfo
     mtu: MtuInfo | None
+    plane: PlaneInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

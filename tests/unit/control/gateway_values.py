@@ -19,6 +19,7 @@ from xfrmctl.model.snapshot import (
     IkeInfo,
     KernelInfo,
     MtuInfo,
+    PlaneInfo,
     SaInfo,
     Snapshot,
 )
@@ -64,6 +65,16 @@ CHILD = ChildInfo(
     inbound=sa("0xc0000001", 1_500_000, 1200),
     outbound=sa("0xc0000002", 900, 9),
     mtu=MtuInfo(outer_mtu=1400, source="route", inner_mtu=1338, overhead=62, mss_ipv4=1298, mss_ipv6=None),
+    plane=PlaneInfo(
+        replay_window=128,
+        dscp_outbound="none",
+        dscp_inbound="keep",
+        ecn="on",
+        mark_inbound="",
+        mark_outbound="0x2a/0xff",
+        set_mark_inbound="",
+        set_mark_outbound="",
+    ),
 )
 
 IKE = IkeInfo(

@@ -10,6 +10,7 @@ from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.kernel.desired import Action, Desired
 from xfrmctl.model.iana import Encr, ProtocolId
+from xfrmctl.model.plane import Mark, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.suite import Suite
@@ -176,3 +177,31 @@ def test_sizes_of_transport_mode_count_no_second_header() -> None:
     found = sizes(connection(ALICE, BOB, config), config, sa, 1500)
     assert (found.inner_mtu, found.mss) == (1466, {4: 1426})
     assert part(transport_child(), sa).clamps
+
+
+MARKED = PlaneOptions(mark_out=Mark(0x2A, 0xFF), mark_in=Mark(0x2A, 0xFF))
+
+
+@pytest.mark.parametrize("sa", [None, established(), established("10.1.1.0/25")])
+@pytest.mark.parametrize("stopping", [False, True])
+def test_what_has_not_the_mark_of_a_child_is_blocked_behind_it(sa: Established | None, stopping: bool) -> None:
+    found = part(child(options=MARKED), sa, stopping=stopping).policies
+    bare = {key: policy for key, policy in found.items() if key.mark is None}
+    marked = {key: policy for key, policy in found.items() if key.mark is not None}
+    assert {key.direction for key in bare} == {key.direction for key in marked} == set(Direction)
+    assert all(policy.action is Action.BLOCK for policy in bare.values())
+    assert max(p.priority for p in marked.values()) < min(p.priority for p in bare.values())
+    assert not part(child(options=MARKED, fail_closed=False, start=Start.NONE), sa, stopping=True).policies
+
+
+def test_two_children_with_the_same_selectors_are_told_apart_by_their_marks() -> None:
+    other = PlaneOptions(mark_out=Mark(0x2B, 0xFF), mark_in=Mark(0x2B, 0xFF))
+    one, two = part(child(options=MARKED), established()), part(child(options=other), established())
+    both = Union({1: one, 2: two}).whole()
+    assert len(both.policies) == 9, "three each, and the blocks of the unmarked in common"
+
+
+def test_an_if_id_of_the_operators_has_neither_device_nor_routes_of_ours() -> None:
+    found = part(child(if_id=7), established())
+    assert {key.if_id for key in found.policies} == {7}
+    assert not found.interfaces and not found.routes

@@ -18,6 +18,7 @@ from xfrmctl.kernel.netlink.sa import delete_sa, new_sa
 from xfrmctl.kernel.ownership import if_id_for, index_for, reqid_for
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.iana import Encr, ProtocolId
+from xfrmctl.model.plane import Mark, PlaneOptions
 from xfrmctl.model.sa import DfPolicy, Direction, Encap, KernelSa, Lifetime, Mode, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector, parse_selector
 from xfrmctl.model.suite import Suite
@@ -226,11 +227,39 @@ def test_ports_and_block() -> None:
     assert held.policy == Policy(key, Action.BLOCK, 5)
 
 
+OPTIONS = PlaneOptions(
+    dscp_out=False, dscp_in=True, ecn=False, mark_in=Mark(5), mark_out=Mark(0x2A, 0xFF), set_mark_out=Mark(7, 0xF)
+)
+
+
+@pytest.mark.rfc("4301", "5.1.2")
+def test_options_of_the_data_plane_are_on_the_sa_of_their_direction() -> None:
+    out = decoded(sa(options=OPTIONS))
+    assert out["flags"] == c.XFRM_STATE_AF_UNSPEC | c.XFRM_STATE_NOECN
+    assert out.get_attr("XFRMA_SA_EXTRA_FLAGS") == c.XFRM_SA_XFLAG_DONT_ENCAP_DSCP
+    mark = out.get_attr("XFRMA_MARK")
+    assert (mark["v"], mark["m"]) == (0x2A, 0xFF)
+    assert (out.get_attr("XFRMA_SET_MARK"), out.get_attr("XFRMA_SET_MARK_MASK")) == (7, 0xF)
+    back = decoded(sa(options=OPTIONS, direction=Direction.IN, replay_window=0))
+    assert back["flags"] == c.XFRM_STATE_AF_UNSPEC | c.XFRM_STATE_NOECN | c.XFRM_STATE_DECAP_DSCP
+    for name in ("XFRMA_SA_EXTRA_FLAGS", "XFRMA_MARK", "XFRMA_SET_MARK"):
+        assert back.get_attr(name) is None, "nobody has marked what comes encrypted, so it is not looked up by a mark"
+
+
+def test_a_marked_policy_is_named_by_its_mark() -> None:
+    key = PolicyKey(Direction.OUT, ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16"), mark=Mark(0x2A, 0xFF))
+    held = policy_from(memoryview(put_policy(Policy(key, Action.BLOCK, 5), index_for(0, 1), replace=False).payload))
+    assert held is not None and held.policy.key == key
+    gone = tables.decode(tables.UserPolicyId, memoryview(delete_policy(held).payload))
+    assert gone.get_attr("XFRMA_MARK")["v"] == 0x2A
+    named = tables.decode(tables.UserSaId, memoryview(delete_sa(sa().id, Mark(9)).payload))
+    assert (named.get_attr("XFRMA_MARK")["v"], named.get_attr("XFRMA_MARK")["m"]) == (9, 0xFFFFFFFF)
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda p: put_policy(p, 9, replace=False),
-        lambda p: put_policy(next(iter(child(if_id=3).values())), index_for(0, 0), replace=False),
         lambda p: link.new_link(XfrmInterface("x", 7, 1400)),
         lambda p: route.new_route(Route(ip_network("10.0.0.0/8"), None, 0), 0, replace=False),
     ],

@@ -19,6 +19,7 @@ from xfrmctl.kernel.netlink import constants as c
 from xfrmctl.kernel.netlink import structs as s
 from xfrmctl.kernel.netlink.sa import delete_sa
 from xfrmctl.kernel.netlink.socket import Request
+from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Direction, SaId, SaMove
 
 OSEQ_MARGIN = 1 << 16
@@ -31,9 +32,9 @@ _REPLAY_ESN = Struct("=IIII")
 """The beginning of ``struct xfrm_replay_state_esn``: bmp_len oseq seq oseq_hi."""
 
 
-def get_sa(sa: SaId) -> Request:
+def get_sa(sa: SaId, mark: Mark | None = None) -> Request:
     """XFRM_MSG_GETSA for one SA; answered with ESRCH where it is gone."""
-    return Request(c.XFRM_MSG_GETSA, 0, delete_sa(sa).payload)
+    return Request(c.XFRM_MSG_GETSA, 0, delete_sa(sa, mark).payload)
 
 
 def requests(payload: memoryview, move: SaMove) -> list[Request]:
@@ -51,7 +52,10 @@ def requests(payload: memoryview, move: SaMove) -> list[Request]:
     if stays:
         return [Request(c.XFRM_MSG_UPDSA, 0, b"".join(parts))]
     parts.append(s.attribute(c.XFRMA_LTIME_VAL, bytes(info[_LIFETIME])))
-    new, old = Request(c.XFRM_MSG_NEWSA, 0, b"".join(parts)), delete_sa(move.id)
+    new, old = (
+        Request(c.XFRM_MSG_NEWSA, 0, b"".join(parts)),
+        delete_sa(move.id, s.mark_from(payload, s.USERSA_INFO.size)),
+    )
     return [old, new] if destination == move.destination else [new, old]
 
 

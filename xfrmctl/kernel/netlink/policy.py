@@ -69,13 +69,12 @@ def put_policy(policy: Policy, index: int, *, replace: bool) -> Request:
     key = policy.key
     if key.source.version != key.destination.version:
         raise ValueError(f"{key} mixes address families")
-    if not is_ours(index) or (key.if_id and not is_ours(key.if_id)):
-        raise ValueError(f"{key}: index {index:#x} or if_id does not carry our mark")
+    if not is_ours(index):
+        raise ValueError(f"{key}: index {index:#x} does not carry our mark")
     parts = [policy_info(policy, index)]
     if policy.template is not None:
         parts.append(s.attribute(c.XFRMA_TMPL, _template(policy.template)))
-    if key.if_id:
-        parts.append(s.ATTR_U32.pack(8, c.XFRMA_IF_ID, key.if_id))
+    parts.append(_place(key))
     return Request(c.XFRM_MSG_UPDPOLICY if replace else c.XFRM_MSG_NEWPOLICY, 0, b"".join(parts))
 
 
@@ -83,9 +82,12 @@ def delete_policy(held: KernelPolicy) -> Request:
     """XFRM_MSG_DELPOLICY by index; answered with ENOENT where the policy is gone."""
     key = held.policy.key
     payload = s.USERPOLICY_ID.pack(*selector_of(key), held.index, c.XFRM_POLICY[key.direction])
-    if key.if_id:
-        payload += s.ATTR_U32.pack(8, c.XFRMA_IF_ID, key.if_id)
-    return Request(c.XFRM_MSG_DELPOLICY, 0, payload)
+    return Request(c.XFRM_MSG_DELPOLICY, 0, payload + _place(key))
+
+
+def _place(key: PolicyKey) -> bytes:
+    """Mark and if_id, which name a policy along with its selector."""
+    return s.mark_attribute(key.mark) + (s.ATTR_U32.pack(8, c.XFRMA_IF_ID, key.if_id) if key.if_id else b"")
 
 
 def dump_policies() -> Request:
@@ -120,6 +122,7 @@ def policy_from(payload: memoryview) -> KernelPolicy | None:
         source_port=ntohs(sport),
         destination_port=ntohs(dport),
         if_id=s.U32.unpack(if_id)[0] if if_id is not None else 0,
+        mark=s.mark_from(payload, end),
     )
     return KernelPolicy(index, Policy(key, _ACTION_OF[action], priority, template_from(template) if template else None))
 

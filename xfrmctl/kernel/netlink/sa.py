@@ -18,6 +18,7 @@ from xfrmctl.kernel.netlink.socket import Request
 from xfrmctl.kernel.ownership import MARK, is_our_reqid
 from xfrmctl.model.algorithms import INTEG
 from xfrmctl.model.iana import Encr, Integ
+from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import DfPolicy, Direction, KernelSa, Lifetime, Mode, SaCounters, SaId, SaKeys
 from xfrmctl.model.selector import ANY_PORT, TrafficSelector
 
@@ -71,6 +72,7 @@ def new_sa(sa: KernelSa, keys: SaKeys) -> Request:
         selector = _transport_selector(sa, family)
     if sa.df is DfPolicy.CLEAR and sa.direction is Direction.OUT:
         flags |= c.XFRM_STATE_NOPMTUDISC
+    flags |= _flags(sa)
     window = min(sa.replay_window, MAX_WINDOW) if sa.direction is Direction.IN else 0
     esn_window = 0
     if sa.suite.esn:
@@ -113,14 +115,45 @@ def new_sa(sa: KernelSa, keys: SaKeys) -> Request:
         )
     if sa.if_id:
         parts.append(s.ATTR_U32.pack(8, c.XFRMA_IF_ID, sa.if_id))
+    parts += _packet_options(sa)
     return Request(c.XFRM_MSG_NEWSA, 0, b"".join(parts))
 
 
-def delete_sa(sa: SaId) -> Request:
-    """XFRM_MSG_DELSA; answered with ESRCH where the SA is gone."""
+def _flags(sa: KernelSa) -> int:
+    """ECN is copied at encapsulation and carried over at decapsulation, or neither; DSCP each by its own."""
+    flags = 0 if sa.options.ecn else c.XFRM_STATE_NOECN
+    if sa.direction is Direction.IN and sa.options.dscp_in:
+        flags |= c.XFRM_STATE_DECAP_DSCP
+    return flags
+
+
+def mark_of(sa: KernelSa) -> Mark | None:
+    """The mark that is part of an SA's name: the outbound SA is looked up with that of its policy.
+
+    The inbound one is looked up with the mark of the encrypted packet, which nobody has marked, so it has none.
+    """
+    return sa.options.mark_out if sa.direction is Direction.OUT else None
+
+
+def _packet_options(sa: KernelSa) -> list[bytes]:
+    options, outbound = sa.options, sa.direction is Direction.OUT
+    found = []
+    if outbound and not options.dscp_out:
+        found.append(s.ATTR_U32.pack(8, c.XFRMA_SA_EXTRA_FLAGS, c.XFRM_SA_XFLAG_DONT_ENCAP_DSCP))
+    mark, to_set = mark_of(sa), options.set_mark_out if outbound else options.set_mark_in
+    if mark is not None:
+        found.append(s.mark_attribute(mark))
+    if to_set is not None:
+        found.append(s.ATTR_U32.pack(8, c.XFRMA_SET_MARK, to_set.value))
+        found.append(s.ATTR_U32.pack(8, c.XFRMA_SET_MARK_MASK, to_set.mask))
+    return found
+
+
+def delete_sa(sa: SaId, mark: Mark | None = None) -> Request:
+    """XFRM_MSG_DELSA; answered with ESRCH where the SA is gone, or where it has another ``mark``."""
     address = sa.destination
     payload = s.USERSA_ID.pack(address.packed, htonl(sa.spi), s.family_of(address), c.IPPROTO[sa.protocol])
-    return Request(c.XFRM_MSG_DELSA, 0, payload)
+    return Request(c.XFRM_MSG_DELSA, 0, payload + s.mark_attribute(mark))
 
 
 def dump_sas() -> Request:
@@ -129,6 +162,18 @@ def dump_sas() -> Request:
     A dump request has no header of its own, only attributes (``xfrm_dump_sa``).
     """
     return Request(c.XFRM_MSG_GETSA, 0, b"")
+
+
+def marks_from(messages: Sequence[tuple[int, memoryview]]) -> dict[SaId, Mark]:
+    """The marks in a dump, of SAs of ours that have one."""
+    found: dict[SaId, Mark] = {}
+    for kind, payload in messages:
+        mark = s.mark_from(payload, s.USERSA_INFO.size) if kind == c.XFRM_MSG_NEWSA else None
+        if mark is not None:
+            daddr, spi, proto, *_, reqid, family = s.USERSA_COUNTERS.unpack_from(payload)
+            if reqid >> 24 == MARK and proto in c.PROTOCOL_OF:
+                found[SaId(s.address_from(daddr, family), c.PROTOCOL_OF[proto], ntohl(spi))] = mark
+    return found
 
 
 def counters_from(messages: Sequence[tuple[int, memoryview]]) -> dict[SaId, SaCounters]:

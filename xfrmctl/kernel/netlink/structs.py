@@ -15,7 +15,9 @@ from socket import AF_INET, AF_INET6
 from struct import Struct
 from typing import Final
 
+from xfrmctl.kernel.netlink.constants import XFRMA_MARK
 from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.plane import Mark
 
 SELECTOR: Final = "16s16sHHHHHBBB3xiI"
 """daddr saddr dport dport_mask sport sport_mask family prefixlen_d prefixlen_s proto ifindex user: 56 bytes."""
@@ -49,8 +51,11 @@ USERPOLICY_INDEX: Final = Struct("=156xI")
 
 U32: Final = Struct("=I")
 U64: Final = Struct("=Q")
+MARK: Final = Struct("=II")
 NLATTR: Final = Struct("=HH")
 ATTR_U32: Final = Struct("=HHI")
+ATTR_MARK: Final = Struct("=HHII")
+"""xfrm_mark: v m."""
 ATTR_ALGO: Final = Struct("=HH64sI")
 """xfrm_algo: alg_name alg_key_len; the key follows."""
 ATTR_ALGO_SIZED: Final = Struct("=HH64sII")
@@ -69,6 +74,18 @@ ANY_SELECTOR: Final[Selector] = (b"", b"", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 def attribute(kind: int, payload: bytes) -> bytes:
     """One netlink attribute, padded to four bytes."""
     return NLATTR.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def mark_attribute(mark: Mark | None) -> bytes:
+    """XFRMA_MARK; nothing for no mark."""
+    return ATTR_MARK.pack(ATTR_MARK.size, XFRMA_MARK, mark.value, mark.mask) if mark is not None else b""
+
+
+def mark_from(payload: memoryview, offset: int) -> Mark | None:
+    """The XFRMA_MARK among the attributes; a mask of 0 is no mark."""
+    raw = find_attribute(payload, offset, XFRMA_MARK)
+    value, mask = MARK.unpack(raw) if raw is not None else (0, 0)
+    return Mark(value, mask) if mask else None
 
 
 def family_of(address: IPAddress | IPNetwork) -> int:
