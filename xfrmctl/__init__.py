@@ -21,6 +21,7 @@ wire       bytes <-> values; raises WireError only                            mo
 crypto     algorithms over ``cryptography``                                   model
 ike        the IKEv2 engine: one file per conversation in ``ike/exchanges``   model, wire, crypto
 pmtu       the path-MTU engine; arithmetic: outer_mtu -> inner_mtu -> mss     model
+guard      which ICMP errors about our peers the kernel may believe: sans-IO   model
 kernel     effects and desired state -> Linux                                 model
 config     YAML files -> values, errors with file:line:key                    model, ike.config
 control    HTTP + JSON on a unix socket                                       model
