@@ -105,7 +105,7 @@ class Handshake:
             Sa((settings.ike,)),
             KeyExchange(settings.key.group, settings.key.public),
             Nonce(self.nonce),
-            *natd.notifies(self.spi_i, _NO_SPI, local, remote, None),
+            *natd.notifies(self.spi_i, _NO_SPI, local, remote),
         ]
         self.request = encode(header, payloads)
         self.response = b""

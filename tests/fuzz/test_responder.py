@@ -47,6 +47,7 @@ ENGINE_REASONS = {
     "fragment_mismatch",
     "fragment_repeated",
     "fragments_evicted",
+    "fragments_timeout",
     "message_too_large",
 }
 

@@ -205,7 +205,7 @@ def test_liveness_is_asked_and_answered(bench: Bench, initiator: Initiator) -> N
 
 
 def test_we_notice_that_charon_is_dead(bench: Bench) -> None:
-    policy = {"first": "1s", "factor": 1, "tries": 2, "max": "1s"}
+    policy = {"first": "1s", "factor": 1.1, "tries": 2, "max": "1s"}
     bench.arrange(Tunnel(dpd="1s", retransmit=policy))
     bench.bring_up("ours")
     with bench.only_esp(esp=False), frozen(bench.charon.pid):

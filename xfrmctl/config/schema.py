@@ -111,7 +111,7 @@ class Retransmit(Strict):
     """Retransmission of one IKE request: the first wait, its growth, how often, the longest wait."""
 
     first: Seconds = 1.0
-    factor: float = Field(default=1.8, ge=1, le=10)
+    factor: float = Field(default=1.8, ge=1.1, le=10)
     tries: Annotated[int, BeforeValidator(in_range(1, 30, "number of retransmissions", "write such as 7"))] = 7
     max: Seconds = 64.0
 

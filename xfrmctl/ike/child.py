@@ -231,7 +231,7 @@ def build(
     suite = choice.suite
     to_responder, to_initiator = derive_child_keys(suite, sa.suite.prf, sa.keys.d, nonces[0], nonces[1], shared)
     keys_out, keys_in = (to_responder, to_initiator) if initiator else (to_initiator, to_responder)
-    encap = sa.encap
+    encap = sa.encap if sa.local.port == core.config.nat_t_port else None  # never on port 500 (RFC 7296 2.23)
     lifetime = _jittered(core, config.lifetime)
     reqid = core.peers.reqid(sa, config)
     peer_spi = int.from_bytes(choice.spi, "big")

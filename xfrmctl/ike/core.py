@@ -205,9 +205,13 @@ class Core:
     def remove_child(self, sa: IkeSa, child: ChildSa, reason: Failure, *, retire: bool = False) -> None:
         """Take a child out of the tables and of the kernel.
 
-        With ``retire`` its inbound SA stays until packets on their way have come.
+        With ``retire`` its inbound SA stays until packets on their way have come. A child that it was to replace
+        goes on.
         """
         sa.children.remove(child)
+        for other in sa.children:
+            if other.successor is child:
+                other.successor, other.state = None, ChildState.INSTALLED
         for sa_id in (child.inbound, child.outbound):
             if self.children.get(sa_id, (None, None))[1] is child:
                 del self.children[sa_id]

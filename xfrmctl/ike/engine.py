@@ -20,21 +20,20 @@ from xfrmctl.ike import failures, inbox, lifecycle, moving, roaming
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.core import Core, Wall
-from xfrmctl.ike.exchanges import ike_sa_init, informational, mobike
-from xfrmctl.ike.exchanges.create_child_sa import CreateChild, rekey_later
+from xfrmctl.ike.due import settle
+from xfrmctl.ike.exchanges import informational
+from xfrmctl.ike.exchanges.create_child_sa import CreateChild
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.peers import Peers
 from xfrmctl.ike.sa import ChildSa, IkeSa
-from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
-from xfrmctl.ike.transport import begin, pump, retransmit
+from xfrmctl.ike.transport import begin, pump
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.effects import DeleteSas, Effect, SendDatagram, Token
+from xfrmctl.model.effects import DeleteSas, Effect, Token
 from xfrmctl.model.errors import KernelRefusal
-from xfrmctl.model.events import Event, PeerSilent
+from xfrmctl.model.events import Event
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.sa import SaId
-from xfrmctl.wire.natt import KEEPALIVE
 
 
 class IkeEngine:
@@ -103,7 +102,7 @@ class IkeEngine:
         """Take one UDP payload; whatever is wrong with it is counted and dropped with a reason."""
         self._core.now = now
         inbox.receive(self._core, local, remote, data)
-        self._settle()
+        settle(self._core)
 
     # -- kernel
 
@@ -119,14 +118,14 @@ class IkeEngine:
             return
         waiting.step.done(core, sa, refusal)
         pump(core, sa)
-        self._settle()
+        settle(self._core)
 
     def handle_fetched(self, token: Token, data: bytes | None, problem: str, now: float) -> None:
         """A web server's answer; None and a sentence for people where there is none."""
         self._core.now = now
         for sa in self._core.fetching.done(self._core, token, data, problem):
             pump(self._core, sa)
-        self._settle()
+        settle(self._core)
 
     def handle_acquire(self, reqid: int, seq: int, now: float) -> None:
         """A packet met the trap policy of the child with this reqid. ``seq`` names the kernel's larval state."""
@@ -138,7 +137,7 @@ class IkeEngine:
             return
         core.connections[name].acquires[child.name] = seq
         lifecycle.kick(core, name)
-        self._settle()
+        settle(self._core)
 
     def handle_expire(self, sa_id: SaId, hard: bool, now: float) -> None:
         """An SA has reached a limit. A hard one has left the kernel already: its CHILD SA ends."""
@@ -147,7 +146,7 @@ class IkeEngine:
         sa, child = core.children.get(sa_id, (None, None))
         if not hard and sa is not None and child is not None:
             begin(core, sa, CreateChild(child.config, replaces=child))
-            self._settle()
+            settle(self._core)
         if hard and sa is not None and child is not None:
             self._ended(sa, child, failures.lifetime_expired())
 
@@ -162,7 +161,7 @@ class IkeEngine:
     def _ended(self, sa: IkeSa, child: ChildSa, reason: Failure) -> None:
         informational.delete_child(self._core, sa, child, reason)
         lifecycle.child_gone(self._core, sa, child.config.name, reason)
-        self._settle()
+        settle(self._core)
 
     def handle_mapping(self, sa_id: SaId, remote: Endpoint, now: float) -> None:
         """Authentic ESP in UDP of an inbound SA now comes from ``remote``."""
@@ -176,60 +175,20 @@ class IkeEngine:
         """Addresses or routes of this host have changed, nobody says which."""
         self._core.now = now
         roaming.changed(self._core)
-        self._settle()
+        settle(self._core)
 
     def handle_paths(self, serial: int | None, paths: roaming.Paths, now: float) -> None:
         """The answer to a FindPaths: our address for each pair that was asked for, None where there is no path."""
         self._core.now = now
         roaming.heard(self._core, serial, paths)
-        self._settle()
+        settle(self._core)
 
     # -- time
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self._core.now = now
-        self._settle()
-
-    def _settle(self) -> None:
-        """Run everything that is due, until nothing is."""
-        core = self._core
-        while due := core.timers.expire(core.now):
-            for owner, timer in due:
-                if isinstance(owner, str):
-                    self._try(owner)
-                    continue
-                sa = core.sas.get(owner)
-                if sa is not None:
-                    self._due(sa, timer)
-
-    def _due(self, sa: IkeSa, timer: Timer) -> None:
-        core = self._core
-        assert sa.config is not None or timer == Timer.HALF_OPEN
-        if timer == Timer.RETRANSMIT:
-            roaming.silent(core, sa)
-            if not retransmit(core, sa):
-                self._silent(sa)
-        elif timer == Timer.HALF_OPEN:
-            core.drop(sa.remote, "half_open_timeout")
-            core.close(sa, failures.no_response(sa.remote, 1, "IKE_AUTH"))
-        elif timer == Timer.LIVENESS and sa.config is not None and sa.config.dpd_s is not None:
-            mobike.alive(core, sa)
-            core.timers.set(sa.serial, Timer.LIVENESS, core.now + sa.config.dpd_s)
-        elif timer == Timer.REKEY and sa.state == IkeState.ESTABLISHED:
-            begin(core, sa, RekeyIke())
-        elif timer == Timer.REAUTH and sa.state == IkeState.ESTABLISHED:
-            lifecycle.reauthenticate(core, sa)
-        elif timer == Timer.REKEY_CHILD:
-            rekey_later(core, sa)
-        elif timer == Timer.RETIRE:
-            core.bury_retired(sa)
-        elif timer == Timer.SUPERSEDED and sa.state in (IkeState.REKEYED, IkeState.ESTABLISHED):
-            rekeyed = sa.state == IkeState.REKEYED
-            informational.delete_ike(core, sa, failures.rekeyed("IKE SA") if rekeyed else failures.reauthenticated())
-        elif timer == Timer.KEEPALIVE and sa.config is not None:
-            core.emit(SendDatagram(sa.local, sa.remote, KEEPALIVE))
-            core.timers.set(sa.serial, Timer.KEEPALIVE, core.now + sa.config.keepalive_s)
+        settle(self._core)
 
     def rekey(self, connection: str, child: str | None, now: float) -> None:
         """Replace the IKE SAs of a connection, or with ``child`` the CHILD SAs of that name, now."""
@@ -241,27 +200,7 @@ class IkeEngine:
             for found in tuple(sa.children):
                 if found.config.name == child:
                     begin(core, sa, CreateChild(found.config, replaces=found))
-        self._settle()
-
-    def _silent(self, sa: IkeSa) -> None:
-        """All retransmissions went unanswered."""
-        core, outstanding = self._core, sa.outstanding
-        assert outstanding is not None
-        core.emit(
-            PeerSilent(
-                connection=sa.connection,
-                ike=sa.name,
-                remote=sa.remote,
-                exchange=outstanding.exchange,
-                attempts=outstanding.attempts,
-            )
-        )
-        if sa.established_at is None:
-            failure = failures.no_response(sa.remote, outstanding.attempts, outstanding.exchange.name)
-            core.close(sa, failure)
-            lifecycle.failed(core, sa, failure, initiator=True)
-            return
-        lifecycle.close(core, sa, failures.peer_dead(sa.remote, outstanding.attempts))
+        settle(self._core)
 
     # -- what an operator wants
 
@@ -270,7 +209,7 @@ class IkeEngine:
         self._core.now = now
         for name, config in self._core.config.connections.items():
             self._want_started(name, config)
-        self._settle()
+        settle(self._core)
 
     def _want_started(self, name: str, config: ConnectionConfig) -> None:
         connection = self._core.connections[name]
@@ -292,7 +231,7 @@ class IkeEngine:
         state.attempts = 0
         state.retry_at = None
         lifecycle.kick(core, connection)
-        self._settle()
+        settle(self._core)
 
     def terminate(self, connection: str, child: str | None, now: float, reason: Failure | None = None) -> None:
         """Take a connection or one child down; we do not bring it up before ``initiate`` or a reload, a peer may."""
@@ -315,7 +254,7 @@ class IkeEngine:
             for found in tuple(sa.children):
                 if found.config.name == child:
                     informational.delete_child(core, sa, found, reason)
-        self._settle()
+        settle(self._core)
 
     def reload(self, config: EngineConfig, now: float) -> None:
         """Take a new configuration; IKE SAs of connections that have not changed are not touched."""
@@ -346,7 +285,7 @@ class IkeEngine:
                 state.wanted.clear()
             self._want_started(name, new)
             lifecycle.kick(core, name)
-        self._settle()
+        settle(self._core)
 
     def shutdown(self, now: float) -> None:
         """Tell every peer that we go; the answers need not be waited for."""
@@ -359,39 +298,3 @@ class IkeEngine:
             state.held |= {c.name for c in core.config.connections[name].children}
         for sa in tuple(core.sas.values()):
             informational.delete_ike(core, sa, failures.operator("the gateway stops"))
-
-    def _try(self, name: str) -> None:
-        """Negotiate what a connection wants, over the IKE SA it has or a new one."""
-        core = self._core
-        connection, config = core.connections.get(name), core.config.connections.get(name)
-        if connection is None or config is None or config.remote is None or config.local is None:
-            return
-        connection.retry_at = None
-        everything = core.of_connection(name)
-        sas = [sa for sa in everything if not sa.superseded]
-        up = {c.config.name for sa in sas for c in sa.children if c.installed}
-        for child in connection.demanded:
-            if child in up:
-                connection.child_up(child)
-        demanded = connection.demanded
-        for old in everything:
-            if old.superseded and old.state == IkeState.ESTABLISHED and {c.config.name for c in old.children} <= up:
-                informational.delete_ike(core, old, failures.reauthenticated())
-        if not demanded or any(sa.initiator and sa.established_at is None for sa in sas):
-            return
-        established = [sa for sa in sas if sa.state == IkeState.ESTABLISHED]
-        if not established:
-            ike_sa_init.start(core, config)
-            return
-        sa = established[-1]
-        under_way = {r.child.name for r in self._requests(sa) if isinstance(r, CreateChild)}
-        under_way |= {c.config.name for c in sa.children}
-        for child_config in config.children:
-            if child_config.name in demanded and child_config.name not in under_way:
-                sa.queue.append(CreateChild(child_config, connection.acquires.get(child_config.name, 0)))
-        pump(core, sa)
-
-    @staticmethod
-    def _requests(sa: IkeSa) -> list[object]:
-        current = sa.outstanding.request if sa.outstanding is not None else None
-        return [current, *sa.queue]

@@ -118,6 +118,20 @@ def ts_widened(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector
     )
 
 
+def ts_narrowed(old: Iterable[TrafficSelector], new: Iterable[TrafficSelector], *, by_peer: bool) -> Failure:
+    """A rekey would leave some of the traffic of the CHILD SA without one (RFC 7296 2.9.2)."""
+    asked = "the peer's answer to a rekey" if by_peer else "the peer's request to rekey"
+    return Failure(
+        code=FailureCode.TS_UNACCEPTABLE,
+        notify=NotifyType.TS_UNACCEPTABLE.name,
+        text=f"{asked} has narrower selectors than the CHILD SA that it is about",
+        cause="the selectors of the peer's configuration have changed",
+        cure="take the CHILD SA down and up again, so that both ends negotiate what is configured now",
+        ours=_strings(old),
+        theirs=_strings(new),
+    )
+
+
 def psk_mismatch(local_id: Identity, remote_id: Identity) -> Failure:
     """The peer's AUTH does not verify with our key."""
     return Failure(

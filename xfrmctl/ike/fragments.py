@@ -40,6 +40,9 @@ MAX_MESSAGE = 0x10000
 MAX_HELD = 16 << 20
 """Octets of incomplete messages that all IKE SAs together may keep, overhead included."""
 
+REASSEMBLY_S = 150.0
+"""How long after its last fragment the rest of a message may come: a little longer than a peer of our kind asks."""
+
 OVERHEAD = 160
 """Octets that Python needs for one kept fragment beside its content."""
 
@@ -172,8 +175,10 @@ class Reassembly:
         if assembly is not None:
             self.held -= assembly.held
 
-    def forget_all(self, serial: int) -> None:
-        """The IKE SA is gone."""
-        if self._assemblies:
+    def forget_all(self, serial: int) -> bool:
+        """The IKE SA is gone, or the rest has not come in time; whether there was anything."""
+        before = len(self._assemblies)
+        if before:
             self.forget(serial, False)
             self.forget(serial, True)
+        return len(self._assemblies) < before

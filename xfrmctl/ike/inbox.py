@@ -8,7 +8,7 @@ from xfrmctl.crypto.protect import IntegrityError
 from xfrmctl.ike import failures, lifecycle, moving, unsolicited
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved
-from xfrmctl.ike.fragments import MIN_SIZE, Whole, packet_size
+from xfrmctl.ike.fragments import MIN_SIZE, REASSEMBLY_S, Whole, packet_size
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
@@ -48,6 +48,8 @@ def receive(core: Core, local: Endpoint, remote: Endpoint, data: bytes) -> None:
         return
     except WireError as error:
         core.drop(remote, error.reason, str(error))
+        if isinstance(error, UnsupportedCritical):
+            unsolicited.unsupported_critical(core, local, remote, Header.parse(message), error.payload_type)
         return
     _route(core, local, remote, parsed, message)
 
@@ -162,10 +164,15 @@ def _fragment(
         sa.fragment_size = min(sa.fragment_size, max(learned, MIN_SIZE[remote.address.version]))
     if whole is not None:
         _protected(core, sa, local, remote, header, whole)
+    else:
+        core.timers.set(sa.serial, Timer.REASSEMBLY, core.now + REASSEMBLY_S)
 
 
 def _protected(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, header: Header, whole: Whole) -> None:
     """An authentic message: everything from here on is the peer's own doing."""
+    if not header.is_response and sa.established_at is None and not _may_authenticate(sa, header):
+        core.drop(remote, "unexpected_exchange", header.exchange.name)
+        return
     sa.last_seen = core.now
     if not header.is_response:
         sa.asked_from = (local, remote)
@@ -198,6 +205,11 @@ def _protected(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, header:
         _request(core, sa, header, payloads)
 
 
+def _may_authenticate(sa: IkeSa, header: Header) -> bool:
+    """The one request that comes before the peer has proved itself (RFC 7296 1.4)."""
+    return header.exchange == ExchangeType.IKE_AUTH and sa.state == IkeState.INIT_ANSWERED
+
+
 def _response(
     core: Core, sa: IkeSa, path: tuple[Endpoint, Endpoint], header: Header, payloads: tuple[Payload, ...]
 ) -> None:
@@ -214,23 +226,24 @@ def _response(
 
 
 def _request(core: Core, sa: IkeSa, header: Header, payloads: tuple[Payload, ...]) -> None:
-    handler = HANDLERS.get(header.exchange)
-    before_auth = sa.state == IkeState.INIT_ANSWERED
-    if handler is None or before_auth != (header.exchange == ExchangeType.IKE_AUTH):
-        core.drop(sa.remote, "unexpected_exchange", header.exchange.name)
+    if header.exchange == ExchangeType.IKE_AUTH and sa.established_at is not None:
+        _malformed(core, sa, header, WireError("bad_exchange", header.exchange.name))
         return
     sa.answering = True
-    handler(core, sa, payloads)
+    HANDLERS[header.exchange](core, sa, payloads)
 
 
 def _malformed(core: Core, sa: IkeSa, header: Header, error: WireError) -> None:
-    """An authentic message that cannot be read (RFC 7296 2.21.3): INVALID_SYNTAX ends the IKE SA."""
+    """An authentic message that cannot be read (RFC 7296 2.21.2, 2.21.3): INVALID_SYNTAX ends the IKE SA.
+
+    An unknown critical payload in a request leaves it as it is, unless it was still to be made.
+    """
     core.drop(sa.remote, error.reason, str(error))
     if not header.is_response:
         critical = isinstance(error, UnsupportedCritical)
         data = bytes([error.payload_type]) if isinstance(error, UnsupportedCritical) else b""
         respond(core, sa, header.exchange, [Notify(error.notify, data)])
-        if critical:
+        if critical and sa.established_at is not None:
             return
     failure = failures.invalid_syntax(str(error))
     initiator = sa.initiator and sa.established_at is None

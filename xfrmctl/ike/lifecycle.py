@@ -10,6 +10,7 @@ from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.timers import Timer
 from xfrmctl.model.events import NegotiationFailed, RetryScheduled
 from xfrmctl.model.failure import Failure
+from xfrmctl.model.iana import NotifyType
 
 AGAIN_S = 10.0
 """Around this long after TEMPORARY_FAILURE a rekey is tried again (RFC 7296 2.25)."""
@@ -59,6 +60,13 @@ def retry_later(core: Core, name: str) -> None:
     connection.retry_at = core.now + delay
     core.timers.set(name, Timer.RETRY, connection.retry_at)
     core.emit(RetryScheduled(connection=name, attempt=connection.attempts, delay_s=delay))
+
+
+def refused_rekey(core: Core, sa: IkeSa, failure: Failure, refusal: NotifyType, *, child: str = "") -> None:
+    """The peer has said no to new keys. One that takes no further SAs at all gets a new IKE SA (RFC 7296 4)."""
+    failed(core, sa, failure, child=child, initiator=False)
+    if refusal == NotifyType.NO_ADDITIONAL_SAS:
+        core.timers.set(sa.serial, Timer.REAUTH, core.now)
 
 
 def close(core: Core, sa: IkeSa, reason: Failure) -> None:

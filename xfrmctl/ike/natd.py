@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from xfrmctl.crypto.entropy import Entropy
 from xfrmctl.crypto.natd import nat_detection_hash
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.iana import NotifyType
 from xfrmctl.wire.payloads import Notify, Payload
+
+HASH_LEN = 20
+"""Octets of a SHA-1 hash."""
 
 
 def _hash(spi_i: bytes, spi_r: bytes, endpoint: Endpoint) -> bytes:
@@ -14,14 +16,14 @@ def _hash(spi_i: bytes, spi_r: bytes, endpoint: Endpoint) -> bytes:
 
 
 def notifies(
-    spi_i: bytes, spi_r: bytes, local: Endpoint, remote: Endpoint, pretend: Entropy | None
+    spi_i: bytes, spi_r: bytes, local: Endpoint, remote: Endpoint, noise: bytes = b""
 ) -> tuple[Notify, Notify]:
     """Both notifies of an IKE_SA_INIT message.
 
-    With ``pretend`` the source hash is noise, so that the peer sees a NAT before us and encapsulates ESP in UDP
+    With ``noise`` (20 octets) in place of the source hash the peer sees a NAT before us and encapsulates ESP in UDP
     (``encap: always``).
     """
-    source = pretend(20) if pretend is not None else _hash(spi_i, spi_r, local)
+    source = noise or _hash(spi_i, spi_r, local)
     return (
         Notify(NotifyType.NAT_DETECTION_SOURCE_IP, source),
         Notify(NotifyType.NAT_DETECTION_DESTINATION_IP, _hash(spi_i, spi_r, remote)),

@@ -138,9 +138,11 @@ def narrow_children(
     their_local: Sequence[TrafficSelector],
     their_remote: Sequence[TrafficSelector],
 ) -> list[Narrowed]:
-    """Children whose selectors meet the request, those that keep all of their own selectors first.
+    """Children whose selectors meet the request.
 
-    ``their_local`` are selectors of the *peer's* side (TSi of its request), ``their_remote`` of ours (TSr).
+    First those that take the peer's first selectors whole, for these may be of the packet that it wants to send (RFC
+    7296 2.9); among equals those that keep all of their own selectors. ``their_local`` are selectors of the *peer's*
+    side (TSi of its request), ``their_remote`` of ours (TSr).
     """
     found = []
     for child in children:
@@ -148,7 +150,13 @@ def narrow_children(
         remote_ts = narrow(their_local, child.remote_ts)
         if local_ts and remote_ts:
             found.append(Narrowed(child, local_ts, remote_ts))
-    found.sort(key=lambda n: not (covered(n.child.local_ts, n.local_ts) and covered(n.child.remote_ts, n.remote_ts)))
+
+    def order(n: Narrowed) -> tuple[bool, bool]:
+        first = covered(their_remote[:1], n.local_ts) and covered(their_local[:1], n.remote_ts)
+        whole = covered(n.child.local_ts, n.local_ts) and covered(n.child.remote_ts, n.remote_ts)
+        return not first, not whole
+
+    found.sort(key=order)
     return found
 
 

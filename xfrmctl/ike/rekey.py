@@ -14,16 +14,20 @@ Simultaneous rekeys make two new CHILD SAs. The one whose exchange has the lowes
 the side that asked for it deletes it; the other side deletes the old one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xfrmctl.ike import failures, lifecycle
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges.informational import delete_child
+from xfrmctl.ike.negotiate import covered
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import ChildState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.model.events import ChildSaRekeyed
+from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import NotifyType, ProtocolId
+from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.wire.payloads import Notify
 
 
@@ -43,6 +47,19 @@ def notify(old: ChildSa) -> Notify:
 def is_redundant(nonces: tuple[bytes, bytes], rival: RivalChild) -> bool:
     """Whether the SA of our exchange is the one to go (RFC 7296 2.8.1)."""
     return min(nonces) < rival.lowest_nonce
+
+
+def narrowed(
+    old: ChildSa | None,
+    local_ts: Sequence[TrafficSelector],
+    remote_ts: Sequence[TrafficSelector],
+    *,
+    by_peer: bool,
+) -> Failure | None:
+    """Why these selectors cannot replace those of ``old``: they leave some of its traffic out (RFC 7296 2.9.2)."""
+    if old is None or (covered(old.local_ts, local_ts) and covered(old.remote_ts, remote_ts)):
+        return None
+    return failures.ts_narrowed((*old.local_ts, *old.remote_ts), (*local_ts, *remote_ts), by_peer=by_peer)
 
 
 def replaced(core: Core, sa: IkeSa, old: ChildSa, new: ChildSa) -> None:

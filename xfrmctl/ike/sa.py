@@ -55,7 +55,10 @@ class Sealed:
 
 @dataclass(slots=True)
 class Outstanding:
-    """Our one request that is under way (window of 1, RFC 7296 2.3), kept byte for byte for retransmission."""
+    """Our one request that is under way (window of 1, RFC 7296 2.3), kept byte for byte for retransmission.
+
+    ``before`` of its ``attempts`` were made with larger fragments.
+    """
 
     exchange: ExchangeType
     message_id: int
@@ -63,6 +66,7 @@ class Outstanding:
     payload_names: tuple[str, ...]
     request: Request | None
     attempts: int = 1
+    before: int = 0
 
 
 @dataclass(slots=True)
@@ -112,10 +116,11 @@ class IkeSa:
     inbound SAs of replaced CHILD SAs that stay a moment for packets on their way; ``closing`` are the peer's SPIs of
     CHILD SAs whose delete is under way; ``superseded`` is set when a new IKE SA is being made from scratch in this
     one's place (reauthentication, 2.8.3), ``authenticated_at`` is when the peer last proved its identity; ``rival``
-    is the IKE SA that the peer made of this one while we asked for one. ``fragment_size`` is the largest IP packet
-    that we send, 0 where the two ends have not agreed on fragmentation. ``last_response`` has been sent ``repeats``
-    times more; ``asked_from`` is where the peer's last request came in and came from. ``mobility`` is what MOBIKE
-    knows, None where the two ends have not agreed on it.
+    is the IKE SA that the peer made of this one while we asked for one. ``noise`` stands for our address in NAT
+    detection where encapsulation is forced, the same in every repetition of IKE_SA_INIT. ``fragment_size`` is the
+    largest IP packet that we send, 0 where the two ends have not agreed on fragmentation. ``last_response`` has been
+    sent ``repeats`` times more; ``asked_from`` is where the peer's last request came in and came from. ``mobility`` is
+    what MOBIKE knows, None where the two ends have not agreed on it.
     """
 
     serial: int
@@ -139,6 +144,7 @@ class IkeSa:
     init_request: bytes = field(default=b"", repr=False)
     init_response: bytes = field(default=b"", repr=False)
     cookie: bytes = b""
+    noise: bytes = b""
     init_retries: int = 0
     local_id: Identity | None = None
     remote_id: Identity | None = None

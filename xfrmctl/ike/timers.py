@@ -17,6 +17,7 @@ class Timer(Enum):
     REKEY = "the keys of the IKE SA are old (RFC 7296 2.8)"
     REKEY_CHILD = "a CHILD SA could not be rekeyed because the peer was busy (RFC 7296 2.25)"
     REAUTH = "the peer is to prove its identity again (RFC 7296 2.8.3)"
+    REASSEMBLY = "the rest of a message in fragments has not come (RFC 7383 2.6)"
     RETIRE = "packets on their way to a replaced CHILD SA have had their time"
     SUPERSEDED = "the peer has not deleted an IKE SA that it has replaced or made anew"
     RETRY = "a connection that should be up is down"

@@ -28,6 +28,9 @@ PATIENT = RetransmitPolicy(tries=10)
 SMALLER_AT = 3
 """The transmission of a request, or the repetition of an answer, with which a large message is cut smaller."""
 
+REKEY_AT_ID = 2**31
+"""The message id, in either direction, at which an IKE SA gets new keys: they must not outgrow 32 bits (2.2)."""
+
 
 def names(payloads: Sequence[Payload]) -> tuple[str, ...]:
     """Payloads as a log tells them: ``SA, KE, No, N(COOKIE)``."""
@@ -111,7 +114,13 @@ def track(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
     """Send a request for the first time and watch over it."""
     sa.outstanding = outstanding
     sa.next_id = outstanding.message_id + 1
+    _renew(core, sa, sa.next_id)
     _transmit(core, sa, outstanding)
+
+
+def _renew(core: Core, sa: IkeSa, message_id: int) -> None:
+    if message_id == REKEY_AT_ID:
+        core.timers.set(sa.serial, Timer.REKEY, core.now)
 
 
 def send_again(core: Core, sa: IkeSa) -> None:
@@ -119,7 +128,7 @@ def send_again(core: Core, sa: IkeSa) -> None:
     if sa.outstanding is None:
         pump(core, sa)
         return
-    sa.outstanding.attempts = 1
+    sa.outstanding.attempts, sa.outstanding.before = 1, 0
     _transmit(core, sa, sa.outstanding)
 
 
@@ -134,11 +143,13 @@ def retransmit(core: Core, sa: IkeSa) -> bool:
     if sa.mobility is not None and sa.mobility.stranded:
         core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + policy(core, sa).max_s)
         return True
-    if outstanding.attempts > policy(core, sa).tries:
+    if outstanding.attempts - outstanding.before > policy(core, sa).tries:
         return False
     outstanding.attempts += 1
     if outstanding.attempts == SMALLER_AT:
-        outstanding.message = _smaller(core, sa, outstanding.message)
+        smaller = _smaller(core, sa, outstanding.message)
+        if smaller is not outstanding.message:  # a new probe of the path: timers start over (RFC 7383 2.5.2)
+            outstanding.message, outstanding.before = smaller, outstanding.attempts - 1
     _transmit(core, sa, outstanding)
     return True
 
@@ -149,7 +160,7 @@ def _transmit(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
         for path in sa.mobility.detours(sa.local, sa.remote, outstanding.attempts):
             send_all(core, *path, outstanding.message)
     rules = policy(core, sa)
-    wait = min(rules.max_s, rules.first_s * rules.factor ** (outstanding.attempts - 1))
+    wait = min(rules.max_s, rules.first_s * rules.factor ** (outstanding.attempts - outstanding.before - 1))
     core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + wait)
     core.emit(
         MessageSent(
@@ -185,6 +196,7 @@ def sent(core: Core, sa: IkeSa, exchange: ExchangeType, message: Sealed, payload
     sa.last_response, sa.repeats = message, 0
     sa.answering = False
     message_id, sa.expected_id = sa.expected_id, sa.expected_id + 1
+    _renew(core, sa, sa.expected_id)
     local, remote = sa.asked_from or (sa.local, sa.remote)
     send_all(core, local, remote, message)
     core.emit(

@@ -69,7 +69,7 @@ class IdentityPattern:
             mine, theirs = list(self.attributes), list(attributes)
             return _same_name(mine, theirs) or _same_name(mine, theirs[::-1])
         rest, name = self.text.removeprefix("*").casefold(), identity.data.decode("ascii", "replace").casefold()
-        return name.endswith(rest) and len(name) > len(rest)
+        return name.endswith(rest) and len(name) > len(rest) and name.isprintable()
 
     def __str__(self) -> str:
         prefix = {IdType.FQDN: "fqdn", IdType.RFC822_ADDR: "email"}.get(self.type, "dn")
@@ -95,8 +95,12 @@ def parse_identity(text: str) -> Identity:
     try:
         if chosen in (IdType.IPV4_ADDR, IdType.IPV6_ADDR):
             return Identity.of_address(ip_address(rest))
+        if chosen == IdType.KEY_ID:
+            return Identity(chosen, rest.encode())
+        if not text.isprintable():  # no terminators in names (RFC 7296 3.5)
+            raise ValueError(text)
         if chosen is not None:
-            return Identity(chosen, rest.encode("ascii") if chosen != IdType.KEY_ID else rest.encode())
+            return Identity(chosen, rest.encode("ascii"))
         try:
             return Identity.of_address(ip_address(text))
         except ValueError:

@@ -118,7 +118,7 @@ class CreateChild:
             return
         error = next(p for p in payloads if isinstance(p, Notify) and p.type.is_error)
         if error.type != NotifyType.TEMPORARY_FAILURE:
-            lifecycle.failed(core, sa, failures.refused_by_peer(error.type), child=self.child.name, initiator=False)
+            lifecycle.refused_rekey(core, sa, failures.refused_by_peer(error.type), error.type, child=self.child.name)
         rekey.again_later(core, sa, old)
 
     def _other_group(self, core: Core, sa: IkeSa, notify: Notify) -> bool:
@@ -170,7 +170,9 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
     outcome = conclude(sa, step.config, payloads, with_ke=step.with_ke, old=step.replaces)
     failure = outcome if isinstance(outcome, Failure) else None
     if not isinstance(outcome, Failure):
-        failure = taken_selectors(core, sa, step.config, outcome.local_ts, outcome.remote_ts)
+        failure = rekey.narrowed(step.replaces, outcome.local_ts, outcome.remote_ts, by_peer=True) or taken_selectors(
+            core, sa, step.config, outcome.local_ts, outcome.remote_ts
+        )
     shared = b""
     if not isinstance(outcome, Failure) and failure is None:
         try:
@@ -228,6 +230,9 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal or Notify(NotifyType.INVALID_SYNTAX)])
         return
     verdict = judge(core, sa, payloads, with_ke=True, old=old)
+    if isinstance(verdict, Answered):
+        narrower = rekey.narrowed(old, verdict.narrowed.local_ts, verdict.narrowed.remote_ts, by_peer=False)
+        verdict = Refused(NotifyType.TS_UNACCEPTABLE, narrower) if narrower is not None else verdict
     if isinstance(verdict, Refused):
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(verdict.notify, verdict.data)])
         lifecycle.failed(core, sa, verdict.failure, initiator=False)

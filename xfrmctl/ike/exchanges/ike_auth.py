@@ -20,7 +20,7 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.exchanges.create_child_sa import InstallOurs, child_answer
-from xfrmctl.ike.exchanges.informational import Say
+from xfrmctl.ike.exchanges.informational import Say, delete_ike
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.transport import begin, respond
@@ -128,6 +128,11 @@ class IkeAuth:
             mobike.agree(core, sa, payloads)
         core.peers.join(sa)
         _established(core, sa)
+        if error is not None and not error.type.is_known:  # the whole request has failed (RFC 7296 3.10.1)
+            failure = failures.refused_by_peer(error.type)
+            delete_ike(core, sa, failure)
+            lifecycle.failed(core, sa, failure, initiator=True)
+            return
         step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
         child_answer(core, sa, step, payloads)
 
@@ -154,9 +159,6 @@ def _fail(core: Core, sa: IkeSa, failure: Failure) -> None:
 
 def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     """Verify the initiator, judge the child, install it, answer."""
-    if sa.state != IkeState.INIT_ANSWERED:
-        respond(core, sa, ExchangeType.IKE_AUTH, [Notify(NotifyType.INVALID_SYNTAX)])
-        return
     identity, wanted = _id(payloads, PayloadType.IDI), _id(payloads, PayloadType.IDR)
     auth = first_of(payloads, Auth)
     if identity is None or auth is None:

@@ -56,6 +56,7 @@ def start(core: Core, config: ConnectionConfig) -> IkeSa:
         config=config,
     )
     sa.nonce_i = core.new_nonce()
+    sa.noise = core.entropy(natd.HASH_LEN) if config.force_encap else b""
     sa.ke = kex.generate(KeGroup(config.ike[0].of(TransformType.KE)[0].id), core.entropy)
     core.add(sa)
     core.attach(sa)
@@ -66,7 +67,6 @@ def start(core: Core, config: ConnectionConfig) -> IkeSa:
 def _request(core: Core, sa: IkeSa) -> None:
     assert sa.config is not None
     assert sa.ke is not None
-    pretend = core.entropy if sa.config.force_encap else None
     payloads: list[Payload] = []
     if sa.cookie:
         payloads.append(Notify(NotifyType.COOKIE, sa.cookie))
@@ -75,7 +75,7 @@ def _request(core: Core, sa: IkeSa) -> None:
         Sa(numbered),
         KeyExchange(sa.ke.group, sa.ke.public),
         Nonce(sa.nonce_i),
-        *natd.notifies(sa.spi_i, bytes(8), sa.local, sa.remote, pretend),
+        *natd.notifies(sa.spi_i, bytes(8), sa.local, sa.remote, sa.noise),
     ]
     if sa.config.fragment_size:
         payloads.append(FRAGMENTATION)
@@ -256,14 +256,14 @@ def _answer(
         candidates=fitting,
     )
     sa.init_request, sa.nonce_i, sa.nonce_r = data, nonce.data, core.new_nonce()
-    pretend = core.entropy if any(c.force_encap for c in fitting) else None
+    sa.noise = core.entropy(natd.HASH_LEN) if any(c.force_encap for c in fitting) else b""
     found = natd.detect(message.payloads, spi_i, message.header.spi_r, local, remote)
     if found is not None:
-        sa.nat_local, sa.nat_remote = found[0] or pretend is not None, found[1]
+        sa.nat_local, sa.nat_remote = found[0] or bool(sa.noise), found[1]
     answer = Proposal(offer.proposals[0].protocol, choice.suite.transforms(), b"", choice.number)
     payloads: list[Payload] = [Sa((answer,)), KeyExchange(ke.group, private.public), Nonce(sa.nonce_r)]
     if found is not None:
-        payloads += natd.notifies(spi_i, sa.spi_r, local, remote, pretend)
+        payloads += natd.notifies(spi_i, sa.spi_r, local, remote, sa.noise)
     if notify_of(message.payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
         sa.fragment_size = min((c.fragment_size for c in fitting if c.fragment_size), default=0)
     if sa.fragment_size:

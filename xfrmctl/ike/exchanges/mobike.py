@@ -122,8 +122,8 @@ def _cookie_returned(core: Core, sa: IkeSa, cookie: bytes, payloads: Sequence[Pa
 
 def detection(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint) -> tuple[Notify, ...]:
     """NAT detection for a message of an IKE SA between these endpoints (RFC 7296 2.23)."""
-    pretend = core.entropy if sa.config is not None and sa.config.force_encap else None
-    return natd.notifies(sa.spi_i, sa.spi_r, local, remote, pretend)
+    noise = core.entropy(natd.HASH_LEN) if sa.config is not None and sa.config.force_encap else b""
+    return natd.notifies(sa.spi_i, sa.spi_r, local, remote, noise)
 
 
 def learn_nat(

@@ -69,7 +69,8 @@ class RekeyIke:
                 inherit(core, sa, rival.sa)
             else:
                 _again_later(core, sa)
-                lifecycle.failed(core, sa, outcome, initiator=False)
+                refusal = error_of(payloads)
+                lifecycle.refused_rekey(core, sa, outcome, refusal.type if refusal else NotifyType(0))
             return
         suite, spi_r, nonce, shared = outcome
         new = _successor(core, sa, suite, shared, (self.nonce, nonce), (self.spi, spi_r), initiator=True)
@@ -233,8 +234,8 @@ def inherit(core: Core, old: IkeSa, new: IkeSa) -> None:
         core.add_child(new, child)
     new.retired, old.retired = old.retired, []
     new.rekey_later, old.rekey_later = old.rekey_later, []
-    for waiting in old.queue:
-        new.queue.append(waiting)
+    new.closing |= old.closing
+    new.queue.extend(old.queue)
     old.queue.clear()
     mobike.inherit(old, new)
     for timer in (Timer.LIVENESS, Timer.KEEPALIVE, Timer.REKEY, Timer.REAUTH, Timer.RETIRE, Timer.REKEY_CHILD):
@@ -242,5 +243,6 @@ def inherit(core: Core, old: IkeSa, new: IkeSa) -> None:
     core.timers.set(old.serial, Timer.SUPERSEDED, core.now + SUPERSEDED_S)
     lifecycle.watch(core, new)
     core.emit(IkeSaRekeyed(connection=new.connection, old=old.name, new=new.name, suite=new.suite))
+    pump(core, new)
     lifecycle.kick(core, new.connection)
     pump(core, new)
