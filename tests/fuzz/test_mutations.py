@@ -115,6 +115,7 @@ def test_chains_are_read_as_they_are() -> None:
 
 
 @pytest.mark.rfc("7296", "2.5")
+@pytest.mark.rfc("7296", "4")
 def test_parser_survives() -> None:
     rng = Random(7296)
     reasons: dict[str, int] = {}

@@ -60,6 +60,7 @@ def forget(node: Node) -> set[str]:
 
 
 @pytest.mark.rfc("7296", "2.21.1")
+@pytest.mark.rfc("7296", "3.1")
 def test_mutations_of_an_honest_handshake() -> None:
     world = World()
     alice, bob = pair(world)
@@ -96,6 +97,7 @@ def test_mutations_of_an_honest_handshake() -> None:
 
 
 @pytest.mark.rfc("7296", "2.21.3")
+@pytest.mark.rfc("7296", "3.10.1")
 def test_nonsense_of_an_authenticated_peer() -> None:
     rng = Random(2213)
     rounds, established = 0, 0
@@ -146,6 +148,7 @@ def _torment(world: World, alice: Node, bob: Node, rng: Random, limit: int) -> i
 
 
 @pytest.mark.rfc("7383", "2.6")
+@pytest.mark.rfc("7383", "2.5")
 def test_fragments_of_an_authenticated_peer() -> None:
     """Sealed fragments of nonsense and of messages that are none: any number, any total, any size, both directions."""
     rng, reasons = Random(7383), set[str]()

@@ -41,6 +41,8 @@ def test_ike_passes_a_policy_that_covers_the_peer(topology: Topology, family: in
             assert mine.recv(100) == b"answer"
 
 
+@pytest.mark.rfc("3948", "2.1")
+@pytest.mark.rfc("7296", "2.23")
 def test_esp_in_udp_is_taken_off_the_socket(topology: Topology) -> None:
     with gateways(topology) as both:
         sockets = []

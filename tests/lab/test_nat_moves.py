@@ -76,6 +76,7 @@ def _mappings_last(topology: Topology, seconds: int) -> None:
 
 
 @pytest.mark.rfc("7296", "2.23")
+@pytest.mark.rfc("3948", "1")
 @pytest.mark.rfc("4555", "3.8")
 @pytest.mark.parametrize("by", ["esp", "ike", "mobike"])
 @pytest.mark.parametrize("outside", [OUTER_A[0], ELSEWHERE])

@@ -36,6 +36,7 @@ def ikeless(world: World) -> bool:
     return not world.a.client.connection(MAIN).ike_sas
 
 
+@pytest.mark.rfc("3948", "5.2")
 def test_start_negotiating_and_giving_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first policy on: while starting, while nobody answers, when the peer is given up, until it is up."""
     monkeypatch.setattr(gateway.Gateway, "spawn", gateway.spawn)  # as a service manager does it, not the nursery
@@ -64,6 +65,7 @@ def test_start_negotiating_and_giving_up(world: World, monkeypatch: pytest.Monke
     seen.nothing_in_clear(esp=True)
 
 
+@pytest.mark.rfc("3948", "3.1.1")
 def test_down(world: World) -> None:
     world.base()
     with world.watch() as seen:

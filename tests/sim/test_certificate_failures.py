@@ -105,6 +105,7 @@ def test_an_end_entity_is_no_ca() -> None:
     assert failure(bob).code in (FailureCode.CERTIFICATE_INVALID, FailureCode.CERTIFICATE_UNTRUSTED)
 
 
+@pytest.mark.rfc("7296", "4")
 @pytest.mark.parametrize("kind", ["rsa1024", "secp256k1"])
 def test_weak_keys(kind: str) -> None:
     own = issue("alice", root(), kind=kind, names=NAMES["alice"])
@@ -177,6 +178,7 @@ def test_a_crl_that_the_ca_has_not_signed_says_nothing() -> None:
 # -- proofs
 
 
+@pytest.mark.rfc("7296", "1.2")
 def test_a_signature_with_another_key() -> None:
     mine = side(leaf("alice"))
     mine["credential"] = type(mine["credential"])(mine["credential"].chain, pki.key("p256", 99))
@@ -193,6 +195,7 @@ def test_the_wrong_kind_of_proof_is_named() -> None:
     assert "expects a pre-shared key" in failure(bob).text
 
 
+@pytest.mark.rfc("7427", "4")
 def test_an_announcement_without_a_common_hash() -> None:
     world = World()
     alice, _bob = pair(world, alice=side(leaf("alice", "ed25519")), bob=side(leaf("bob")))

@@ -63,6 +63,7 @@ SCHEMES = {
 
 @pytest.mark.rfc("7427", "4")
 @pytest.mark.rfc("8420", "2")
+@pytest.mark.rfc("7427", "3")
 @pytest.mark.parametrize("bob_kind", pki.KINDS)
 @pytest.mark.parametrize("alice_kind", pki.KINDS)
 def test_every_kind_of_key_in_both_roles(alice_kind: str, bob_kind: str) -> None:
@@ -101,6 +102,7 @@ def test_the_hash_that_the_peer_announces_is_used(monkeypatch: Any, kind: str, n
     assert alice.sa().local_proof.endswith(number.name.replace("SHA2_", "sha"))
 
 
+@pytest.mark.rfc("7296", "4")
 @pytest.mark.parametrize("ours", ["rsa2048", "p256", "ed25519"])
 def test_each_side_in_its_own_way(ours: str) -> None:
     """Alice proves herself by certificate, Bob by the shared key."""
@@ -127,6 +129,7 @@ def no_rfc_7427(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_rfc_7427")
 @pytest.mark.rfc("7296", "3.8")
+@pytest.mark.rfc("7427", "3")
 @pytest.mark.parametrize(
     ("kind", "proof", "seen"),
     [
@@ -305,6 +308,7 @@ def chain(length: int, first: Issued | None = None) -> list[Issued]:
 
 
 @pytest.mark.rfc("7296", "3.6")
+@pytest.mark.rfc("7296", "1.2")
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_intermediate_certificates_travel(length: int) -> None:
     above = chain(length)

@@ -86,6 +86,7 @@ def test_garbage(attack: Attack, ders: list[bytes]) -> None:
     assert found.code == FailureCode.CERTIFICATE_INVALID and f"certificate {len(ders)} " in found.text
 
 
+@pytest.mark.rfc("7296", "3.6")
 def test_too_many_certificates(attack: Attack) -> None:
     found = attack(certs(*[ALICE_DER] * (MAX_CERTIFICATES + 1)))
     assert found.code == FailureCode.CERTIFICATE_INVALID and "11 certificates" in found.text
@@ -117,6 +118,7 @@ def test_a_circle_of_certificates(attack: Attack) -> None:
     assert attack(certs(mine.der, two.der, one.der)).code == FailureCode.CERTIFICATE_UNTRUSTED
 
 
+@pytest.mark.rfc("7296", "3.6")
 def test_a_certificate_of_somebody_else(attack: Attack) -> None:
     """A true certificate, which everybody can see, without its private key."""
     assert attack(certs(leaf("bob").der)).code == FailureCode.IDENTITY_NOT_CERTIFIED

@@ -111,6 +111,9 @@ def test_a_retransmitted_request_is_answered_with_the_same_bytes_and_done_once()
 
 
 @pytest.mark.rfc("7296", "2.23")
+@pytest.mark.rfc("3948", "1")
+@pytest.mark.rfc("3948", "2.1")
+@pytest.mark.rfc("3948", "2.3")
 def test_nat_before_the_initiator_moves_both_to_the_nat_traversal_port() -> None:
     world = World()
     alice = world.add("alice", ALICE, connection(ALICE, BOB, child()))
@@ -141,6 +144,7 @@ def test_nat_before_the_initiator_moves_both_to_the_nat_traversal_port() -> None
     assert {str(d.source.address) for d in keepalives} == {ALICE}
 
 
+@pytest.mark.rfc("7296", "2.23")
 @pytest.mark.parametrize("side", ["alice", "bob"])
 def test_encapsulation_can_be_forced_from_either_side(side: str) -> None:
     world = World()
@@ -153,6 +157,7 @@ def test_encapsulation_can_be_forced_from_either_side(side: str) -> None:
 
 
 @pytest.mark.rfc("7296", "2.4")
+@pytest.mark.rfc("3948", "4")
 def test_a_dead_peer_is_noticed_and_tried_again() -> None:
     world = World()
     alice, bob = pair(world)
@@ -170,6 +175,8 @@ def test_a_dead_peer_is_noticed_and_tried_again() -> None:
     assert len(alice.sad) == 2
 
 
+@pytest.mark.rfc("3948", "2.3")
+@pytest.mark.rfc("7296", "2.23")
 def test_a_healthy_idle_peer_stays_up() -> None:
     world = World()
     alice, bob = pair(world)
@@ -317,6 +324,7 @@ def test_an_acquire_brings_a_trap_child_up_and_hands_its_sequence_number_on() ->
     assert by_direction[Direction.IN].acquire_seq == 0
 
 
+@pytest.mark.rfc("7296", "2.8")
 def test_a_hard_expiry_ends_the_child_and_begins_a_new_one() -> None:
     world = World()
     alice, bob = pair(world, alice_child={"lifetime": Lifetime(hard_seconds=60)})

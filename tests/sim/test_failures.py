@@ -32,6 +32,7 @@ def test_wrong_psk_is_named_on_both_sides() -> None:
 
 
 @pytest.mark.rfc("7296", "2.7")
+@pytest.mark.rfc("7296", "3.3.4")
 def test_no_common_ike_proposal_shows_what_each_side_has() -> None:
     world = World()
     alice, bob = pair(world, bob={"ike": ("aes128-sha256-modp2048",)})
@@ -46,6 +47,7 @@ def test_no_common_ike_proposal_shows_what_each_side_has() -> None:
 
 
 @pytest.mark.rfc("7296", "1.2")
+@pytest.mark.rfc("7296", "4")
 def test_no_common_esp_proposal_leaves_the_ike_sa_up() -> None:
     world = World()
     alice, bob = pair(world, bob_child={"esp": ("aes128-sha256",)})
@@ -112,6 +114,7 @@ def test_an_unknown_peer_gets_no_proposal_chosen() -> None:
     assert failure(alice).code == FailureCode.NO_PROPOSAL_CHOSEN
 
 
+@pytest.mark.rfc("7296", "2.8")
 @pytest.mark.parametrize("side", ["alice", "bob"])
 def test_a_kernel_that_refuses_ends_the_child_on_both_sides(side: str) -> None:
     world = World()

@@ -35,6 +35,7 @@ def test_support_is_said_in_ike_sa_init_without_spi_and_data() -> None:
 
 
 @pytest.mark.rfc("7383", "2.5")
+@pytest.mark.rfc("7383", "2.5.3")
 def test_the_headers_of_fragments() -> None:
     world = World()
     alice, bob = gateways(world, alice={"fragment_size": 576}, bob={"fragment_size": 576})
@@ -69,6 +70,7 @@ def test_fragments_that_were_not_agreed_on_are_dropped(size: int | None) -> None
 
 
 @pytest.mark.rfc("7383", "2.5.2")
+@pytest.mark.rfc("7296", "2.1")
 def test_a_smaller_size_starts_the_timers_over_and_is_kept_to() -> None:
     """Two tries with the larger fragments, then the whole series of waits with the smallest ones."""
     world = World()

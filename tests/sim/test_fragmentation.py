@@ -104,6 +104,7 @@ def test_a_first_message_of_many_proposals_is_not_cut() -> None:
 
 
 @pytest.mark.rfc("7383", "2.3")
+@pytest.mark.rfc("7383", "2.4")
 @pytest.mark.parametrize(("near", "far"), [(None, 1280), (1280, None), (None, None)])
 def test_a_peer_without_support_gets_whole_messages(near: int | None, far: int | None) -> None:
     world = World()
@@ -117,6 +118,7 @@ def test_a_peer_without_support_gets_whole_messages(near: int | None, far: int |
 
 
 @pytest.mark.rfc("7383", "2.6.1")
+@pytest.mark.rfc("7383", "2.6")
 @pytest.mark.parametrize("seed", range(6))
 def test_loss_and_reordering(seed: int) -> None:
     """30 % of all datagrams are lost and the rest arrives in any order; rekeys of both kinds, from both sides."""
@@ -140,6 +142,7 @@ def test_loss_and_reordering(seed: int) -> None:
 
 
 @pytest.mark.rfc("7383", "2.5.2")
+@pytest.mark.rfc("7383", "2.6")
 @pytest.mark.parametrize("mtu", [1279, 1000, 576])
 def test_a_path_that_loses_larger_packets_is_found_out(mtu: int) -> None:
     world = World()

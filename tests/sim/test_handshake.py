@@ -22,6 +22,12 @@ ESP = [
 ]
 
 
+@pytest.mark.rfc("7296", "1.2")
+@pytest.mark.rfc("7296", "3.3.4")
+@pytest.mark.rfc("7296", "3.3.6")
+@pytest.mark.rfc("7296", "3.14")
+@pytest.mark.rfc("7296", "4")
+@pytest.mark.rfc("7296", "5")
 @pytest.mark.parametrize("ike", IKE)
 def test_every_ike_suite_ends_in_a_tunnel(ike: str) -> None:
     world = World()
@@ -34,6 +40,7 @@ def test_every_ike_suite_ends_in_a_tunnel(ike: str) -> None:
     assert str(alice.sa().suite) == str(bob.sa().suite)
 
 
+@pytest.mark.rfc("7296", "2.17")
 @pytest.mark.parametrize("esp", ESP)
 def test_every_esp_suite_ends_in_the_same_keys(esp: str) -> None:
     world = World()

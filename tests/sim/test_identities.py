@@ -15,6 +15,7 @@ KINDS = ["192.0.2.7", "2001:db8::7", "fqdn:moon.example.org", "email:moon@exampl
 
 @pytest.mark.rfc("7296", "3.5")
 @pytest.mark.rfc("7296", "4")
+@pytest.mark.rfc("7296", "1.2")
 @pytest.mark.parametrize("mine", KINDS)
 @pytest.mark.parametrize("theirs", KINDS)
 def test_every_kind_is_said_and_accepted(mine: str, theirs: str) -> None:

@@ -97,6 +97,7 @@ def spis(node: Node) -> set[int]:
 
 @pytest.mark.rfc("4555", "3.1")
 @pytest.mark.rfc("4555", "3.3")
+@pytest.mark.rfc("4555", "3.2")
 @pytest.mark.parametrize(("ours", "theirs"), [(True, True), (True, False), (False, True)])
 def test_mobike_is_agreed_by_both_or_not_at_all(ours: bool, theirs: bool) -> None:
     world = World()
@@ -113,6 +114,7 @@ def test_mobike_is_agreed_by_both_or_not_at_all(ours: bool, theirs: bool) -> Non
 # -- A.1: the initiator moves
 
 
+@pytest.mark.rfc("4555", "3.7")
 def test_the_initiator_moves_and_the_tunnel_with_it() -> None:
     world = World()
     alice, bob = up(world)
@@ -162,6 +164,7 @@ def test_a_move_survives_loss_and_reordering(seed: int) -> None:
     same_sas(world, alice, bob, (ALICE2, BOB), before)
 
 
+@pytest.mark.rfc("4555", "3.6")
 def test_a_second_move_before_the_first_is_answered() -> None:
     """The answer to the first request comes on the way and decides nothing (RFC 4555 3.5)."""
     world = World()
@@ -175,6 +178,7 @@ def test_a_second_move_before_the_first_is_answered() -> None:
     assert len({e.message_id for e in sent(alice, UPDATE)}) == 2
 
 
+@pytest.mark.rfc("4555", "3.6")
 def test_there_and_back_at_once() -> None:
     world = World()
     alice, bob = up(world)
@@ -429,6 +433,7 @@ def test_a_forged_update_moves_nothing() -> None:
 
 
 @pytest.mark.rfc("4555", "3.7")
+@pytest.mark.rfc("4555", "3.8")
 def test_a_request_that_was_caught_and_sent_from_elsewhere_leads_no_traffic_there() -> None:
     """The one thing that an attacker on the path can do (RFC 4555 3.7): the children do not follow without COOKIE2."""
     world = World()
@@ -445,6 +450,7 @@ def test_a_request_that_was_caught_and_sent_from_elsewhere_leads_no_traffic_ther
 
 
 @pytest.mark.rfc("4555", "3.7")
+@pytest.mark.rfc("4555", "4.2.5")
 @pytest.mark.parametrize("cookie", [b"", b"another one, 16b"])
 def test_a_cookie2_that_is_not_returned_as_sent_ends_the_ike_sa(cookie: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
@@ -465,6 +471,7 @@ def test_a_cookie2_that_is_not_returned_as_sent_ends_the_ike_sa(cookie: bytes, m
 
 
 @pytest.mark.rfc("4555", "3.7")
+@pytest.mark.rfc("4555", "4.2.5")
 def test_cookie2_is_copied_as_it_is() -> None:
     world = World()
     alice, bob = up(world)

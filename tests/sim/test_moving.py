@@ -51,6 +51,7 @@ def follows(world: World, alice: Node, bob: Node, remote: Endpoint) -> None:
 
 
 @pytest.mark.rfc("7296", "2.23")
+@pytest.mark.rfc("3948", "2.1")
 @pytest.mark.parametrize("outside", [ALICE, MOVED])
 def test_an_authentic_request_moves_the_peer_and_its_children(outside: str) -> None:
     world, alice, bob = behind_a_nat(dpd_s=5.0)

@@ -2,12 +2,16 @@
 
 import pytest
 
-from tests.sim.world import ALICE, BOB, Datagram, World, child, connection, start
+from tests.sim.forge import notifies, opened, rewrite, sent
+from tests.sim.world import ALICE, BOB, Datagram, World, child, connection, matching, pair, start
 from xfrmctl.crypto.entropy import DeterministicEntropy
+from xfrmctl.ike import natd
 from xfrmctl.ike.config import EngineConfig, Start
 from xfrmctl.ike.core import MIN_SPI, Core
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import IkeSaClosed, PeerSilent
+from xfrmctl.model.iana import ExchangeType, NotifyType
+from xfrmctl.wire.payloads import Notify, Payload
 
 
 class Zeros:
@@ -51,3 +55,41 @@ def test_keepalives_are_no_sign_of_life() -> None:
     assert bob.of(PeerSilent)
     assert bob.of(IkeSaClosed)
     assert not bob.sad
+
+
+@pytest.mark.rfc("4555", "3.3")
+@pytest.mark.rfc("4555", "3.9")
+def test_without_nat_traversal_there_is_no_mobike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither end sends NAT_DETECTION: they stay on port 500, and MOBIKE_SUPPORTED is not said."""
+    monkeypatch.setattr(natd, "notifies", lambda *_: ())
+    world = World()
+    alice, bob = pair(world)
+    start(world, alice)
+    world.run(1)
+    matching(alice, bob)
+    assert alice.sa().local.port == 500
+    assert alice.sa().mobility is None
+    assert bob.sa().mobility is None
+    for node, response in ((alice, False), (bob, True)):
+        (datagram,) = sent(world, node, ExchangeType.IKE_AUTH, response=response)
+        holder = bob.sa() if node is alice else alice.sa()
+        assert NotifyType.MOBIKE_SUPPORTED not in notifies(opened(holder, datagram.data))
+
+
+@pytest.mark.rfc("4555", "4.2.1")
+@pytest.mark.parametrize("data", [b"", b"\x01", b"the next version" * 10])
+def test_data_in_mobike_supported_are_ignored_and_never_sent(data: bytes) -> None:
+    world = World()
+    alice, bob = pair(world)
+
+    def add(payloads: list[Payload]) -> list[Payload]:
+        kind = NotifyType.MOBIKE_SUPPORTED
+        assert Notify(kind) in payloads
+        return [Notify(kind, data) if isinstance(p, Notify) and p.type == kind else p for p in payloads]
+
+    for node, response in ((alice, False), (bob, True)):
+        rewrite(world, node, ExchangeType.IKE_AUTH, add, response=response)
+    start(world, alice)
+    world.run(1)
+    assert alice.sa().mobility is not None
+    assert bob.sa().mobility is not None

@@ -137,6 +137,7 @@ def test_a_wrong_cookie_is_as_good_as_none(threshold: int) -> None:
 @pytest.mark.rfc("7296", "3.4")
 @pytest.mark.rfc("7296", "1.3")
 @pytest.mark.rfc("7296", "2.18")
+@pytest.mark.rfc("7296", "1.3.2")
 def test_our_offers_are_numbered_in_our_order_and_hold_the_group_of_ke() -> None:
     ike = ("aes256gcm16-prfsha384-x25519-ecp256", "aes256-sha256-ecp256", "aes128-sha256-modp2048")
     esp = ("aes256gcm16-x25519-ecp256", "aes256-sha256-ecp256")
@@ -237,6 +238,7 @@ def test_another_group_than_that_of_ke_is_asked_for(what: str | None) -> None:
 
 @pytest.mark.rfc("7296", "2.18")
 @pytest.mark.rfc("7296", "1.3.2")
+@pytest.mark.rfc("7296", "3.3.6")
 @pytest.mark.parametrize("how", ["no group", "group none", "no KE", "none beside a group"])
 def test_the_ike_sa_is_not_rekeyed_without_a_key_exchange(how: str) -> None:
     world, alice, bob = established()
@@ -304,6 +306,7 @@ def test_an_answer_is_one_of_the_proposals_with_its_number_and_attributes() -> N
 
 @pytest.mark.rfc("7296", "2.7")
 @pytest.mark.rfc("7296", "3.3.4")
+@pytest.mark.rfc("7296", "3.3.6")
 @pytest.mark.parametrize("exchange", [ExchangeType.IKE_SA_INIT, ExchangeType.IKE_AUTH, ExchangeType.CREATE_CHILD_SA])
 def test_offers_that_nobody_has_configured_are_refused(exchange: ExchangeType) -> None:
     """Weak and unknown suites, and ESP where IKE belongs, beside each other: NO_PROPOSAL_CHOSEN."""
@@ -467,6 +470,7 @@ def test_no_encapsulation_on_port_500() -> None:
 
 
 @pytest.mark.rfc("7296", "2.23")
+@pytest.mark.rfc("7296", "2")
 def test_whoever_finds_a_nat_says_everything_else_from_port_4500() -> None:
     world = World()
     theirs = child(local="10.1.2.0/24", remote="10.1.1.0/24", start=Start.NONE)
@@ -487,6 +491,7 @@ def test_whoever_finds_a_nat_says_everything_else_from_port_4500() -> None:
 
 @pytest.mark.rfc("7296", "2.23")
 @pytest.mark.rfc("7296", "2.11")
+@pytest.mark.rfc("7296", "2.6")
 def test_both_tell_their_addresses_and_any_source_port_will_do() -> None:
     world, alice, bob = established()
     for node, response in ((alice, False), (bob, True)):

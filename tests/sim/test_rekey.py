@@ -71,6 +71,7 @@ def test_ten_child_rekeys_lose_no_packet(who: str, esp: str) -> None:
 
 
 @pytest.mark.rfc("7296", "2.8.1")
+@pytest.mark.rfc("7296", "2.3")
 @pytest.mark.parametrize("seed", range(8))
 def test_simultaneous_child_rekeys_end_with_one_child(seed: int) -> None:
     tunnel = Tunnel(latency_s=0.003 * (seed + 1), seed=seed)
@@ -86,6 +87,7 @@ def test_simultaneous_child_rekeys_end_with_one_child(seed: int) -> None:
 
 
 @pytest.mark.rfc("7296", "2.8")
+@pytest.mark.rfc("7296", "2.18")
 @pytest.mark.parametrize("who", ["alice", "bob"])
 def test_ike_rekeys_keep_the_children(who: str) -> None:
     tunnel = Tunnel()
@@ -106,6 +108,7 @@ def test_ike_rekeys_keep_the_children(who: str) -> None:
 
 
 @pytest.mark.rfc("7296", "2.8.1")
+@pytest.mark.rfc("7296", "2.8.2")
 @pytest.mark.parametrize("seed", range(8))
 def test_simultaneous_ike_rekeys_end_with_one_ike_sa(seed: int) -> None:
     tunnel = Tunnel(latency_s=0.002 * (seed + 1), seed=seed)
@@ -151,6 +154,7 @@ def test_a_delete_that_crosses_a_rekey_ends_the_child_on_both_sides() -> None:
 
 
 @pytest.mark.rfc("7296", "2.25.1")
+@pytest.mark.rfc("7296", "3.10")
 def test_rekeying_a_child_that_the_peer_has_lost_makes_a_new_one() -> None:
     tunnel = Tunnel()
     bob_sa = tunnel.bob.sa()
@@ -185,6 +189,7 @@ def test_rekeys_survive_loss(seed: int) -> None:
 
 
 @pytest.mark.rfc("7296", "1.3")
+@pytest.mark.rfc("7296", "3.4")
 def test_invalid_ke_payload_in_a_rekey_of_the_ike_sa() -> None:
     """Bob has changed his mind about key exchange methods since the first handshake."""
     both = ("aes256gcm16-prfsha384-x25519-ecp256",)

@@ -46,6 +46,7 @@ def test_a_delete_names_the_inbound_spi_and_its_answer_the_other_one() -> None:
 
 
 @pytest.mark.rfc("7296", "1.4.1")
+@pytest.mark.rfc("7296", "2.4")
 def test_deletes_that_cross_are_answered_without_a_delete() -> None:
     world, alice, bob = established()
     holders = alice.sa(), bob.sa()
@@ -65,6 +66,7 @@ def test_deletes_that_cross_are_answered_without_a_delete() -> None:
 
 @pytest.mark.rfc("7296", "1.4.1")
 @pytest.mark.rfc("7296", "3.11")
+@pytest.mark.rfc("7296", "1.4")
 def test_only_what_is_named_goes() -> None:
     """SPIs of nobody, of the wrong direction, and of AH delete nothing; several in one payload go together."""
     names = {"a": 1, "b": 2, "c": 3}
@@ -128,6 +130,7 @@ def test_what_concerns_a_child_is_said_on_the_ike_sa_that_has_it() -> None:
 
 @pytest.mark.rfc("7296", "1.3.3")
 @pytest.mark.rfc("7296", "2.17")
+@pytest.mark.rfc("7296", "3.10")
 @pytest.mark.parametrize("who", ["alice", "bob"])
 def test_a_rekey_names_the_old_sa_by_the_inbound_spi_of_the_asker(who: str) -> None:
     world, alice, bob = established()
@@ -376,6 +379,7 @@ def test_keys_are_forgotten_with_their_ike_sa(how: str) -> None:
 
 
 @pytest.mark.rfc("7296", "1.2")
+@pytest.mark.rfc("7296", "2.12")
 def test_the_private_value_is_gone_when_the_keys_are_there() -> None:
     _, alice, bob = established()
     assert alice.sa().ke is None

@@ -102,6 +102,7 @@ def test_an_unknown_critical_payload_in_ike_sa_init_is_told() -> None:
 
 
 @pytest.mark.rfc("7296", "2.5")
+@pytest.mark.rfc("7296", "2.4")
 def test_critical_payloads_are_told_of_seldom_and_only_to_requests() -> None:
     world = World()
     alice, bob = pair(world)
@@ -122,6 +123,7 @@ def test_critical_payloads_are_told_of_seldom_and_only_to_requests() -> None:
 
 @pytest.mark.rfc("7296", "2.5")
 @pytest.mark.rfc("7296", "4")
+@pytest.mark.rfc("7296", "3.12")
 @pytest.mark.parametrize("exchange", [ExchangeType.IKE_SA_INIT, ExchangeType.IKE_AUTH, ExchangeType.CREATE_CHILD_SA])
 @pytest.mark.parametrize("response", [False, True])
 def test_unknown_payloads_that_are_not_critical_are_skipped(exchange: ExchangeType, response: bool) -> None:
@@ -187,6 +189,9 @@ def test_an_unknown_critical_payload_in_an_answer_ends_the_ike_sa() -> None:
 
 
 @pytest.mark.rfc("7296", "2.21.3")
+@pytest.mark.rfc("7296", "1.4")
+@pytest.mark.rfc("7296", "3.10.1")
+@pytest.mark.rfc("7296", "4")
 @pytest.mark.parametrize(
     ("exchange", "payloads", "told"),
     [
@@ -210,6 +215,13 @@ def test_every_bad_request_is_answered(exchange: ExchangeType, payloads: list[Pa
 @pytest.mark.rfc("7296", "1.4")
 @pytest.mark.rfc("7296", "4")
 @pytest.mark.rfc("7296", "3.10.1")
+@pytest.mark.rfc("4555", "3.7")
+@pytest.mark.rfc("4555", "3.8")
+@pytest.mark.rfc("4555", "4.2.5")
+@pytest.mark.rfc("7296", "1.4.1")
+@pytest.mark.rfc("7296", "2.21.4")
+@pytest.mark.rfc("7296", "3.1")
+@pytest.mark.rfc("7296", "3.12")
 @pytest.mark.parametrize(
     "payloads",
     [
@@ -248,6 +260,7 @@ def test_an_unknown_error_in_an_answer_means_that_the_request_has_failed(kind: i
 
 
 @pytest.mark.rfc("7296", "3.10.1")
+@pytest.mark.rfc("7296", "2.21.2")
 def test_an_unknown_error_in_the_answer_to_ike_auth_fails_all_of_it() -> None:
     world = World()
     alice, bob = pair(world)
@@ -377,6 +390,7 @@ def test_unprotected_notices_are_neither_answered_nor_believed(kind: NotifyType,
 @pytest.mark.rfc("7296", "2.20")
 @pytest.mark.rfc("7296", "2.19")
 @pytest.mark.rfc("7296", "3.15.1")
+@pytest.mark.rfc("7296", "1.7")
 def test_configuration_payloads_are_ignored_and_never_sent() -> None:
     """CFG_REQUEST for a version and an address, and CFG_SET: we support none of it, and say nothing."""
     world = World()

@@ -50,6 +50,7 @@ def test_a_request_for_an_unknown_ike_sa_is_told_so(exchange: ExchangeType) -> N
 
 
 @pytest.mark.rfc("3948", "2.2")
+@pytest.mark.rfc("7296", "2.21.4")
 def test_the_answer_is_framed_where_the_request_was() -> None:
     world, alice, bob = established()
     (answer,) = told(world, alice, bob, bytes(4) + protected(REQUEST), 4500)
@@ -58,6 +59,9 @@ def test_the_answer_is_framed_where_the_request_was() -> None:
 
 
 @pytest.mark.rfc("7296", "2.21.4")
+@pytest.mark.rfc("7296", "2.11")
+@pytest.mark.rfc("7296", "2.23")
+@pytest.mark.rfc("7296", "3.1")
 def test_no_answer_to_responses_to_clear_text_and_to_what_is_shorter_than_the_answer() -> None:
     world, alice, bob = established()
     known = bob.sa()
@@ -92,6 +96,7 @@ def test_an_unprotected_invalid_ike_spi_changes_nothing() -> None:
 
 
 @pytest.mark.rfc("7296", "2.5")
+@pytest.mark.rfc("7296", "3.1")
 @pytest.mark.parametrize(("major", "answers"), [(0, 0), (1, 0), (3, 1), (15, 1)])
 def test_later_versions_are_told_ours(major: int, answers: int) -> None:
     world, alice, bob = established()
@@ -107,6 +112,7 @@ def test_later_versions_are_told_ours(major: int, answers: int) -> None:
     assert not told(world, alice, bob, bytes(request))
 
 
+@pytest.mark.rfc("7296", "2.4")
 def test_floods_are_answered_seldom() -> None:
     world, alice, bob = established()
     answers = sum(len(told(world, alice, bob, protected(REQUEST))) for _ in range(1000))
@@ -124,6 +130,7 @@ def test_the_bucket() -> None:
 
 
 @pytest.mark.rfc("7296", "2.11")
+@pytest.mark.rfc("7296", "2.23")
 def test_answers_go_to_where_the_request_came_from() -> None:
     """Without a NAT an authentic request from elsewhere is answered there, and nothing moves."""
     world, alice, bob = established()

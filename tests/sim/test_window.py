@@ -15,6 +15,7 @@ from xfrmctl.wire.payloads import Notify
 
 
 @pytest.mark.rfc("7296", "2.1")
+@pytest.mark.rfc("7296", "2.3")
 def test_an_answer_is_repeated_only_when_the_request_is() -> None:
     world, alice, bob = established()
     forger = Forger(world, alice, bob)
@@ -41,6 +42,8 @@ def test_an_old_request_is_ignored_and_nothing_new_is_made_of_it() -> None:
 
 
 @pytest.mark.rfc("7296", "2.3")
+@pytest.mark.rfc("7296", "2.2")
+@pytest.mark.rfc("7296", "2.18")
 @pytest.mark.parametrize("ahead", [1, 2, 1000, 2**31, 2**32 - 2])
 def test_a_request_beyond_the_window_is_not_acknowledged(ahead: int) -> None:
     """INVALID_MESSAGE_ID is optional, and we never send it: neither as an answer nor at any rate."""
@@ -74,6 +77,7 @@ def test_a_request_is_retransmitted_bit_by_bit_until_it_is_answered() -> None:
 
 @pytest.mark.rfc("7296", "2.1")
 @pytest.mark.rfc("7296", "2.4")
+@pytest.mark.rfc("7296", "2.3")
 def test_an_ike_sa_that_nobody_answers_for_is_discarded_with_its_children() -> None:
     world, alice, bob = established()
     del world.nodes[bob.address]
@@ -86,6 +90,7 @@ def test_an_ike_sa_that_nobody_answers_for_is_discarded_with_its_children() -> N
 
 
 @pytest.mark.rfc("7296", "2.4")
+@pytest.mark.rfc("7383", "2.5.2")
 def test_waits_grow_exponentially() -> None:
     world = World()
     policy = RetransmitPolicy(first_s=1, factor=1.8, tries=7, max_s=64)
@@ -101,6 +106,7 @@ def test_waits_grow_exponentially() -> None:
 
 
 @pytest.mark.rfc("7296", "2.3")
+@pytest.mark.rfc("7296", "2.2")
 def test_one_request_at_a_time() -> None:
     """The peer has promised no larger window, and nothing that it says makes us believe so."""
     world = World()

@@ -4,6 +4,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 from tests.unit.config.config_files import BASE, GOOD, MINIMAL, ROUTED, loaded, minimal, pair
 from xfrmctl.config.numbering import assign, is_ours
 from xfrmctl.ike.config import RetransmitPolicy, RetryPolicy, Start
@@ -40,6 +42,7 @@ def test_defaults(place: Path) -> None:
     assert connection.retry == RetryPolicy() and connection.retransmit == RetransmitPolicy()
 
 
+@pytest.mark.rfc("7296", "3.3.4")
 def test_everything_else_that_can_be_written(place: Path) -> None:
     text = minimal(
         """

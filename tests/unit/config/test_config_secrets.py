@@ -17,6 +17,7 @@ def inline(place: Path, key: str, mode: int = 0o600) -> bytes:
     return load(file).engine.connections["c"].psk
 
 
+@pytest.mark.rfc("7296", "2.15")
 @pytest.mark.parametrize(
     ("key", "secret"),
     [
@@ -32,6 +33,7 @@ def test_inline_secrets(place: Path, key: str, secret: bytes) -> None:
     assert inline(place, key) == secret
 
 
+@pytest.mark.rfc("7296", "2.15")
 @pytest.mark.parametrize(
     ("key", "cause"), [("0xabc", "is no hex"), ("0sA", "is no base64"), ("''", "not a single value"), ("0x", "empty")]
 )
@@ -74,6 +76,7 @@ def test_a_fifo_is_no_secret_and_does_not_hang(place: Path) -> None:
     assert "no ordinary file" in only(place, MINIMAL).cause
 
 
+@pytest.mark.rfc("7296", "2.15")
 def test_short_secret_is_warned_about(place: Path) -> None:
     (place / "k").write_bytes(b"secret\n")
     (warning,) = loaded(place, MINIMAL).warnings

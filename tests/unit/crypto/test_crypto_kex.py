@@ -110,6 +110,7 @@ def test_moduli_are_those_of_the_rfc(group: KeGroup, bits: int, constant: int) -
     assert PRIMES[group] == 2**bits - 2 ** (bits - 64) - 1 + 2**64 * (_pi(bits - 130) + constant)
 
 
+@pytest.mark.rfc("7296", "3.4")
 @pytest.mark.parametrize("group", sorted(SUPPORTED))
 def test_both_sides_agree(group: KeGroup) -> None:
     ours, theirs = generate(group, ENTROPY), generate(group, ENTROPY)

@@ -60,12 +60,14 @@ def cut(material: bytes, *sizes: int) -> list[bytes]:
 
 
 @pytest.mark.rfc("7296", "2.14")
+@pytest.mark.rfc("7296", "1.7")
 def test_skeyseed_and_material() -> None:
     assert prf(SHA256, NI + NR, SHARED) == SKEYSEED
     assert prf_plus(SHA256, SKEYSEED, NI + NR + SPI_I + SPI_R, len(DKM)) == DKM
 
 
 @pytest.mark.rfc("7296", "2.14")
+@pytest.mark.rfc("7296", "2.13")
 def test_keys_of_a_cbc_suite_in_order() -> None:
     keys = derive_ike_keys(CBC, SHARED, NI, NR, SPI_I, SPI_R)
     found = [keys.d, keys.ai, keys.ar, keys.ei, keys.er, keys.pi, keys.pr]
@@ -73,6 +75,7 @@ def test_keys_of_a_cbc_suite_in_order() -> None:
 
 
 @pytest.mark.rfc("5282", "7.1")
+@pytest.mark.rfc("7296", "2.14")
 def test_keys_of_an_aead_suite_have_no_integrity_keys_but_salts() -> None:
     keys = derive_ike_keys(GCM, SHARED, NI, NR, SPI_I, SPI_R)
     found = [keys.d, keys.ai, keys.ar, keys.ei, keys.er, keys.pi, keys.pr]

@@ -66,6 +66,8 @@ def test_prf_plus_ends_at_255_blocks() -> None:
         prf_plus(Prf.HMAC_SHA2_256, b"k", b"s", 255 * 32 + 1)
 
 
+@pytest.mark.rfc("7296", "1.7")
+@pytest.mark.rfc("7296", "5")
 def test_weak_prfs_are_not_there() -> None:
     with pytest.raises(KeyError):
         prf(Prf.HMAC_MD5, b"k", b"d")

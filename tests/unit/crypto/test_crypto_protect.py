@@ -101,6 +101,7 @@ def test_clear_payloads_before_sk_are_covered(suite: Suite) -> None:
         opener.open(datagram[:35] + b"\x01" + datagram[36:], BODY + 8)
 
 
+@pytest.mark.rfc("7296", "3.14")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 def test_every_flipped_bit_is_noticed(suite: Suite) -> None:
     sealer, opener = pair(suite)
@@ -111,6 +112,7 @@ def test_every_flipped_bit_is_noticed(suite: Suite) -> None:
             opener.open(forged, BODY)
 
 
+@pytest.mark.rfc("7296", "3.14")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 def test_every_truncation_is_noticed(suite: Suite) -> None:
     sealer, opener = pair(suite)
@@ -123,6 +125,7 @@ def test_every_truncation_is_noticed(suite: Suite) -> None:
 
 
 @pytest.mark.rfc("5282", "3.1")
+@pytest.mark.rfc("7296", "3.14")
 def test_aead_ivs_never_repeat() -> None:
     sealer, _ = pair(GCM)
     ivs = {sealer.seal(HEADER, 0, b"", ENTROPY)[32:40] for _ in range(1000)}
@@ -147,6 +150,7 @@ def _seal_raw(key: bytes, block: bytes) -> bytes:
     return covered + digest(b"i" * 32, covered, "sha256")[:16]
 
 
+@pytest.mark.rfc("7296", "2.13")
 def test_keys_must_fit_the_suite() -> None:
     with pytest.raises(ValueError, match="encryption key"):
         Protection(GCM, bytes(32), b"")

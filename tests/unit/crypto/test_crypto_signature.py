@@ -73,6 +73,7 @@ def test_ed25519_vector() -> None:
     assert verify(key.public_key(), scheme, b"\xaf\x82", made)
 
 
+@pytest.mark.rfc("7427", "3")
 @pytest.mark.parametrize("kind", pki.KINDS)
 def test_what_is_signed_verifies_with_its_own_scheme_only(kind: str) -> None:
     key = pki.key(kind)
@@ -87,6 +88,7 @@ def test_what_is_signed_verifies_with_its_own_scheme_only(kind: str) -> None:
             assert not verify(pki.key(kind, 77).public_key(), scheme, b"octets", made)
 
 
+@pytest.mark.rfc("7427", "3")
 @pytest.mark.parametrize(
     ("kind", "announced", "name"),
     [

@@ -75,6 +75,7 @@ def test_a_more_specific_child_wins() -> None:
     assert max(p.priority for p in narrow.policies.values()) < min(p.priority for p in wide.policies.values())
 
 
+@pytest.mark.rfc("3948", "5.2")
 def test_bypass_goes_before_everything() -> None:
     bypass = of_gateway([(parse_selector("0.0.0.0/0"), parse_selector("0.0.0.0/0"))])
     tunnel = part(child(local="10.1.1.1/32", remote="10.1.2.1/32"))

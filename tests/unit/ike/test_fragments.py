@@ -73,6 +73,7 @@ def test_every_piece_fits_and_no_piece_could_be_spared(
 
 
 @pytest.mark.rfc("7383", "2.5")
+@pytest.mark.rfc("7383", "2.6")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 def test_number_and_total_are_covered_by_the_integrity_check(suite: tuple[Encr, int, Integ | None]) -> None:
     from xfrmctl.crypto.protect import IntegrityError  # noqa: PLC0415
@@ -86,6 +87,7 @@ def test_number_and_total_are_covered_by_the_integrity_check(suite: tuple[Encr, 
 
 
 @pytest.mark.rfc("7383", "2.6")
+@pytest.mark.rfc("7383", "2.6.1")
 @given(
     st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=12),
     st.randoms(use_true_random=False),
@@ -143,6 +145,7 @@ def test_hostile_sequences_never_break_the_books(steps: list[tuple[int, bool, in
 
 
 @pytest.mark.rfc("7383", "2.6")
+@pytest.mark.rfc("7383", "2.5.2")
 def test_a_larger_total_begins_anew_and_a_smaller_one_is_ignored() -> None:
     store = Reassembly()
     assert offer(store, 1, 2, b"old") is None
@@ -153,6 +156,8 @@ def test_a_larger_total_begins_anew_and_a_smaller_one_is_ignored() -> None:
 
 
 @pytest.mark.rfc("7383", "2.6")
+@pytest.mark.rfc("7383", "2.5")
+@pytest.mark.rfc("7383", "2.6.1")
 def test_fragments_of_different_messages_do_not_mix() -> None:
     store = Reassembly()
     assert offer(store, 1, 2, b"one") is None

@@ -22,6 +22,7 @@ def esp(*texts: str) -> list[Proposal]:
 
 
 @pytest.mark.rfc("7296", "2.7")
+@pytest.mark.rfc("7296", "3.3")
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
     [
@@ -113,6 +114,7 @@ def test_narrowing_never_widens_either_side(offered: list[TrafficSelector], allo
             assert common is None or covered([common], found), "nothing that both allow is lost"
 
 
+@pytest.mark.rfc("7296", "3.3.4")
 @pytest.mark.parametrize(
     ("text", "protocol", "complaint"),
     [

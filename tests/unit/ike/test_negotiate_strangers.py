@@ -20,6 +20,7 @@ def swapped(proposal: Proposal, kind: TransformType, *by: Transform) -> Proposal
 
 @pytest.mark.rfc("7296", "3.3.5")
 @pytest.mark.rfc("7296", "2.13")
+@pytest.mark.rfc("7296", "3.3")
 @pytest.mark.parametrize(
     ("ours", "key_bits", "taken"), [(CBC, None, False), (CBC, 256, True), (CHACHA, None, True), (CHACHA, 256, False)]
 )
@@ -31,6 +32,7 @@ def test_the_key_length_stands_where_it_must_and_nowhere_else(
 
 
 @pytest.mark.rfc("7296", "3.3.5")
+@pytest.mark.rfc("7296", "2.13")
 @pytest.mark.parametrize("kind", [TransformType.PRF, TransformType.INTEG, TransformType.KE])
 def test_a_key_length_where_keys_have_one_length_is_not_understood(kind: TransformType) -> None:
     (transform,) = CBC.of(kind)

@@ -68,12 +68,14 @@ def test_header_length_must_be_that_of_the_datagram() -> None:
 
 
 @pytest.mark.rfc("7296", "3.1")
+@pytest.mark.rfc("7296", "2.6")
 def test_initiator_spi_is_never_zero() -> None:
     with pytest.raises(WireError, match="bad_spi"):
         Header.parse(bytes(8) + HEADER.encode(28)[8:])
 
 
 @pytest.mark.rfc("7296", "2.5")
+@pytest.mark.rfc("7296", "3.1")
 @pytest.mark.parametrize("version", [0x10, 0x00, 0x30, 0xF0])
 def test_other_major_versions_carry_the_header(version: int) -> None:
     raw = bytearray(HEADER.encode(9999))
@@ -87,6 +89,7 @@ def test_other_major_versions_carry_the_header(version: int) -> None:
 
 
 @pytest.mark.rfc("7296", "2.5")
+@pytest.mark.rfc("7296", "3.1")
 def test_minor_version_is_ignored() -> None:
     raw = bytearray(HEADER.encode(28))
     raw[17] = 0x2F
@@ -100,6 +103,10 @@ def test_unknown_exchange_is_kept() -> None:
 
 
 @pytest.mark.rfc("3948", "2.2")
+@pytest.mark.rfc("3948", "1")
+@pytest.mark.rfc("3948", "2.1")
+@pytest.mark.rfc("3948", "2.3")
+@pytest.mark.rfc("7296", "2")
 def test_framing() -> None:
     assert frame(b"ike") == b"\0\0\0\0ike"
     assert unframe(frame(b"ike")) == b"ike"

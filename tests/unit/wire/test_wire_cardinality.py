@@ -128,6 +128,8 @@ BAD: list[tuple[str, ExchangeType, bool, list[Payload]]] = [
 
 
 @pytest.mark.rfc("7296", "C")
+@pytest.mark.rfc("7296", "1.7")
+@pytest.mark.rfc("7296", "2.5")
 @pytest.mark.parametrize(("reason", "exchange", "response", "payloads"), BAD)
 def test_illegal(reason: str, exchange: ExchangeType, response: bool, payloads: list[Payload]) -> None:
     for extra in ([], EXTRA):

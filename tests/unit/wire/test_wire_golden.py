@@ -122,6 +122,7 @@ EXPECTED: dict[str, tuple[ExchangeType, bool, int, tuple[Payload, ...]]] = {
 }
 
 
+@pytest.mark.rfc("7296", "3.3.5")
 @pytest.mark.parametrize("name", EXPECTED)
 def test_octets_to_values(name: str) -> None:
     exchange, response, message_id, payloads = EXPECTED[name]

@@ -59,6 +59,7 @@ def test_empty_message() -> None:
 
 
 @pytest.mark.rfc("7296", "3.14")
+@pytest.mark.rfc("7296", "3.1")
 def test_sk_ends_the_clear_part() -> None:
     raw = datagram(41, link(46, b"\0\0\x40\x06c") + link(33, b"sealed"))
     message = parse(raw)
@@ -68,6 +69,7 @@ def test_sk_ends_the_clear_part() -> None:
 
 
 @pytest.mark.rfc("7296", "3.14")
+@pytest.mark.rfc("7296", "3.1")
 def test_sk_must_be_last_and_alone() -> None:
     with pytest.raises(WireError, match="misplaced"):
         parse(datagram(46, link(0, b"sealed") + b"\0"))
@@ -92,6 +94,7 @@ def test_skf_ends_the_chain_and_is_handed_on() -> None:
 
 
 @pytest.mark.rfc("7383", "2.6")
+@pytest.mark.rfc("7383", "2.5")
 @pytest.mark.parametrize(("number", "total"), [(0, 1), (1, 0), (0, 0), (3, 2), (65535, 65534)])
 def test_impossible_fragment_numbers_are_refused(number: int, total: int) -> None:
     with pytest.raises(WireError, match="bad_value"):
@@ -101,6 +104,7 @@ def test_impossible_fragment_numbers_are_refused(number: int, total: int) -> Non
 
 
 @pytest.mark.rfc("7296", "2.5")
+@pytest.mark.rfc("7296", "3.2")
 def test_unknown_critical_payload_is_reported() -> None:
     with pytest.raises(UnsupportedCritical) as caught:
         parse(datagram(99, link(0, b"x", critical=True)))
@@ -109,6 +113,7 @@ def test_unknown_critical_payload_is_reported() -> None:
 
 
 @pytest.mark.rfc("7296", "2.5")
+@pytest.mark.rfc("7296", "3.2")
 @pytest.mark.parametrize("kind", [PayloadType.CP, PayloadType.EAP])
 def test_critical_bit_is_ignored_on_known_types(kind: PayloadType) -> None:
     (found,) = parse(datagram(kind, link(0, b"x", critical=True))).payloads
@@ -150,6 +155,7 @@ def test_payloads_are_counted() -> None:
         decode_payloads(*encode_payloads([Vendor(b"")] * (MAX_PAYLOADS + 1)))
 
 
+@pytest.mark.rfc("7296", "2")
 def test_clear_octets_are_limited_protected_ones_are_not() -> None:
     room = MAX_CLEAR - HEADER_LEN - 4
     assert parse(encode(HEADER, [Vendor(bytes(room))])).payloads

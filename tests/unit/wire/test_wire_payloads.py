@@ -35,6 +35,7 @@ def test_ke() -> None:
 
 
 @pytest.mark.rfc("7296", "3.9")
+@pytest.mark.rfc("7296", "2.10")
 def test_nonce_has_16_to_256_octets() -> None:
     for size in (16, 32, 256):
         assert Nonce.parse(*framed(b"n" * size)) == Nonce(b"n" * size)

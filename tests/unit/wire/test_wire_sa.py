@@ -54,6 +54,7 @@ def test_every_keyword_survives_the_wire(keyword: str) -> None:
 
 
 @pytest.mark.rfc("7296", "3.3.5")
+@pytest.mark.rfc("7296", "3.3")
 def test_key_length_attribute() -> None:
     assert only(transform(1, 20, pack(">HH", 0x800E, 256))) == AES256
     assert only(transform(1, 20, pack(">HH", 0x800E, 512))).key_bits == 512
@@ -61,6 +62,8 @@ def test_key_length_attribute() -> None:
 
 
 @pytest.mark.rfc("7296", "3.3.6")
+@pytest.mark.rfc("7296", "3.3")
+@pytest.mark.rfc("7296", "3.3.5")
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -117,6 +120,7 @@ def test_spi_sizes(protocol: int, size: int, good: bool) -> None:
 
 
 @pytest.mark.rfc("7296", "3.3.1")
+@pytest.mark.rfc("7296", "3.3")
 def test_numbers_rise() -> None:
     body = transform(1, 20)
     first = proposal(body, 1, more=2)
@@ -128,6 +132,7 @@ def test_numbers_rise() -> None:
 
 
 @pytest.mark.rfc("7296", "3.3.1")
+@pytest.mark.rfc("7296", "3.3")
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -67,6 +67,7 @@ def test_unknown_types_are_skipped() -> None:
 
 
 @pytest.mark.rfc("7296", "3.13")
+@pytest.mark.rfc("7296", "3.13.1")
 @pytest.mark.parametrize(
     "wrong",
     [

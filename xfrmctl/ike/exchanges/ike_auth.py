@@ -101,7 +101,7 @@ class IkeAuth:
             _fail(core, sa, proof)
             return None
         payloads += [*proof, *mode.notices(self.child.mode), *offer(self.child, self.spi, with_ke=False)]
-        return [*payloads, mobike.SUPPORTED] if mobike.offers(config) else payloads
+        return [*payloads, mobike.SUPPORTED] if mobike.offers(core, sa, config) else payloads
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """Verify the responder, then take up the child."""
@@ -124,7 +124,7 @@ class IkeAuth:
             lifecycle.failed(core, sa, failure, initiator=True)
             return
         sa.remote_id, sa.remote_proof = proof.who, proof.how
-        if mobike.offers(sa.config) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
+        if mobike.offers(core, sa, sa.config) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
             mobike.agree(core, sa, payloads)
         core.peers.join(sa)
         _established(core, sa)
@@ -189,7 +189,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     core.attach(sa)
     core.peers.join(sa)
     answer: list[Payload] = [mine, *ours]
-    if mobike.offers(outcome) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
+    if mobike.offers(core, sa, outcome) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
         mobike.agree(core, sa, payloads)
         answer.append(mobike.SUPPORTED)
     verdict = judge(core, sa, payloads, with_ke=False)

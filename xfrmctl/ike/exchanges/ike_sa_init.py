@@ -174,7 +174,7 @@ def _float(core: Core, sa: IkeSa, payloads: Sequence[Payload]) -> None:
     if found is None:
         return
     sa.nat_local, sa.nat_remote = found[0] or sa.config.force_encap, found[1]
-    if sa.nat_local or sa.nat_remote or mobike.offers(sa.config):
+    if sa.nat_local or sa.nat_remote or mobike.wanted(sa.config):
         sa.local = Endpoint(sa.local.address, core.config.nat_t_port)
         sa.remote = Endpoint(sa.remote.address, core.config.nat_t_port)
 

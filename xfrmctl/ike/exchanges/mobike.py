@@ -46,9 +46,14 @@ _REFUSALS = (NotifyType.UNACCEPTABLE_ADDRESSES, NotifyType.UNEXPECTED_NAT_DETECT
 # -- the beginning
 
 
-def offers(config: ConnectionConfig) -> bool:
+def wanted(config: ConnectionConfig) -> bool:
     """Whether we want MOBIKE on a connection; it is for tunnels (RFC 4555 1.2)."""
     return config.mobike and all(child.mode == Mode.TUNNEL for child in config.children)
+
+
+def offers(core: Core, sa: IkeSa, config: ConnectionConfig) -> bool:
+    """Whether we say so on this IKE SA: with NAT traversal only, so that NO_NATS_ALLOWED is never due (3.9)."""
+    return wanted(config) and sa.local.port == core.config.nat_t_port
 
 
 def agree(core: Core, sa: IkeSa, payloads: Sequence[Payload]) -> None:
