@@ -41,10 +41,7 @@ def _due(core: Core, sa: IkeSa, timer: Timer) -> None:
     elif timer == Timer.REKEY and sa.state == IkeState.ESTABLISHED:
         begin(core, sa, RekeyIke())
     elif timer == Timer.REAUTH and sa.state == IkeState.ESTABLISHED:
-        if sa.config is not None and sa.config.remote is None:  # we cannot begin anew: the peer can
-            informational.delete_ike(core, sa, failures.reauthenticated())
-        else:
-            lifecycle.reauthenticate(core, sa)
+        informational.begin_anew(core, sa)
     elif timer == Timer.REKEY_CHILD:
         rekey_later(core, sa)
     elif timer == Timer.REASSEMBLY and core.reassembly.forget_all(sa.serial):

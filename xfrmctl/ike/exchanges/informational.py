@@ -82,6 +82,14 @@ def delete_ike(core: Core, sa: IkeSa, reason: Failure) -> None:
     begin(core, sa, Say([Delete(ProtocolId.IKE, ())], then_close=reason))
 
 
+def begin_anew(core: Core, sa: IkeSa) -> None:
+    """Reauthenticate. Where the peer's address is unknown only the peer can begin, and does when we let go."""
+    if sa.config is not None and sa.config.remote is None:
+        delete_ike(core, sa, failures.reauthenticated())
+    else:
+        lifecycle.reauthenticate(core, sa)
+
+
 def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Sequence[Payload] = ()) -> None:
     """Do what the peer's deletes say, and answer with that and with ``more``."""
     reply: list[Payload] = [*more]
