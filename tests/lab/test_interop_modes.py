@@ -145,6 +145,7 @@ def test_the_largest_packet_is_what_the_arithmetic_says(bench: Bench, outer: int
 
 
 @pytest.mark.rfc("7296", "2.23.1")
+@pytest.mark.rfc("3948", "3.1.2")
 @both_families
 def test_behind_a_nat_box(outer: int) -> None:
     with Bench.running(nat=True) as bench, bench.told():

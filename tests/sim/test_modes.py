@@ -152,6 +152,7 @@ def behind_nat(who: str, initiator_child: dict[str, Any], responder_child: dict[
 
 
 @pytest.mark.rfc("7296", "2.23.1")
+@pytest.mark.rfc("7296", "2.23")
 @pytest.mark.parametrize("who", ["alice", "bob"])
 @pytest.mark.parametrize("rekeyed", [False, True])
 def test_each_end_has_selectors_with_the_addresses_that_it_sees(who: str, rekeyed: bool) -> None:
@@ -178,3 +179,15 @@ def test_a_tunnel_through_a_nat_is_offered_and_answered_as_written() -> None:
     _, alice, bob = behind_nat("alice", nets, mirrored)
     assert the_child(alice).local_ts == the_child(bob).remote_ts == selectors("10.1.1.0/24")
     assert modes(alice) == {Mode.TUNNEL}
+
+
+@pytest.mark.rfc("7296", "2.23.1")
+@pytest.mark.rfc("7296", "2.23")
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_through_a_nat_several_addresses_are_not_taken_for_one(who: str) -> None:
+    """Which of them the NAT has changed nobody can know: an offer like that is refused."""
+    wide = {"local": "172.16.1.0/24", "remote": "172.16.2.0/24"} if who == "alice" else {"remote": "203.0.113.0/24"}
+    _, alice, bob = behind_nat(who, TRANSPORT | wide, TRANSPORT)
+    (failed,) = bob.of(NegotiationFailed)
+    assert isinstance(failed, NegotiationFailed) and failed.failure.notify == "TS_UNACCEPTABLE"
+    assert alice.sad == bob.sad == {}

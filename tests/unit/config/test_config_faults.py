@@ -128,6 +128,7 @@ ONE_FAULT = [
 
 
 @pytest.mark.rfc("7296", "2.4")
+@pytest.mark.rfc("7296", "2.23.1")
 @pytest.mark.parametrize(("child", "connection", "gateway", "key", "cause", "cure"), ONE_FAULT)
 def test_one_fault_is_told_with_key_cause_and_cure(
     place: Path, child: str, connection: str, gateway: str, key: str, cause: str, cure: str

@@ -3,6 +3,8 @@
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
+
 from tests.unit.config.config_files import loaded, only
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.model.sa import Mode
@@ -28,6 +30,7 @@ def _host(text: str) -> tuple[TrafficSelector, ...]:
     return (TrafficSelector(ip_address(text), ip_address(text)),)
 
 
+@pytest.mark.rfc("7296", "2.23.1")
 def test_selectors_of_transport_mode_are_the_two_addresses(place: Path) -> None:
     child = _child(place, "mode: transport")
     assert (child.local_ts, child.remote_ts) == (_host("192.0.2.1"), _host("192.0.2.2"))
