@@ -4,15 +4,20 @@ A boot costs half a second and keeps the files apart: what one leaves behind, or
 touch the next. Each file's output is kept in build/test-results; shown is its closing line, and all of it where
 something failed. A file that carries no test marked ``lab`` is passed over; a run without any test is a failure.
 
-    tools/lab_tests.py [FILE...]
+    tools/lab_tests.py [--beside PID] [FILE...]
+
+With ``--beside`` one place is kept for that process, the tests that need no ESP, until it has ended.
 """
 
+import argparse
 import io
 import os
 import re
+import select
 import subprocess
 import sys
 import time  # noqa: TID251 - a tool, not the core
+import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +51,7 @@ class Outcome:
 
 def run(path: Path) -> Outcome:
     """Run one file in a boot of its own."""
-    name = "-".join(path.relative_to(ROOT).with_suffix("").parts)
-    junit = RESULTS / f"{name}.junit.xml"
+    junit = junit_of(path)
     argv = [sys.executable, "-m", "pytest", "-q", "-m", "lab", "-p", "no:cacheprovider"]
     argv += ["-o", "faulthandler_timeout=180", "--junitxml", str(junit), str(path)]
     sink = io.BytesIO()
@@ -59,17 +63,43 @@ def run(path: Path) -> Outcome:
         status, text = 1, f"{sink.getvalue().decode(errors='replace')}\n{error}\n"
     if status == boot.TIMED_OUT:
         text += f"\nended after {TIMEOUT_S} s\n"
-    (RESULTS / f"{name}.log").write_text(text)
+    junit.with_suffix("").with_suffix(".log").write_text(text)
     lines = [line for line in text.splitlines() if re.search(r"\d+ (passed|failed|error|skipped|deselected)", line)]
     return Outcome(status, lines[-1].strip("= ") if lines else "no closing line", text, time.monotonic() - began)
 
 
+def junit_of(path: Path) -> Path:
+    """Where pytest's report on a file goes."""
+    return RESULTS / f"{'-'.join(path.relative_to(ROOT).with_suffix('').parts)}.junit.xml"
+
+
 def candidates(arguments: list[str]) -> list[Path]:
-    """The files named, or all that mention the marker; the largest first, for they tend to take longest."""
+    """The files named, or all that mention the marker; those that take longest first, lest one is alone at the end."""
     if arguments:
         return [Path(name).resolve() for name in arguments]
     files = (ROOT / "tests" / "lab").rglob("test_*.py")
-    return sorted((path for path in files if "mark.lab" in path.read_text()), key=lambda path: -path.stat().st_size)
+    return sorted((path for path in files if "mark.lab" in path.read_text()), key=weight, reverse=True)
+
+
+def weight(path: Path) -> tuple[float, int]:
+    """The seconds that the tests of a file took here the last time; what is not known goes first, by its size."""
+    try:
+        seconds = sum(float(suite.get("time", 0)) for suite in ET.parse(junit_of(path)).iter("testsuite"))
+    except (OSError, ET.ParseError):
+        seconds = float("inf")
+    return seconds, path.stat().st_size
+
+
+def wait_for(pid: int) -> None:
+    """Until a process has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        select.select([descriptor], [], [])
+    finally:
+        os.close(descriptor)
 
 
 def main() -> int:
@@ -77,11 +107,17 @@ def main() -> int:
     exit_on_sigterm()
     boot.need_root()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    paths = candidates(sys.argv[1:])
+    parser = argparse.ArgumentParser(description="Run the tests that are marked lab.")
+    parser.add_argument("--beside", type=int, metavar="PID", help="keep one place for this process until it has ended")
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    options = parser.parse_args()
+    paths = candidates(options.files)
     if not native.kernel_has_esp():
         ensure_kernel(boot.say)
     ran, failed = 0, []
     with ThreadPoolExecutor(SLOTS) as pool:
+        if options.beside is not None and SLOTS > 1:
+            pool.submit(wait_for, options.beside)
         try:
             for path, outcome in zip(paths, pool.map(run, paths), strict=True):
                 name = path.relative_to(ROOT)

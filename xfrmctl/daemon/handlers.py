@@ -33,10 +33,10 @@ class DaemonHandlers:
 
     async def connection(self, name: str) -> ConnectionInfo:
         """One connection's state now."""
-        known = self._daemon.engine.config.connections
-        if name not in known:
-            raise unknown_name("connection", name, known)
-        return self._daemon.connection(name)
+        found = await self._daemon.connection(name)
+        if found is None:
+            raise unknown_name("connection", name, self._daemon.engine.config.connections)
+        return found
 
     def _children(self, connection: str, child: str | None) -> set[str]:
         connections = self._daemon.engine.config.connections

@@ -127,7 +127,8 @@ class Daemon:
     # -- state
 
     async def snapshot(self) -> Snapshot:
-        """The state now, with counters fresh from the kernel."""
+        """The state now, with counters fresh from the kernel. What is said to be up has its policies already."""
+        await self.reconciler.changed()
         configuration = self.configuration
         clamps, _ = await asyncio.to_thread(lambda: (self.kernel.clamp_counters(), configuration.hash))  # both are slow
         seen = ObservedGateway(
@@ -148,10 +149,14 @@ class Daemon:
         self.runtime.audit(seen.sad)  # what was lost is shown this once, and mended
         return snapshot
 
-    def connection(self, name: str) -> ConnectionInfo:
-        """One connection's state now, with counters fresh from the kernel. Raises KeyError for an unknown name."""
+    async def connection(self, name: str) -> ConnectionInfo | None:
+        """The same of one connection; None if there is none of this name."""
+        await self.reconciler.changed()
+        config = self.engine.config.connections.get(name)
+        if config is None:
+            return None
         seen = Observed(now=self._loop.time(), wall=clock.wall(), sad=self.kernel.dump())
-        found = self._builder.connection(self.engine.config.connections[name], seen)
+        found = self._builder.connection(config, seen)
         self.runtime.audit(seen.sad)
         return found
 
