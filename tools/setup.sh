@@ -23,7 +23,8 @@ fi
 
 # ---- system packages ------------------------------------------------------------------------------------------
 
-lab_packages=(iproute2 iptables ipset tcpdump ethtool iputils-ping procps busybox kmod util-linux)
+lab_packages=(iproute2 iptables ipset tcpdump ethtool iputils-ping procps busybox kmod util-linux
+    gcc libc6-dev libnetfilter-queue-dev)
 kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins)
@@ -123,8 +124,12 @@ fi
 if [ ! -x .venv/bin/python ] && ! $python -c 'import ensurepip' 2>/dev/null; then
     install_packages "the virtual environment" python3-venv
 fi
+# NetfilterQueue is compiled against this Python.
+if ! $python -c 'import os, sysconfig; exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then
+    install_packages "the ICMP guard" python3-dev
+fi
 
-extras=
+extras='[guard]'
 [ "$level" != test ] || extras='[test]'
 # One stamp per level: what the environment was made from.
 stamp=.venv/.setup-$level

@@ -75,7 +75,8 @@ class Gateway:
     def converge(self, desired: Desired) -> None:
         """Converge, in the gateway's namespace, to the end."""
         with inside(self.ns):
-            assert self.kernel.converge(desired).problems == ()
+            report = self.kernel.converge(desired)
+            assert report.problems == (), report.problems
             assert self.kernel.plan(desired).render() == ""
 
     def desired(self, *, up: bool = True, mss: int = 0, mtu: int = TUNNEL_MTU) -> Desired:

@@ -20,6 +20,7 @@ from xfrmctl.kernel.plan import (
     PolicyOperation,
     PutPolicy,
     RouteOperation,
+    SetIcmpGuard,
     diff,
 )
 from xfrmctl.kernel.ports import ConvergeReport
@@ -43,6 +44,9 @@ class Backend(Protocol):
 
     def apply_routes(self, operations: Sequence[RouteOperation]) -> list[tuple[RouteOperation, str]]:
         """Carry out, in one batch; gives those that failed and why."""
+
+    def apply_icmp(self, operations: Sequence[SetIcmpGuard]) -> list[str]:
+        """Carry out; gives problems."""
 
     def apply_clamps(self, operations: Sequence[ClampOperation]) -> list[str]:
         """Carry out; gives problems."""
@@ -82,6 +86,8 @@ def execute(backend: Backend, plan: Plan) -> ConvergeReport:
                 guard = guard and not bad
             elif issubclass(kind, InterfaceOperation):
                 problems += backend.apply_interfaces([o for o in operations if isinstance(o, InterfaceOperation)])
+            elif issubclass(kind, SetIcmpGuard):
+                problems += backend.apply_icmp([o for o in operations if isinstance(o, SetIcmpGuard)])
             else:
                 problems += backend.apply_clamps([o for o in operations if isinstance(o, ClampOperation)])
         except KernelRefusal as error:

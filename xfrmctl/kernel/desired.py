@@ -148,6 +148,17 @@ class ClampRule:
 
 
 @dataclass(frozen=True, slots=True)
+class IcmpGuard:
+    """ICMP errors that name these peers: ``judged`` before the kernel learns from them, or dropped (``ignored``)."""
+
+    judged: frozenset[IPAddress] = frozenset()
+    ignored: frozenset[IPAddress] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{len(self.judged)} peers judged, {len(self.ignored)} ignored"
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that should stand, or (read from the kernel) that stands and is ours."""
 
@@ -155,6 +166,8 @@ class Desired:
     interfaces: dict[str, XfrmInterface] = field(default_factory=dict)
     routes: frozenset[Route] = frozenset()
     clamps: frozenset[Clamp] = frozenset()
+    icmp: IcmpGuard | None = IcmpGuard()
+    """None, read from the kernel, is a guard that does not stand as anybody wants it."""
 
     @property
     def clamp_rules(self) -> frozenset[ClampRule]:
@@ -167,6 +180,7 @@ class Desired:
         lines += [f"interface {i}" for i in self.interfaces.values()]
         lines += [f"route {r}" for r in self.routes]
         lines += [f"clamp {c}" for c in self.clamps]
+        lines += [f"icmp guard: {self.icmp}"] if self.icmp is not None and self.icmp != IcmpGuard() else []
         return "\n".join(sorted(lines))
 
 

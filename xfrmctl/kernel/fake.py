@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from xfrmctl.kernel import apply
-from xfrmctl.kernel.desired import Actual, ClampRule, Desired, Element, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.desired import (
+    Actual,
+    ClampRule,
+    Desired,
+    Element,
+    IcmpGuard,
+    Policy,
+    PolicyKey,
+    Route,
+    XfrmInterface,
+)
 from xfrmctl.kernel.events import Expire, KernelEvent
 from xfrmctl.kernel.firewall.clamp import pairs_of
 from xfrmctl.kernel.ownership import is_our_reqid, is_ours
@@ -26,6 +36,7 @@ from xfrmctl.kernel.plan import (
     Plan,
     PolicyOperation,
     RouteOperation,
+    SetIcmpGuard,
     diff,
     holding,
 )
@@ -80,6 +91,7 @@ class FakeKernel:
         self.routes: dict[tuple[object, ...], Route] = {}
         self.members: set[Element] = set()
         self.rules: set[ClampRule] = set()
+        self.icmp: IcmpGuard | None = IcmpGuard()
         self.statistics: dict[str, int] = {}
         self.foreign_sas: set[SaId] = set()
         self.foreign_policies: set[PolicyKey] = set()
@@ -125,7 +137,11 @@ class FakeKernel:
             for sa in self.sas.values()
         ]
         state = Desired(
-            self.policies, self.interfaces, frozenset(self.routes.values()), frozenset(pairs_of(self.members))
+            self.policies,
+            self.interfaces,
+            frozenset(self.routes.values()),
+            frozenset(pairs_of(self.members)),
+            self.icmp,
         )
         rules = [f"clamp rule {rule}" for rule in self.rules]
         return "\n".join(sorted([*sas, *rules, *state.render().splitlines()]))
@@ -200,7 +216,7 @@ class FakeKernel:
 
     def actual(self) -> Actual:
         """What stands and is ours."""
-        state = Desired(dict(self.policies), dict(self.interfaces), frozenset(self.routes.values()))
+        state = Desired(dict(self.policies), dict(self.interfaces), frozenset(self.routes.values()), icmp=self.icmp)
         return Actual(state, frozenset(self.members), frozenset(self.rules))
 
     def xfrm_stat(self) -> dict[str, int]:
@@ -276,6 +292,13 @@ class FakeKernel:
                 failed.append((operation, text))
             self.after_each_step()
         return failed
+
+    def apply_icmp(self, operations: Sequence[SetIcmpGuard]) -> list[str]:
+        """Carry out."""
+        for operation in operations:
+            self.icmp = operation.new
+            self.after_each_step()
+        return []
 
     def apply_clamps(self, operations: Sequence[ClampOperation]) -> list[str]:
         """Carry out."""

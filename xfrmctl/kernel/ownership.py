@@ -14,6 +14,7 @@ policy           index 0x58xxxxxx. The kernel takes the index that user space as
 xfrm interface   kind ``xfrm`` and if_id 0x58xxxxxx; its alias says ``xfrmctl`` for human eyes
 route            protocol 158, unassigned in ``/etc/iproute2/rt_protos``
 chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
+                 ``XFRMCTL-ICMP`` and ``XFRMCTL-JUDGE`` there, of the ICMP guard, with NFQUEUE 22598
 ipset            name ``xfrmctl-FAMILY-MSS``
 ================ ==================================================================================
 
@@ -34,6 +35,10 @@ INTERFACE_KIND = "xfrm"
 INTERFACE_ALIAS = "xfrmctl"
 
 CHAIN = "XFRMCTL-MSS"
+ICMP_CHAIN, JUDGE_CHAIN = "XFRMCTL-ICMP", "XFRMCTL-JUDGE"
+ICMP_QUEUE = 22598
+"""The NFQUEUE of the ICMP guard ("XF"), one for both families; others are welcome to the other 65,535."""
+
 SET_PREFIX = "xfrmctl-"
 
 

@@ -20,6 +20,7 @@ from xfrmctl.kernel.desired import (
     ClampRule,
     Desired,
     Element,
+    IcmpGuard,
     Policy,
     PolicyKey,
     Route,
@@ -36,18 +37,19 @@ class Phase(IntEnum):
     GUARD_POLICIES = 2
     REPLACE_INTERFACES = 3
     LOWER = 4
-    ADD_INTERFACES = 5
-    ADD_CLAMPS = 6
-    ADD_POLICIES_IN = 7
-    ADD_POLICIES_OUT = 8
-    ADD_ROUTES = 9
-    RAISE = 10
-    DELETE_CLAMPS = 11
-    DELETE_ROUTES = 12
-    DELETE_POLICIES_OUT = 13
-    DELETE_POLICIES_IN = 14
-    DELETE_INTERFACES = 15
-    DELETE_GUARD_ROUTES = 16
+    GUARD_ICMP = 5
+    ADD_INTERFACES = 6
+    ADD_CLAMPS = 7
+    ADD_POLICIES_IN = 8
+    ADD_POLICIES_OUT = 9
+    ADD_ROUTES = 10
+    RAISE = 11
+    DELETE_CLAMPS = 12
+    DELETE_ROUTES = 13
+    DELETE_POLICIES_OUT = 14
+    DELETE_POLICIES_IN = 15
+    DELETE_INTERFACES = 16
+    DELETE_GUARD_ROUTES = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +149,22 @@ class DeleteClamps:
         return "\n".join(lines + [f"- clamp rule {rule}" for rule in sorted(self.rules)])
 
 
+@dataclass(frozen=True, slots=True)
+class SetIcmpGuard:
+    """Have these peers guarded and no others; ``old`` is None where nobody knows what stands."""
+
+    new: IcmpGuard
+    old: IcmpGuard | None
+
+    def __str__(self) -> str:
+        return f"~ icmp guard: {self.new} (was {self.old or 'damaged, or of another run'})"
+
+
 PolicyOperation = PutPolicy | DeletePolicy
 InterfaceOperation = AddInterface | SetInterface | DeleteInterface
 RouteOperation = PutRoute | DeleteRoute
 ClampOperation = AddClamps | DeleteClamps
-Operation = PolicyOperation | InterfaceOperation | RouteOperation | ClampOperation
+Operation = PolicyOperation | InterfaceOperation | RouteOperation | ClampOperation | SetIcmpGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +198,8 @@ def diff(actual: Actual, desired: Desired) -> Plan:
     recreated = _interfaces(have.interfaces, desired.interfaces, steps)
     _routes((r for r in have.routes if r.device not in recreated), desired.routes, steps)
     _clamps(actual, elements(desired.clamps), steps)
+    if desired.icmp is not None and desired.icmp != have.icmp:
+        steps.append((Phase.GUARD_ICMP, SetIcmpGuard(desired.icmp, have.icmp)))
     steps.sort(key=lambda step: step[0])  # stable: within a phase the order of the states stays
     return Plan(tuple(operation for _, operation in steps))
 

@@ -5,6 +5,7 @@ that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -151,10 +152,11 @@ class _Backend:
         self.apply_interfaces = devices.apply_interfaces
         self.apply_routes = devices.apply_routes
         self.apply_clamps = firewall.apply
+        self.apply_icmp = firewall.set_icmp
 
     def actual(self) -> Actual:
         members, rules = self._firewall.read()
-        return Actual(self.actual_without_clamps().state, members, rules)
+        return Actual(replace(self.actual_without_clamps().state, icmp=self._firewall.icmp()), members, rules)
 
     def actual_without_clamps(self) -> Actual:
         return Actual(Desired(self._spd.read(), self._devices.read_interfaces(), self._devices.read_routes()))

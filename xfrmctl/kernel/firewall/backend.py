@@ -6,11 +6,11 @@ only when its set is empty, whatever a plan of a part of the state may think.
 
 from collections.abc import Iterable, Sequence
 
-from xfrmctl.kernel.desired import ClampRule, Element
-from xfrmctl.kernel.firewall import clamp
+from xfrmctl.kernel.desired import ClampRule, Element, IcmpGuard
+from xfrmctl.kernel.firewall import clamp, guard
 from xfrmctl.kernel.firewall.clamp import Standing
 from xfrmctl.kernel.firewall.iptables import FirewallError, Ipset, Tables, mixed_variants
-from xfrmctl.kernel.plan import AddClamps, ClampOperation
+from xfrmctl.kernel.plan import AddClamps, ClampOperation, SetIcmpGuard
 from xfrmctl.model.snapshot import ClampInfo
 
 FAMILIES = (4, 6)
@@ -25,10 +25,14 @@ class Firewall:
         self._standing: dict[int, Standing] = {}
         self._members: dict[ClampRule, set[Element]] = {}
         self._known = False
+        self._icmp = IcmpGuard()
+        self._guards: dict[int, guard.Standing] = {}
 
     def read(self) -> tuple[frozenset[Element], frozenset[ClampRule]]:
         """Members of all sets, and the rules in force. Raises FirewallError."""
-        self._standing = {family: self._read_table(family) for family in FAMILIES}
+        texts = {family: self._text(family) for family in FAMILIES}
+        self._standing = {family: clamp.parse_save(text) for family, text in texts.items()}
+        self._guards = {family: guard.parse_save(text) for family, text in texts.items()}
         self._members = {}
         for name in self._ipset.names():
             if clamp.rule_of_set(name) is not None:
@@ -36,6 +40,24 @@ class Firewall:
         self._known = True
         members = frozenset().union(*self._members.values())
         return members, frozenset().union(*(s.standing for s in self._standing.values()))
+
+    def icmp(self) -> IcmpGuard | None:
+        """The guard that was set last if all of it stood when it was read; None for anything else."""
+        whole = all(guard.stands(self._icmp, family, have) for family, have in self._guards.items())
+        return self._icmp if whole else None
+
+    def set_icmp(self, operations: Sequence[SetIcmpGuard]) -> list[str]:
+        """Guard these peers; gives what went wrong."""
+        problems: list[str] = []
+        for wanted in (operation.new for operation in operations):
+            for family in FAMILIES:
+                try:
+                    have = guard.parse_save(self._text(family))
+                    self._tables[family].restore(guard.restore_text(wanted, family, have))
+                except FirewallError as error:
+                    problems.append(f"ICMP errors about our peers (IPv{family}) are not judged: {error}")
+            self._icmp = wanted
+        return problems
 
     def apply(self, operations: Sequence[ClampOperation]) -> list[str]:
         """Carry out operations; gives what went wrong."""
@@ -84,7 +106,7 @@ class Firewall:
 
     def cleanup(self) -> tuple[dict[str, int], list[str]]:
         """Remove chains, jumps and sets of ours, in both variants; gives counts and problems."""
-        removed = {"clamp_rules": 0, "clamp_sets": 0}
+        removed = {"clamp_rules": 0, "clamp_sets": 0, "icmp_rules": 0}
         problems: list[str] = []
         for family in FAMILIES:
             for variant in ("", "nft", "legacy"):
@@ -92,9 +114,12 @@ class Firewall:
                 if not tables.in_use():
                     continue
                 try:
-                    have = tables.save()
+                    text = tables.text()
+                    have, watched = clamp.parse_save(text), guard.parse_save(text)
                     tables.restore(clamp.remove_text(have))
+                    tables.restore(guard.remove_text(watched))
                     removed["clamp_rules"] += len(have.rules)
+                    removed["icmp_rules"] += watched.rules
                 except FirewallError as error:
                     problems.append(str(error))
         try:
@@ -106,9 +131,12 @@ class Firewall:
         self._known = False
         return removed, problems
 
-    def _read_table(self, family: int) -> Standing:
+    def _text(self, family: int) -> str:
         tables = self._tables[family]
-        return tables.save() if tables.available() else Standing()
+        return tables.text() if tables.available() else ""
+
+    def _read_table(self, family: int) -> Standing:
+        return clamp.parse_save(self._text(family))
 
     def _add(self, rules: Iterable[ClampRule], members: frozenset[Element]) -> None:
         wanted = set(rules) | {member.rule for member in members}

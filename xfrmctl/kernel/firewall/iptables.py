@@ -26,7 +26,8 @@ _CURES = (
     ("can't initialize ip", "run as root; the legacy variant needs the modules iptable_mangle, ip6table_mangle"),
     ("Another app is currently holding the xtables lock", "wait for the other program that changes iptables"),
     ("does not exist", "another program removes our sets or chains: find it; the next round puts them back"),
-    ("RULE_APPEND failed", "load the modules xt_set, xt_TCPMSS and xt_tcpmss"),
+    ("RULE_APPEND failed", "load the modules xt_set, xt_TCPMSS, xt_tcpmss, xt_bpf, xt_limit and xt_NFQUEUE"),
+    ("Couldn't load match `bpf'", "install iptables with its extension xt_bpf"),
     ("Hash is full", "the set has reached its maximum of members"),
 )
 
@@ -51,9 +52,13 @@ class Tables:
         """Whether the program is there."""
         return shutil.which(self.program("restore")) is not None
 
+    def text(self) -> str:
+        """The mangle table as the program saves it, with counters."""
+        return run([self.program("save"), "-c", "-t", "mangle"])
+
     def save(self) -> Standing:
-        """What the mangle table holds of ours, with counters."""
-        return parse_save(run([self.program("save"), "-c", "-t", "mangle"]))
+        """What the mangle table holds of the clamp, with counters."""
+        return parse_save(self.text())
 
     def restore(self, text: str) -> None:
         """Apply a text of :mod:`xfrmctl.kernel.firewall.clamp`, all or nothing."""

@@ -11,6 +11,7 @@ Rules of the kernel that shape the message (``verify_newsa_info``, ``verify_repl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from socket import htonl, htons, ntohl
+from struct import Struct
 
 from xfrmctl.kernel.netlink import constants as c
 from xfrmctl.kernel.netlink import structs as s
@@ -261,3 +262,21 @@ def _one_side(selector: TrafficSelector) -> tuple[bytes, int, int, int]:
     if ports == ANY_PORT or ports[0] != ports[1]:
         return address, prefixlen, 0, 0
     return address, prefixlen, htons(ports[0]), 0xFFFF
+
+
+_REPLAY = Struct("=I")
+"""``struct xfrm_replay_state`` begins with oseq."""
+_REPLAY_ESN = Struct("=IIII")
+"""``struct xfrm_replay_state_esn`` begins with bmp_len, oseq, seq, oseq_hi."""
+
+
+def sent_from(payload: memoryview) -> int:
+    """The last sequence number that an outbound SA has sent, from what XFRM_MSG_GETSA has answered."""
+    found = 0
+    for kind, value in s.attributes(payload, s.USERSA_INFO.size):
+        if kind == c.XFRMA_REPLAY_VAL:
+            found = max(found, _REPLAY.unpack_from(value)[0])
+        elif kind == c.XFRMA_REPLAY_ESN_VAL:
+            _, low, _, high = _REPLAY_ESN.unpack_from(value)
+            return int(high) << 32 | int(low)
+    return found

@@ -1,0 +1,270 @@
+"""The ICMP guard in a real kernel: what it lets the kernel learn, what it keeps from it, what happens without it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from tests.lab.icmp_attacks import learned, send, send_fragmented, send_with_options
+from tests.lab.kernel_gateway import Gateway, gateways, inside
+from tests.lab.tunnel import eventually
+from tests.unit.guard.icmp_errors import Error, esp, udp
+from xfrmctl.guard.judge import Judge, Judgement, Reason
+from xfrmctl.guard.table import Outbound, Table
+from xfrmctl.kernel.desired import IcmpGuard
+from xfrmctl.kernel.queue import IcmpQueue, SentNumbers
+from xfrmctl.lab import traffic
+from xfrmctl.lab.topology import HOST_B, OUTER_A, OUTER_B, Topology
+from xfrmctl.model.sa import Direction
+
+pytestmark = pytest.mark.lab
+
+ROUTER = ("172.16.1.254", "fd16:1::254")
+both_families = pytest.mark.parametrize("outer", [4, 6])
+
+
+class Watch:
+    """Gateway A with a guard, its SAs by hand, and everything that was judged."""
+
+    def __init__(self, topology: Topology, gateway: Gateway) -> None:
+        self.topology, self.gateway, self.ns = topology, gateway, gateway.ns
+        self.router = topology.ns("r")
+        self.peer = str(gateway.remote)
+        (self.sa, _), *_ = gateway.sas()
+        assert self.sa.direction is Direction.OUT
+        with inside(self.ns):
+            self.numbers = SentNumbers()
+        self.judged: list[Judgement] = []
+        self.faults: list[Exception] = []
+        self.hold = threading.Event()
+        self.hold.set()
+        self.judge: Judge | None = None
+        self.stop: Callable[[], None] = lambda: None
+
+    def guard(self, guard: IcmpGuard | None = None) -> None:
+        """Put the rules in force."""
+        wanted = guard or IcmpGuard(frozenset([self.gateway.remote]))
+        self.gateway.converge(replace(self.gateway.desired(), icmp=wanted))
+
+    def listen(self) -> None:
+        """Judge from now on."""
+        with inside(self.ns):
+            outbound = Outbound(self.sa.id, self.gateway.local)
+            self.judge = Judge(self.numbers, Table.of((), [outbound], {outbound.path: 1500}))
+            queue = IcmpQueue(self._verdict, self.faults.append)
+            queue.start()
+        self.stop = queue.stop
+
+    def _verdict(self, packet: bytes) -> bool:
+        self.hold.wait(30)
+        assert self.judge is not None
+        found = self.judge.judge(packet, time.monotonic())
+        self.judged.append(found)
+        return found.accepted
+
+    @property
+    def reasons(self) -> list[Reason]:
+        return [j.reason for j in self.judged]
+
+    def error(self, **more: object) -> Error:
+        """A true one about a packet that was really sent."""
+        sent = self.numbers(self.sa.id)
+        assert sent
+        usual: dict[str, object] = {"payload": esp(self.sa.spi, sent), "reporter": ROUTER[self.which]}
+        return Error(str(self.gateway.local), self.peer, **(usual | more))  # type: ignore[arg-type]
+
+    @property
+    def which(self) -> int:
+        return 0 if self.gateway.local.version == 4 else 1
+
+    def talk(self) -> None:
+        """Data flows."""
+        assert traffic.ping(self.topology.ns("ha"), HOST_B[0], count=3, interval_s=0.02).loss == 0
+
+    def heard(self, count: int) -> None:
+        eventually(f"{count} judged", lambda: len(self.judged) >= count, 10, 0.01)
+
+    @property
+    def learned(self) -> int | None:
+        return learned(self.ns, self.peer)
+
+
+@contextmanager
+def watched(topology: Topology, outer: int) -> Iterator[Watch]:
+    with gateways(topology, outer=outer) as both:
+        for one in both:
+            one.converge(one.desired())
+            one.kernel.install(one.sas())
+        watch = Watch(topology, both[0])
+        watch.talk()
+        try:
+            yield watch
+        finally:
+            watch.hold.set()
+            watch.stop()
+            watch.numbers.close()
+            assert not watch.faults, watch.faults
+
+
+@both_families
+def test_the_router_s_own_error_is_believed(topology: Topology, outer: int) -> None:
+    with watched(topology, outer) as watch:
+        watch.guard()
+        watch.listen()
+        topology.ns("r").run(["ip", "link", "set", "rb", "mtu", "1400"])
+        topology.ns("ha").run(["ping", "-n", "-c", "2", "-i", "0.2", "-M", "do", "-s", "1372", HOST_B[0]], check=False)
+        watch.heard(1)
+        assert watch.reasons[0] == Reason.ACCEPTED
+        assert (watch.judged[0].mtu, watch.judged[0].peer) == (1400, watch.gateway.remote)
+        eventually("the kernel has learned", lambda: watch.learned == 1400, 5)
+
+
+@both_families
+def test_forged_errors_teach_the_kernel_nothing(topology: Topology, outer: int) -> None:
+    """Each of these is believed by a kernel without the guard, or could be."""
+    with watched(topology, outer) as watch:
+        watch.guard()
+        watch.listen()
+        true = watch.error()
+        spi = watch.sa.spi
+        forged = [
+            (replace(true, payload=esp(spi + 99, 1)), Reason.UNKNOWN_SPI),
+            (replace(true, payload=esp(spi, 0xFFFFFF)), Reason.SEQUENCE),
+            (replace(true, payload=esp(spi, 0)), Reason.SEQUENCE),
+            (replace(true, mtu=552 if outer == 4 else 1279), Reason.BELOW_FLOOR),
+            (replace(true, quoted_length=100), Reason.FITS),
+            (replace(true, protocol=17, payload=udp(4500, 4500, 1480, bytes(40))), Reason.UNKNOWN_SPI),
+            (replace(true, protocol=6, payload=bytes(40)), Reason.PROTOCOL),
+            (replace(true, protocol=47, payload=bytes(40)), Reason.PROTOCOL),
+            (replace(true, protocol=1 if outer == 4 else 58, payload=bytes(40)), Reason.PROTOCOL),
+        ]
+        if outer == 4:
+            forged += [
+                (replace(true, mtu=0), Reason.NO_MTU),
+                (replace(true, flags=0), Reason.MAY_FRAGMENT),
+                (replace(true, flags=0x4001), Reason.FRAGMENT),
+                (replace(true, options=bytes(8)), Reason.HEADERS),
+            ]
+        for error, _ in forged:
+            send(watch.router, error)
+        watch.heard(len(forged))
+        assert watch.reasons == [reason for _, reason in forged]
+        assert watch.learned is None
+        watch.talk()
+        send(watch.router, replace(true, mtu=1444))
+        watch.heard(len(forged) + 1)
+        eventually("the true one is believed", lambda: watch.learned == 1444, 5)
+
+
+def test_an_error_in_fragments_does_not_get_past(topology: Topology) -> None:
+    with watched(topology, 4) as watch:
+        watch.guard()
+        watch.listen()
+        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)), mtu=1300)
+        send_fragmented(watch.router, forged, ROUTER[0])
+        watch.heard(1)
+        assert watch.reasons == [Reason.UNKNOWN_SPI] and watch.learned is None
+
+
+def test_an_error_behind_extension_headers_does_not_get_past(topology: Topology) -> None:
+    with watched(topology, 6) as watch:
+        watch.guard()
+        watch.listen()
+        send_with_options(watch.router, watch.error(protocol=17, payload=udp(1, 2, 1480, bytes(40))))
+        watch.heard(1)
+        assert watch.reasons == [Reason.UNKNOWN_SPI] and watch.learned is None
+
+
+@both_families
+def test_nobody_listens(topology: Topology, outer: int) -> None:
+    """What names a peer is dropped, be it true or forged; data flows, and errors about others pass."""
+    with watched(topology, outer) as watch:
+        watch.guard()
+        send(watch.router, watch.error())
+        send(watch.router, watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40))))
+        watch.talk()
+        assert watch.learned is None
+        other = "172.16.2.77" if outer == 4 else "fd16:2::77"
+        payload = udp(1000, 2000, 1480, bytes(40))
+        send(watch.router, replace(watch.error(protocol=17, payload=payload), remote=other))
+        eventually("an error about a stranger passes", lambda: learned(watch.ns, other) == 1400, 5)
+        assert watch.learned is None
+
+
+def test_the_listener_hangs(topology: Topology) -> None:
+    with watched(topology, 4) as watch:
+        watch.guard()
+        watch.listen()
+        watch.hold.clear()
+        for _ in range(600):  # more than the queue holds
+            send(watch.router, watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40))))
+        assert watch.learned is None and not watch.judged
+        watch.talk()
+        watch.hold.set()
+        watch.heard(1)
+        time.sleep(0.5)
+        assert watch.learned is None and set(watch.reasons) == {Reason.UNKNOWN_SPI}
+        send(watch.router, watch.error())
+        eventually("it goes on", lambda: Reason.ACCEPTED in watch.reasons, 10)
+
+
+def test_a_verdict_that_fails_is_a_drop(topology: Topology) -> None:
+    with watched(topology, 4) as watch:
+        watch.guard()
+        watch.listen()
+        assert watch.judge is not None
+        watch.judge.judge = None  # type: ignore[assignment, method-assign]
+        send(watch.router, watch.error())
+        eventually("the fault is told", lambda: bool(watch.faults), 5)
+        assert watch.learned is None
+        watch.faults.clear()
+
+
+@both_families
+def test_ignored_peers(topology: Topology, outer: int) -> None:
+    with watched(topology, outer) as watch:
+        watch.guard(IcmpGuard(ignored=frozenset([watch.gateway.remote])))
+        send(watch.router, watch.error())
+        watch.talk()
+        assert watch.learned is None
+        watch.guard(IcmpGuard())
+        send(watch.router, watch.error())
+        eventually("without a guard it is believed", lambda: watch.learned == 1400, 5)
+
+
+def test_many_peers_and_damage(topology: Topology) -> None:
+    """Several rules a family; each peer is found in them; a removed or shadowed rule is noticed and mended."""
+    with watched(topology, 4) as watch:
+        peers = [ip_address("172.20.0.0") + n for n in range(300)] + [ip_address("fd20::") + n for n in range(300)]
+        guard = IcmpGuard(frozenset([*peers, watch.gateway.remote]))
+        watch.guard(guard)
+        watch.listen()
+        for peer in (peers[0], peers[150], peers[299]):
+            send(watch.router, replace(watch.error(), remote=str(peer)))
+        watch.heard(3)
+        assert [j.peer for j in watch.judged] == [peers[0], peers[150], peers[299]]
+        v6 = Error(OUTER_A[1], str(peers[450]), esp(7, 7), reporter=ROUTER[1])
+        send(watch.router, v6)
+        watch.heard(4)
+        assert watch.judged[3].peer == peers[450]
+        desired = replace(watch.gateway.desired(), icmp=guard)
+        for damage in (
+            ["iptables", "-t", "mangle", "-D", "XFRMCTL-ICMP", "2"],
+            ["iptables", "-t", "mangle", "-I", "INPUT", "-p", "icmp", "-j", "ACCEPT"],
+            ["ip6tables", "-t", "mangle", "-F", "XFRMCTL-JUDGE"],
+        ):
+            watch.ns.run(damage)
+            with inside(watch.ns):
+                assert "icmp guard" in watch.gateway.kernel.plan(desired).render(), damage
+            watch.gateway.converge(desired)
+        before = watch.ns.run(["iptables-save", "-t", "mangle"]).stdout
+        assert before.count("-j XFRMCTL-ICMP") == 1
+        with inside(watch.ns):
+            watch.gateway.kernel.cleanup()
+        for tool in ("iptables-save", "ip6tables-save"):
+            assert "XFRMCTL" not in watch.ns.run([tool, "-t", "mangle"]).stdout
+    assert OUTER_B
