@@ -2,9 +2,11 @@
 
 from hashlib import sha1
 from hmac import digest
+from typing import Any
 
 import pytest
 
+from tests.vectors import cases
 from xfrmctl.crypto.auth import psk_auth, psk_verify, signed_octets
 from xfrmctl.crypto.cookie import CookieJar
 from xfrmctl.crypto.entropy import DeterministicEntropy
@@ -94,6 +96,12 @@ def test_nat_detection_hash() -> None:
     assert nat_detection_hash(b"I" * 8, b"R" * 8, ADDRESS, 500) == expected
     assert nat_detection_hash(b"I" * 8, b"R" * 8, ADDRESS, 4500) != expected
     assert len(nat_detection_hash(b"I" * 8, bytes(8), bytes(16), 65535)) == 20
+
+
+@pytest.mark.rfc("7296", "2.23")
+@cases("nat_detection")
+def test_nat_detection_hash_is_that_of_another_daemon(case: dict[str, Any]) -> None:
+    assert nat_detection_hash(case["spi_i"], case["spi_r"], case["address"], case["port"]) == case["hash"]
 
 
 def test_deterministic_entropy() -> None:

@@ -2,13 +2,16 @@
 
 from hmac import digest
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from tests.vectors import cases
 from xfrmctl.crypto.entropy import DeterministicEntropy
 from xfrmctl.crypto.protect import IntegrityError, Protection
+from xfrmctl.model.algorithms import INTEG
 from xfrmctl.model.iana import Encr, Integ, KeGroup, Prf, ProtocolId
 from xfrmctl.model.suite import Suite
 
@@ -62,24 +65,45 @@ def test_gcm_covers_header_and_sk_header_and_salts_the_nonce() -> None:
     assert datagram[28:32] == bytes((41, 0)) + (len(datagram) - 28).to_bytes(2, "big")
 
 
+@cases("aead")
+def test_aead_known_answers(case: dict[str, Any]) -> None:
+    """The ciphers themselves; the tests around this one say what is their key, salt, nonce and associated data."""
+    key, nonce, associated = case["key"], case["salt"] + case["iv"], case["associated"]
+    cipher = AESGCM(key) if case["cipher"] == "AES_GCM_16" else ChaCha20Poly1305(key)
+    assert cipher.encrypt(nonce, case["plaintext"], associated) == case["output"]
+    assert cipher.decrypt(nonce, case["output"], associated) == case["plaintext"]
+
+
 @pytest.mark.rfc("7296", "3.14")
-def test_cbc_matches_sp_800_38a() -> None:
-    # NIST SP 800-38A F.2.5, CBC-AES256.Encrypt
-    key = bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
-    iv = bytes(range(16))
-    plaintext = bytes.fromhex(
-        "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
-        "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
-    )
-    suite = ike(Encr.AES_CBC, 256, Integ.HMAC_SHA2_256_128)
+@cases("aes_cbc")
+def test_cbc_known_answers(case: dict[str, Any]) -> None:
+    key, iv, plaintext, expected = case["key"], case["iv"], case["plaintext"], case["output"]
+    suite = ike(Encr.AES_CBC, len(key) * 8, Integ.HMAC_SHA2_256_128)
     datagram = Protection(suite, key, b"i" * 32).seal(HEADER, 33, plaintext, lambda size: iv[:size])
     assert datagram[32:48] == iv
-    assert datagram[48:112].hex() == (
-        "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d"
-        "39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b"
-    )
-    assert len(datagram) == 112 + 16 + 16
+    assert datagram[48 : 48 + len(expected)] == expected
+    assert len(datagram) == 48 + len(expected) + 16 + 16
     assert datagram[-16:] == digest(b"i" * 32, datagram[:-16], "sha256")[:16]
+
+
+@pytest.mark.rfc("4868", "2.7.2")
+@cases("integrity")
+def test_truncated_mac_known_answers(case: dict[str, Any]) -> None:
+    """The MAC of an SK payload is this one, cut like this; ``test_integrity_is_that_of_the_suite`` ties them."""
+    facts = INTEG[Integ[case["algorithm"]]]
+    assert len(case["key"]) == facts.key
+    assert digest(case["key"], case["data"], facts.hash_name)[: facts.icv] == case["icv"]
+
+
+@pytest.mark.rfc("4868", "2.3")
+@pytest.mark.parametrize("suite", [s for s in SUITES if s.integ is not None], ids=str)
+def test_integrity_is_that_of_the_suite(suite: Suite) -> None:
+    sealer, _ = pair(suite)
+    assert suite.integ_facts is not None
+    size = suite.integ_facts.icv
+    datagram = sealer.seal(HEADER, 33, b"payloads", ENTROPY)
+    made = digest(b"i" * suite.integ_facts.key, datagram[:-size], suite.integ_facts.hash_name)
+    assert datagram[-size:] == made[:size]
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=str)

@@ -1,9 +1,13 @@
 """Signatures for IKE: identifiers as RFC 7427 prints them, public vectors, choice and refusal."""
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tests import pki
+from tests.vectors import cases
 from xfrmctl.crypto import signature as sig
 from xfrmctl.crypto.signature import ANNOUNCED, BY_IDENTIFIER, RsaPadding, choose, sign, sign_old, verify, verify_old
 from xfrmctl.model.iana import AuthMethod, HashAlgorithm
@@ -40,6 +44,17 @@ def test_pss_parameters_are_taken_in_every_spelling() -> None:
     )
     assert BY_IDENTIFIER[spelled].name == "rsa-pss-sha512"
     assert len([s for s in BY_IDENTIFIER.values() if s.kind == sig.Kind.RSA_PSS]) == 12
+
+
+@pytest.mark.rfc("7427", "3")
+@cases("signature")
+def test_known_answers(case: dict[str, Any]) -> None:
+    key = load_der_public_key(case["key"])
+    assert isinstance(key, sig.PublicKey)
+    (scheme,) = (s for s in sig.SCHEMES if s.name == case["scheme"])
+    assert verify(key, scheme, case["data"], case["signature"])
+    assert not verify(key, scheme, case["data"] + b"\0", case["signature"])
+    assert not verify(key, scheme, case["data"], case["signature"][:-1] + bytes((case["signature"][-1] ^ 1,)))
 
 
 @pytest.mark.rfc("4754", "8.1")
