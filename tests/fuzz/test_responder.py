@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from tests.fuzz.test_mutations import CHAINS, change
+from tests.fuzz.mutate import CHAINS, change
 from tests.sim.world import ALICE, BOB, Node, World, child, connection, pair, start
 from xfrmctl.ike.config import Start
 from xfrmctl.ike.states import IkeState

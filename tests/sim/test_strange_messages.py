@@ -8,7 +8,7 @@ import pytest
 from tests.sim.forge import QUIET, Forger, bare, established, header_of, notifies, opened, reasons, rewrite, sent
 from tests.sim.world import Datagram, Node, World, matching, pair, start
 from xfrmctl.ike.states import IkeState
-from xfrmctl.model.events import ChildSaInstalled, IkeSaClosed, NegotiationFailed
+from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, IkeSaClosed, NegotiationFailed
 from xfrmctl.model.failure import FailureCode
 from xfrmctl.model.iana import ExchangeType, NotifyType, PayloadType, ProtocolId
 from xfrmctl.wire.header import Header
@@ -469,3 +469,17 @@ def test_the_protocol_of_a_notify_without_spi_is_ignored(protocol: ProtocolId) -
     world.run(1)
     assert not alice.of(NegotiationFailed), "it is read as what it is: try again later"
     assert not alice.of(IkeSaClosed)
+
+
+@pytest.mark.rfc("7296", "1.4.1")
+@pytest.mark.parametrize("payloads", [1, 2], ids=["in one payload", "in two"])
+def test_a_child_that_is_deleted_twice_is_deleted_once(payloads: int) -> None:
+    """Found by fuzzing."""
+    world, alice, bob = established()
+    (child,) = alice.sa().children
+    spi = child.inbound.spi.to_bytes(4, "big")
+    twice = [Delete(ProtocolId.ESP, (spi,) * (3 - payloads))] * payloads
+    answer = Forger(world, alice, bob).ask(ExchangeType.INFORMATIONAL, twice)
+    assert answer == [Delete(ProtocolId.ESP, (child.outbound.spi.to_bytes(4, "big"),))]
+    assert bob.sad == {}
+    assert len(bob.of(ChildSaRemoved)) == 1

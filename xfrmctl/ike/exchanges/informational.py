@@ -104,7 +104,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Seque
             continue
         for spi in payload.spis:
             child = sa.child_by_outbound(payload.protocol, int.from_bytes(spi, "big"))
-            if child is None:
+            if child is None or child in gone:
                 continue
             mine.append(child.inbound.spi.to_bytes(4, "big"))
             gone.append(child)
