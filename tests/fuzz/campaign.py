@@ -38,7 +38,7 @@ from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import DatagramDropped, Event, MessageSent, NegotiationFailed
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.wire.header import Header
-from xfrmctl.wire.message import Fragment, encode_payloads
+from xfrmctl.wire.message import encode_payloads
 from xfrmctl.wire.natt import frame
 
 SLOW_S = 0.010
@@ -97,9 +97,10 @@ class Target:
     def __init__(self, seed: int, alice: dict[str, Any], bob: dict[str, Any]) -> None:
         self.seed, self.sides = seed, ({"dpd_s": None} | alice, {"dpd_s": None} | bob)
         self.steps = 0
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """A new world, and Alice about to speak."""
         self.seed += 1
         self.world = World(seed=self.seed)
         self.alice, self.bob = pair(self.world, alice=self.sides[0], bob=self.sides[1])
@@ -108,7 +109,7 @@ class Target:
 
     def half_open(self) -> IkeSa:
         """Alice's end of an IKE SA that Bob holds half-open."""
-        self._begin()
+        self.begin()
         self.world.intercept.append(lambda d: d if bare(d.data)[18] == ExchangeType.IKE_SA_INIT else None)
         self.world.run(0.1)
         assert any(s.state in HALF_OPEN for s in self.bob.engine.ike_sas())
@@ -118,14 +119,14 @@ class Target:
     def established(self) -> IkeSa:
         """Alice's end of an IKE SA that Bob believes in."""
         if self.steps >= STEPS_PER_WORLD or not _up(self.bob) or not _up(self.alice):
-            self._begin()
+            self.begin()
             self.world.run(0.2)
         self.steps += 1
         return next(s for s in self.alice.engine.ike_sas() if s.state == IkeState.ESTABLISHED)
 
     def chains(self) -> list[tuple[int, int, bytes]]:
         """(exchange, first payload, octets) of what an honest Alice says under protection."""
-        self._begin()
+        self.begin()
         self.world.run(0.2)
         self.world.do(self.alice, lambda now: self.alice.engine.rekey("net", "lan", now))
         self.world.run(1)
@@ -195,7 +196,8 @@ class Campaign:
     def _invent_sealed(self, old: Input) -> Input:
         rng = self.random
         skip = 4 if old.way == Way.FRAGMENT else 0
-        exchange, first, body = (*old.data[skip : skip + 2], old.data[skip + 2 :]) if len(old.data) > skip + 2 else (37, 0, b"")
+        content = old.data[skip:].ljust(2, b"\0")
+        exchange, first, body = content[0], content[1], content[2:]
         chain = _links(first, body)
         if rng.random() < 0.2:
             chain = [*chain, *rng.choice(CHAINS)][:40]
@@ -266,7 +268,7 @@ class Campaign:
             world.run(0.05 if item.way == Way.RAW else 0.001)
         except Exception:
             self._found("crashes", item, traceback.format_exc())
-            target._begin()
+            target.begin()
             return
         self.slowest_s = max(self.slowest_s, took)
         if took > SLOW_S:
@@ -274,18 +276,21 @@ class Campaign:
         stray = bob.sad.keys() - _known(bob)
         if stray:
             self._found("stray", item, f"in the kernel and not in the engine: {sorted(map(str, stray))}\n")
-            target._begin()
+            target.begin()
         if reaction not in self.seen:
             self.seen.add(reaction)
-            self.corpus.append(item)
-            (self.home / "corpus" / item.name).write_bytes(item.encode())
+            kept = self.home / "corpus" / item.name
+            if not kept.exists():
+                self.corpus.append(item)
+                kept.write_bytes(item.encode())
 
     def _datagram(self, target: Target, item: Input) -> Datagram:
         if item.way == Way.RAW:
             port = 4500 if item.data[:1] and item.data[0] & 1 else 500
             data = item.data[1:]
             local = Endpoint(target.bob.address, port)
-            source = Endpoint(target.alice.address, port if self.random.random() < 0.9 else self.random.randrange(1, 65536))
+            their_port = port if self.random.random() < 0.9 else self.random.randrange(1, 65536)
+            source = Endpoint(target.alice.address, their_port)
             return Datagram(source, local, frame(data) if port == 4500 and not item.data[0] & 2 else data)
         sa = target.half_open() if item.way == Way.HALF_OPEN else target.established()
         theirs = next(s for s in target.bob.engine.ike_sas() if s.spi_i == sa.spi_i)
@@ -319,7 +324,7 @@ def _reaction(events: list[Event]) -> tuple[str, ...]:
             case NegotiationFailed():
                 found.add(f"{event.failure.code} {event.failure.notify}")
             case MessageSent():
-                found.add(event.payloads if isinstance(event.payloads, str) else " ".join(event.payloads))
+                found.add(" ".join(event.payloads))
             case _:
                 found.add(type(event).__name__)
     return tuple(sorted(found))
@@ -356,10 +361,14 @@ def main() -> int:
             print(f"{campaign.slowest_s * 1000:.1f} ms", campaign.findings or "")
         return 0
     print(f"seed {options.seed}, {campaign.resumed} inputs of earlier campaigns", flush=True)
+    for item in tuple(campaign.corpus):
+        campaign.step(item)
     campaign.run(60, steps=2000)
     begun_with = peak_mb()
     campaign.run(options.minutes * 60)
-    print(f"done: {campaign.progress()}; memory has grown by {peak_mb() - begun_with:.0f} MB since step 2000", flush=True)
+    print(
+        f"done: {campaign.progress()}; memory has grown by {peak_mb() - begun_with:.0f} MB since step 2000", flush=True
+    )
     return 1 if campaign.findings else 0
 
 

@@ -509,3 +509,28 @@ def test_both_tell_their_addresses_and_any_source_port_will_do() -> None:
         header = header_of(answer)
         assert header is not None
         assert header.is_response
+
+
+# -- SPIs
+
+
+@pytest.mark.rfc("4301", "4.1")
+@pytest.mark.parametrize("who", ["asker", "answerer"])
+def test_an_spi_that_is_taken_is_refused(who: str) -> None:
+    """Found by fuzzing: the kernel cannot hold two, and the end of the second would have been that of the first."""
+    world, alice, bob = established()
+    (child,) = bob.sa().children
+    asker = alice if who == "asker" else bob
+    before = dict(bob.sad)
+    taken = offers(lambda proposal: replace(proposal, spi=child.outbound.spi.to_bytes(4, "big")))
+    rewrite(world, alice, ExchangeType.CREATE_CHILD_SA, taken, response=who == "answerer")
+    world.do(asker, lambda now: asker.engine.rekey("net", "lan", now))
+    world.run(0.5)
+    assert before.items() <= bob.sad.items()
+    failed = bob.of(NegotiationFailed)[0]
+    assert isinstance(failed, NegotiationFailed)
+    assert failed.failure.text.startswith("the peer has chosen SPI")
+    world.run(300)
+    matching(alice, bob)
+    assert len(bob.sad) == 2
+    assert child not in bob.sa().children, "the next try has succeeded"

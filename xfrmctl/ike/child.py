@@ -138,6 +138,8 @@ def judge(
         )
         agreed = modes[narrowed.child.name]
         if choice is not None and len(choice.spi) == 4 and agreed is not None:
+            if (collides := collision(core, sa, choice)) is not None:
+                return Refused(NotifyType.TEMPORARY_FAILURE, collides)
             return Answered(narrowed, choice, core.new_child_spi(), agreed, ends)
     if taken is not None:
         return Refused(NotifyType.TS_UNACCEPTABLE, taken)
@@ -160,6 +162,12 @@ def taken_selectors(
     identity, claim = rival
     held = (*claim.local_ts, *claim.remote_ts)
     return failures.selectors_taken(sa.remote_id, identity, (*local_ts, *remote_ts), held)
+
+
+def collision(core: Core, sa: IkeSa, choice: Choice) -> Failure | None:
+    """Why the peer's SPI cannot be: an SA to this address has it, and would be taken for the new one."""
+    spi = int.from_bytes(choice.spi, "big")
+    return failures.spi_taken(spi) if SaId(sa.remote.address, ProtocolId.ESP, spi) in core.children else None
 
 
 @dataclass(slots=True)

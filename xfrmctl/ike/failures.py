@@ -257,6 +257,17 @@ def kernel_refused(detail: str) -> Failure:
     )
 
 
+def spi_taken(spi: int) -> Failure:
+    """The peer has chosen an SPI that the kernel holds already, for this address, for another CHILD SA."""
+    return Failure(
+        code=FailureCode.KERNEL_REFUSED,
+        notify=NotifyType.TEMPORARY_FAILURE.name,
+        text=f"the peer has chosen SPI {spi:#010x}, and another CHILD SA to the same address has it",
+        cause="two peers behind one NAT have chosen the same number, or the peer is broken or hostile",
+        cure="nothing, if it happens once in a while: the next try has another SPI",
+    )
+
+
 def refused_by_peer(notify: NotifyType) -> Failure:
     """Any other error Notify."""
     hints = {

@@ -16,6 +16,7 @@ from xfrmctl.ike.child import (
     Answered,
     Refused,
     build,
+    collision,
     conclude,
     judge,
     offer,
@@ -170,8 +171,10 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
     outcome = conclude(sa, step.config, payloads, with_ke=step.with_ke, old=step.replaces)
     failure = outcome if isinstance(outcome, Failure) else None
     if not isinstance(outcome, Failure):
-        failure = rekey.narrowed(step.replaces, outcome.local_ts, outcome.remote_ts, by_peer=True) or taken_selectors(
-            core, sa, step.config, outcome.local_ts, outcome.remote_ts
+        failure = (
+            rekey.narrowed(step.replaces, outcome.local_ts, outcome.remote_ts, by_peer=True)
+            or taken_selectors(core, sa, step.config, outcome.local_ts, outcome.remote_ts)
+            or collision(core, sa, outcome.choice)
         )
     shared = b""
     if not isinstance(outcome, Failure) and failure is None:
