@@ -31,7 +31,7 @@ def test_what_was_found_before_is_where_the_next_campaign_begins(tmp_path: Path)
     assert len(first.corpus) > fresh
     second = Campaign(tmp_path, seed=2)
     assert second.resumed == len(first.corpus) - fresh
-    assert set(first.corpus) == set(second.corpus)
+    assert set(first.corpus[fresh:]) <= set(second.corpus)
 
 
 def test_a_crash_is_kept_with_its_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

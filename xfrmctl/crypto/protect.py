@@ -12,7 +12,8 @@ the IV is random, the MAC is checked before anything is decrypted, padding fills
 SKF has four octets more behind its generic header, number and total of the fragment, covered like that header; each
 fragment is a datagram sealed on its own.
 
-One Protection is one direction of one IKE SA: what seals is never what opens.
+One Protection is one direction of one IKE SA: what seals is never what opens. The library's cipher, some kilobytes, is
+made for the first message: a half-open IKE SA may never see one.
 """
 
 from hmac import compare_digest, digest
@@ -45,7 +46,19 @@ class IntegrityError(XfrmctlError):
 class Protection:
     """One direction's keys. ``counter`` is the next AEAD IV: whoever writes the state down must keep it."""
 
-    __slots__ = ("_aead", "_aes", "_block", "_hash", "_icv", "_integrity_key", "_iv", "_salt", "counter")
+    __slots__ = (
+        "_aead",
+        "_aes",
+        "_block",
+        "_encr",
+        "_hash",
+        "_icv",
+        "_integrity_key",
+        "_iv",
+        "_key",
+        "_salt",
+        "counter",
+    )
 
     def __init__(self, suite: Suite, encryption_key: bytes, integrity_key: bytes, *, counter: int = 0) -> None:
         """``encryption_key`` is SK_ei or SK_er with its salt, ``integrity_key`` SK_ai or SK_ar (AEAD: b"").
@@ -66,17 +79,20 @@ class Protection:
         self._hash = integ.hash_name if integ is not None else ""
         self._aead: AESGCM | ChaCha20Poly1305 | None = None
         self._aes: AES | None = None
-        key = encryption_key[: suite.key_bits // 8]
-        self._salt = encryption_key[len(key) :]
-        match suite.encr:
+        self._encr = suite.encr
+        self._key = encryption_key[: suite.key_bits // 8]
+        self._salt = encryption_key[len(self._key) :]
+        if suite.encr not in (Encr.AES_GCM_16, Encr.CHACHA20_POLY1305, Encr.AES_CBC):
+            raise ValueError(f"{suite} cannot protect IKE")
+
+    def _ready(self) -> None:
+        match self._encr:
             case Encr.AES_GCM_16:
-                self._aead = AESGCM(key)
+                self._aead = AESGCM(self._key)
             case Encr.CHACHA20_POLY1305:
-                self._aead = ChaCha20Poly1305(key)
-            case Encr.AES_CBC:
-                self._aes = AES(key)
+                self._aead = ChaCha20Poly1305(self._key)
             case _:
-                raise ValueError(f"{suite} cannot protect IKE")
+                self._aes = AES(self._key)
 
     def __repr__(self) -> str:
         return f"Protection(counter={self.counter})"
@@ -93,6 +109,8 @@ class Protection:
         its length field is filled in here. ``first`` is the type of the first payload in ``plaintext``, 0
         if that is empty. ``fragment`` are the four octets with which the body of SKF begins.
         """
+        if self._aead is None and self._aes is None:
+            self._ready()
         padding = -(len(plaintext) + 1) % self._block
         size = _GENERIC_LEN + len(fragment) + self._iv + len(plaintext) + padding + 1 + self._icv
         head = b"".join(
@@ -125,6 +143,8 @@ class Protection:
         if body_offset < _HEADER_LEN + _GENERIC_LEN or end <= start or (end - start) % self._block:
             raise IntegrityError("the encrypted part has an impossible size")
         iv = data[body_offset:start]
+        if self._aead is None and self._aes is None:
+            self._ready()
         if self._aead is not None:
             try:
                 padded = self._aead.decrypt(self._salt + iv, data[start:], data[:body_offset])
