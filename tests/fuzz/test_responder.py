@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from tests.fuzz.mutate import CHAINS, change
-from tests.sim.world import ALICE, BOB, Node, World, child, connection, pair, start
+from tests.sim.world import ALICE, BOB, Datagram, Node, World, child, connection, pair, start
 from xfrmctl.ike.config import Start
 from xfrmctl.ike.states import IkeState
 from xfrmctl.model.address import Endpoint
@@ -20,6 +20,7 @@ from xfrmctl.model.iana import ExchangeType
 from xfrmctl.wire.errors import REASONS
 from xfrmctl.wire.header import Header
 from xfrmctl.wire.message import Fragment
+from xfrmctl.wire.natt import frame
 
 ROUNDS = 80_000
 """Mutations of what an honest initiator says."""
@@ -122,6 +123,7 @@ def _torment(world: World, alice: Node, bob: Node, rng: Random, limit: int) -> i
     """Send sealed nonsense until Bob has had enough of this IKE SA."""
     sa = alice.sa()
     assert sa.protect_out is not None
+    assert sa.remote.port == 4500
     count = 0
     while count < limit:
         theirs = [s for s in bob.engine.ike_sas() if s.state == IkeState.ESTABLISHED]
@@ -140,7 +142,7 @@ def _torment(world: World, alice: Node, bob: Node, rng: Random, limit: int) -> i
         header = Header(sa.spi_i, sa.spi_r, 46, exchange, True, False, theirs[0].expected_id, 0)
         header = replace(header, is_response=rng.random() < 0.05)
         data = sa.protect_out.seal(header.encode(0), first, bytes(body), alice.engine._core.entropy)
-        world.do(bob, lambda now, data=data: bob.engine.handle_datagram(sa.remote, sa.local, data, now))  # type: ignore[misc]
+        world.deliver(bob, Datagram(sa.local, sa.remote, frame(data)))
         assert len(bob.sad) <= 2 + 2 * count
         bob.events.clear()
         world.wire.clear()
@@ -185,7 +187,7 @@ def _scatter(world: World, alice: Node, bob: Node, rng: Random, reasons: set[str
         data = bytearray(sa.protect_out.seal(header.encode(0), first, body, entropy, fragment.encode()))
         if rng.random() < 0.1:
             change(rng, data, 16)
-        world.do(bob, lambda now, data=bytes(data): bob.engine.handle_datagram(sa.remote, sa.local, data, now))  # type: ignore[misc]
+        world.deliver(bob, Datagram(sa.local, sa.remote, frame(bytes(data))))
         assert bob.engine._core.reassembly.held < 150_000
         reasons |= forget(bob)
         world.wire.clear()
