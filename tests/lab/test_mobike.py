@@ -6,7 +6,7 @@ crosses the router in clear, and pings are missing for a moment only.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,15 @@ LOST_MOST = 40
 """Pings of 20 ms each that a move may cost: 0.8 s, most of it the retransmission of a first message."""
 
 
-def ours(topology: Topology, at: str, *, address: object = "any", remote: str | None = None, **ike: object) -> Gateway:
+def ours(
+    topology: Topology,
+    at: str,
+    *,
+    address: object = "any",
+    remote: str | None = None,
+    esp: str = "aes128gcm16",
+    **ike: object,
+) -> Gateway:
     """Our daemon on a gateway; the other end is at its usual address."""
     other = "gb" if at == "ga" else "ga"
     near, far = (INNER_A[0], INNER_B[0]) if at == "ga" else (INNER_B[0], INNER_A[0])
@@ -42,20 +50,19 @@ def ours(topology: Topology, at: str, *, address: object = "any", remote: str | 
         "remote": {"address": remote or OUTER[other], "id": f"fqdn:{names[1]}"},
         "auth": {"psk": PSK},
         "ike": {"dpd": "off", "proposals": "aes128gcm16-prfsha256-x25519"} | ike,
-        "children": {"net": {"local_ts": near, "remote_ts": far, "esp": "aes128gcm16", "start": "none"}},
+        "children": {"net": {"local_ts": near, "remote_ts": far, "esp": esp, "start": "none"}},
     }
     return Gateway(topology.ns(at), json.dumps({"connections": {"net": connection}}))
 
 
-def charon(topology: Topology, at: str) -> StrongSwan:
-    """charon on the other one; it may use any address of its own."""
+def charon_side(at: str, *, esp: str = "aes128gcm16", extra: Sequence[str] = ()) -> Connection:
+    """The same for charon; it may use any address of its own."""
     near, far = (INNER_A[0], INNER_B[0]) if at == "ga" else (INNER_B[0], INNER_A[0])
     names = (MOON, SUN) if at == "ga" else (SUN, MOON)
-    connection = Connection(
+    return Connection(
         local="%any", remote=OUTER["gb" if at == "ga" else "ga"], psk=PSK, local_id=names[0], remote_id=names[1],
-        children=[Child(local_ts=[near], remote_ts=[far], esp_proposals=["aes128gcm16"])],
+        children=[Child(local_ts=[near], remote_ts=[far], esp_proposals=[esp])], extra=extra,
     )  # fmt: skip
-    return StrongSwan(topology.ns(at), [connection], daemon_options=CHARON)
 
 
 def readdress(topology: Topology, at: str, old: str, new: str) -> None:
@@ -161,7 +168,7 @@ def test_a_silent_path_is_left(topology: Topology) -> None:
 def test_with_charon(topology: Topology, initiator: str, mover: str) -> None:
     """We are gateway A; either end initiates, either end moves."""
     a = ours(topology, "ga", remote=None if initiator == "ga" else "any")
-    b = charon(topology, "gb")
+    b = StrongSwan(topology.ns("gb"), [charon_side("gb")], daemon_options=CHARON)
     with a, b:
         try:
             if initiator == "ga":

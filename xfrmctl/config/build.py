@@ -10,6 +10,7 @@ from xfrmctl.config.document import Key
 from xfrmctl.config.spelling import ListenAddress
 from xfrmctl.ike.config import (
     ChildConfig,
+    Childless,
     ConnectionConfig,
     EngineConfig,
     RetransmitPolicy,
@@ -177,6 +178,7 @@ def _connection(
         force_encap=found.ike.encap == "always",
         fragment_size=found.ike.fragmentation,
         mobike=found.ike.mobike,
+        childless=Childless(found.ike.childless),
         alternates=found.local.alternates,
         unique=_unique(found),
     )

@@ -175,6 +175,7 @@ class Ike(Strict):
     encap: Literal["auto", "always"] = "auto"
     fragmentation: Fragmentation = 1280
     mobike: bool = True
+    childless: Literal["allow", "force", "never"] = "allow"
     retransmit: Annotated[Retransmit | None, Section] = None
 
 

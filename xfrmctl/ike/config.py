@@ -56,6 +56,17 @@ class Start(Enum):
     START = "start"
 
 
+class Childless(Enum):
+    """IKE SAs that begin without a CHILD SA (RFC 6023); each child then has a key exchange of its own.
+
+    NEVER: not with us. ALLOW: a peer may. FORCE: we do, and a first child in IKE_AUTH has to wait.
+    """
+
+    NEVER = "never"
+    ALLOW = "allow"
+    FORCE = "force"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetransmitPolicy:
     """Retransmission of one request (RFC 7296 2.1, 2.4).
@@ -155,6 +166,7 @@ class ConnectionConfig:
     remote_keys: tuple[RawKey, ...] = ()
     sha1: bool = False
     fragment_size: int | None = 1280
+    childless: Childless = Childless.ALLOW
     mobike: bool = True
     roams: bool = False
     alternates: tuple[IPAddress, ...] = ()

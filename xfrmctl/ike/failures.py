@@ -287,6 +287,27 @@ def refused_by_peer(notify: NotifyType) -> Failure:
     )
 
 
+def not_childless() -> Failure:
+    """We want an IKE SA without a first child, and the peer does not know how (RFC 6023)."""
+    return Failure(
+        code=FailureCode.REFUSED_BY_PEER,
+        text="the peer does not make IKE SAs without a CHILD SA, and ike.childless: force wants nothing else",
+        cause="it has not sent CHILDLESS_IKEV2_SUPPORTED (RFC 6023)",
+        cure="write ike.childless: allow, or switch it on at the peer",
+    )
+
+
+def childless_wanted() -> Failure:
+    """The peer has brought a first child in IKE_AUTH, and we want it in an exchange of its own."""
+    return Failure(
+        code=FailureCode.TS_UNACCEPTABLE,
+        notify=NotifyType.NO_ADDITIONAL_SAS.name,
+        text="the peer offers a CHILD SA in IKE_AUTH, and ike.childless: force accepts none there",
+        cause="its keys would have no key exchange of their own (RFC 6023)",
+        cure="it may ask again by CREATE_CHILD_SA; for the peer: childless initiation; for us: ike.childless: allow",
+    )
+
+
 def lifetime_expired() -> Failure:
     """A hard lifetime ended an SA."""
     return Failure(

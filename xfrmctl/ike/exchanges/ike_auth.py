@@ -4,7 +4,8 @@
                                      <--  HDR, SK { IDr, [CERT+], AUTH, SAr2, TSi, TSr }
 
 A child that cannot be made does not end the IKE SA: the answer then carries the error Notify in place of
-SAr2, TSi, TSr (1.2). The responder answers when the kernel has taken the SAs.
+SAr2, TSi, TSr (1.2). With RFC 6023 there is none in either message, and CREATE_CHILD_SA makes the first one. The
+responder answers when the kernel has taken the SAs.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from xfrmctl.crypto.revocation import Undecided
 from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode, unique
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
-from xfrmctl.ike.config import ChildConfig, ConnectionConfig
+from xfrmctl.ike.config import ChildConfig, Childless, ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.exchanges.create_child_sa import InstallOurs, child_answer
@@ -29,7 +30,7 @@ from xfrmctl.model.events import IkeSaEstablished
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, ExchangeType, NotifyType, PayloadType
 from xfrmctl.wire.message import error_of, first_of, notify_of
-from xfrmctl.wire.payloads import Auth, Id, Notify, Payload
+from xfrmctl.wire.payloads import Auth, Id, Notify, Payload, Sa
 
 # -- both
 
@@ -72,7 +73,7 @@ def _established(core: Core, sa: IkeSa) -> None:
 
 @dataclass(slots=True)
 class IkeAuth:
-    """Our side of the exchange. The child is chosen when the request is built: the first one that is wanted."""
+    """Our side of the exchange. The child, if any, is chosen when the request is built: the first that is wanted."""
 
     exchange: ExchangeType = ExchangeType.IKE_AUTH
     child: ChildConfig | None = None
@@ -85,9 +86,10 @@ class IkeAuth:
         assert sa.config is not None
         config, connection = sa.config, core.connections.get(sa.connection)
         demanded = connection.demanded if connection else []
-        self.child = next((c for c in config.children if c.name in demanded), config.children[0])
-        self.acquire_seq = connection.acquires.get(self.child.name, 0) if connection else 0
-        self.spi = core.new_child_spi()
+        if config.childless != Childless.FORCE:
+            self.child = next((c for c in config.children if c.name in demanded), config.children[0])
+            self.acquire_seq = connection.acquires.get(self.child.name, 0) if connection else 0
+            self.spi = core.new_child_spi()
         self.identity = Id(PayloadType.IDI, config.local_id)
         sa.local_id = config.local_id
         payloads: list[Payload] = [self.identity]
@@ -100,13 +102,14 @@ class IkeAuth:
         if isinstance(proof, Failure):
             _fail(core, sa, proof)
             return None
-        payloads += [*proof, *mode.notices(self.child.mode), *offer(self.child, self.spi, with_ke=False)]
+        payloads += proof
+        if self.child is not None:
+            payloads += [*mode.notices(self.child.mode), *offer(self.child, self.spi, with_ke=False)]
         return [*payloads, mobike.SUPPORTED] if mobike.offers(core, sa, config) else payloads
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """Verify the responder, then take up the child."""
         assert sa.config is not None
-        assert self.child is not None
         identity, auth = _id(payloads, PayloadType.IDR), first_of(payloads, Auth)
         error = error_of(payloads)
         if identity is None or auth is None:
@@ -132,9 +135,9 @@ class IkeAuth:
             failure = failures.refused_by_peer(error.type)
             delete_ike(core, sa, failure)
             lifecycle.failed(core, sa, failure, initiator=True)
-            return
-        step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
-        child_answer(core, sa, step, payloads)
+        elif self.child is not None:
+            step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
+            child_answer(core, sa, step, payloads)
 
 
 def _refusal(sa: IkeSa, error: Notify | None) -> Failure:
@@ -192,7 +195,13 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     if mobike.offers(core, sa, outcome) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
         mobike.agree(core, sa, payloads)
         answer.append(mobike.SUPPORTED)
-    verdict = judge(core, sa, payloads, with_ke=False)
+    if first_of(payloads, Sa) is None and outcome.childless != Childless.NEVER:
+        respond(core, sa, ExchangeType.IKE_AUTH, answer)
+        _established(core, sa)
+        return
+    verdict: Answered | Refused = Refused(NotifyType.NO_ADDITIONAL_SAS, failures.childless_wanted())
+    if outcome.childless != Childless.FORCE:
+        verdict = judge(core, sa, payloads, with_ke=False)
     if isinstance(verdict, Refused):
         respond(core, sa, ExchangeType.IKE_AUTH, [*answer, Notify(verdict.notify, verdict.data)])
         _established(core, sa)

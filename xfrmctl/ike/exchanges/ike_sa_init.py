@@ -14,7 +14,7 @@ from xfrmctl.crypto import kex
 from xfrmctl.crypto.keys import derive_ike_keys
 from xfrmctl.crypto.protect import Protection
 from xfrmctl.ike import authentication, failures, halfopen, lifecycle, natd
-from xfrmctl.ike.config import ConnectionConfig
+from xfrmctl.ike.config import Childless, ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.exchanges.ike_auth import IkeAuth
@@ -33,6 +33,9 @@ from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
 
 FRAGMENTATION = Notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
 """Both sides say it, the responder only if the initiator has (RFC 7383 2.3)."""
+
+CHILDLESS = Notify(NotifyType.CHILDLESS_IKEV2_SUPPORTED)
+"""Only the responder says it (RFC 6023 3)."""
 
 MAX_RESTARTS = 5
 """Cookie demands and INVALID_KE_PAYLOAD answers that one attempt follows."""
@@ -117,6 +120,9 @@ def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
         shared = sa.ke.shared(ke.data)
     except kex.KeyExchangeError as error_:
         _give_up(core, sa, failures.invalid_ke(str(error_)))
+        return
+    if config.childless == Childless.FORCE and notify_of(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) is None:
+        _give_up(core, sa, failures.not_childless())
         return
     answered(core, sa)
     sa.spi_r = message.header.spi_r
@@ -264,15 +270,7 @@ def _answer(
     payloads: list[Payload] = [Sa((answer,)), KeyExchange(ke.group, private.public), Nonce(sa.nonce_r)]
     if found is not None:
         payloads += natd.notifies(spi_i, sa.spi_r, local, remote, sa.noise)
-    if notify_of(message.payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
-        sa.fragment_size = min((c.fragment_size for c in fitting if c.fragment_size), default=0)
-    if sa.fragment_size:
-        payloads.append(FRAGMENTATION)
-    if any(authentication.signs(c) for c in fitting):
-        authentication.learn(sa, message.payloads)
-        payloads += authentication.request_certificates(fitting)
-        if sa.peer_hashes is not None:
-            payloads.append(authentication.announcement())
+    payloads += _extensions(sa, message.payloads, fitting)
     header = Header(spi_i, sa.spi_r, PayloadType.NONE, ExchangeType.IKE_SA_INIT, False, True, 0, 0)
     sa.init_response = encode(header, payloads)
     sa.last_response = Sealed((sa.init_response,))
@@ -294,6 +292,23 @@ def _answer(
             size=len(sa.init_response),
         )
     )
+
+
+def _extensions(sa: IkeSa, offered: Sequence[Payload], fitting: Sequence[ConnectionConfig]) -> list[Payload]:
+    """What we can do beyond RFC 7296, of what the peer has offered."""
+    payloads: list[Payload] = []
+    if notify_of(offered, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
+        sa.fragment_size = min((c.fragment_size for c in fitting if c.fragment_size), default=0)
+    if sa.fragment_size:
+        payloads.append(FRAGMENTATION)
+    if any(c.childless != Childless.NEVER for c in fitting):
+        payloads.append(CHILDLESS)
+    if any(authentication.signs(c) for c in fitting):
+        authentication.learn(sa, offered)
+        payloads += authentication.request_certificates(fitting)
+        if sa.peer_hashes is not None:
+            payloads.append(authentication.announcement())
+    return payloads
 
 
 def _candidates(core: Core, local: Endpoint, remote: Endpoint) -> tuple[ConnectionConfig, ...]:

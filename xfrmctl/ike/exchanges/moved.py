@@ -70,7 +70,7 @@ def _refusal(sa: IkeSa, payloads: Sequence[Payload], path: tuple[Endpoint, Endpo
         return NotifyType.UNEXPECTED_NAT_DETECTED
     if not is_host(remote.address) or remote.address == local.address:
         return NotifyType.UNACCEPTABLE_ADDRESSES
-    if any(child.config.mode == Mode.TRANSPORT for child in sa.children):
+    if any(child.mode == Mode.TRANSPORT for child in sa.children):
         return NotifyType.UNACCEPTABLE_ADDRESSES
     return None
 
