@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xfrmctl.cli.session import DEFAULT_CONFIG, session
+from xfrmctl.cli.session import DEFAULT_CONFIG, DEFAULT_STATE, session
 
 
 class LogFormat(StrEnum):
@@ -32,6 +32,7 @@ def daemon(
     control: Annotated[
         Path | None, typer.Option("--control", help="Control socket to make (default: the global --control).")
     ] = None,
+    state: Annotated[Path, typer.Option("--state", help="Directory for what must outlive a crash.")] = DEFAULT_STATE,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to log.")] = LogFormat.STORY,
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="What to log.")] = LogLevel.INFO,
 ) -> None:
@@ -49,6 +50,7 @@ def daemon(
     options = Options(
         config=config,
         control=control or found.control,
+        state=state,
         log_format=log_format.value,
         log_level=log_level.value,
     )

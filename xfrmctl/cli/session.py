@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTROL = Path("/run/xfrmctl/control.sock")
 DEFAULT_CONFIG = Path("/etc/xfrmctl/xfrmctl.yaml")
+DEFAULT_STATE = Path("/var/lib/xfrmctl")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 

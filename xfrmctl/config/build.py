@@ -49,6 +49,7 @@ class GatewaySettings:
     metrics: ListenAddress | None = None
     bypass: tuple[Bypass, ...] = ()
     control_group: str | None = None
+    crash_detection: bool = True
 
 
 def gateway(found: schema.Gateway) -> GatewaySettings:
@@ -57,6 +58,7 @@ def gateway(found: schema.Gateway) -> GatewaySettings:
         metrics=found.metrics,
         bypass=tuple(Bypass(b.local, b.remote) for b in found.bypass),
         control_group=found.control_group,
+        crash_detection=found.crash_detection,
     )
 
 

@@ -132,6 +132,7 @@ class Gateway(Strict):
     limits: Annotated[Limits, Section] = Field(default_factory=Limits)
     retransmit: Annotated[Retransmit, Section] = Field(default_factory=Retransmit)
     control_group: str | None = Field(default=None, min_length=1)
+    crash_detection: bool = True
 
 
 class Side(Strict):

@@ -21,7 +21,7 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, routes
+from xfrmctl.daemon import clock, logs, routes, secret
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.lifecycle import notify
@@ -49,12 +49,13 @@ EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line says. ``log_format``: story or json."""
+    """What the command line says. ``log_format``: story or json; ``state`` is what must outlive a crash."""
 
     config: Path
     control: Path
     log_format: str = "story"
     log_level: str = "info"
+    state: Path = Path("/var/lib/xfrmctl")
 
 
 class Daemon:
@@ -64,6 +65,8 @@ class Daemon:
         self.configuration = configuration
         self.kernel = LinuxKernel()
         self.bus = Bus()
+        self._log = structlog.get_logger("daemon")
+        self._secret = secret.kept(options.state, clock.entropy, self._log.warning)
         self.engine = IkeEngine(self.resolved(configuration), clock.entropy, clock.wall)
         self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self._bypass(configuration))
         self._ports: UdpPorts | None = None
@@ -79,7 +82,6 @@ class Daemon:
         self._reload_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
         loop.set_exception_handler(lambda _, context: self._fault(context))
-        self._log = structlog.get_logger("daemon")
         storyteller = logs.Storyteller(options.log_format, options.log_level)
         for listener in (storyteller.observe, self._metrics.counters.observe, self.reconciler.observe):
             self.bus.subscribe(listener)
@@ -90,8 +92,7 @@ class Daemon:
     def _bypass(configuration: Configuration) -> BypassPairs:
         return tuple((b.local, b.remote) for b in configuration.gateway.bypass)
 
-    @staticmethod
-    def resolved(configuration: Configuration) -> EngineConfig:
+    def resolved(self, configuration: Configuration) -> EngineConfig:
         """The engine's configuration with local addresses filled in from the routes where none is written."""
         connections = {
             name: replace(c, local=routes.local_address(c.remote), roams=True)
@@ -99,7 +100,8 @@ class Daemon:
             else c
             for name, c in configuration.engine.connections.items()
         }
-        return replace(configuration.engine, connections=connections)
+        makes = configuration.gateway.crash_detection
+        return replace(configuration.engine, connections=connections, qcd_secret=self._secret if makes else b"")
 
     async def reload(self) -> ReloadResult:
         """Read the file again; what has not changed is not touched, and a faulty file changes nothing."""

@@ -182,7 +182,8 @@ class EngineConfig:
     """Everything the engine is told. Connections stand in the order of the file, by name.
 
     From ``cookie_threshold`` half-open IKE SAs on, an initiator must return a cookie (RFC 7296 2.6); beyond
-    ``half_open_limit`` in all, or ``half_open_per_source`` from one address, new ones are dropped.
+    ``half_open_limit`` in all, or ``half_open_per_source`` from one address, new ones are dropped. With
+    ``qcd_secret`` we make tokens for quick crash detection (RFC 6290), the same ones after every start.
     """
 
     connections: dict[str, ConnectionConfig]
@@ -193,3 +194,4 @@ class EngineConfig:
     cookie_threshold: int = 50
     half_open_timeout_s: float = 30.0
     retransmit: RetransmitPolicy = RetransmitPolicy()
+    qcd_secret: bytes = field(default=b"", repr=False)

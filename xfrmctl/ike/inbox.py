@@ -5,7 +5,7 @@ before its integrity has been checked, and whatever fails is dropped with a reas
 """
 
 from xfrmctl.crypto.protect import IntegrityError
-from xfrmctl.ike import failures, lifecycle, moving, unsolicited
+from xfrmctl.ike import failures, lifecycle, moving, qcd, unsolicited
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved
 from xfrmctl.ike.fragments import MIN_SIZE, REASSEMBLY_S, Whole, packet_size
@@ -66,7 +66,10 @@ def _route(core: Core, local: Endpoint, remote: Endpoint, message: Message, data
         if sa is None and message.sk is not None:
             unsolicited.unknown_spi(core, local, remote, header, len(data))
         return
-    if (header.spi_i, header.spi_r) != (sa.spi_i, sa.spi_r) or message.sk is None:
+    same = (header.spi_i, header.spi_r) == (sa.spi_i, sa.spi_r)
+    if same and message.sk is None and header.is_response and qcd.presented(core, sa, message):
+        return
+    if not same or message.sk is None:
         core.drop(remote, "unprotected" if message.sk is None else "unknown_spi")
         return
     if header.is_response:

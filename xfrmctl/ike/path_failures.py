@@ -1,6 +1,6 @@
 """How an IKE SA can end for the sake of where it runs, or because its peer has lost it, in an operator's words."""
 
-from xfrmctl.model.address import IPAddress
+from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import NotifyType
 
@@ -34,4 +34,15 @@ def wrong_cookie2() -> Failure:
         text="the peer has not returned COOKIE2 as we sent it, so that nothing shows that it receives there",
         cause="the peer does not follow RFC 4555 3.7",
         cure="look at the peer's software; ike.mobike: false does without",
+    )
+
+
+def peer_restarted(remote: Endpoint) -> Failure:
+    """The peer has proved that it has lost the IKE SA (RFC 6290)."""
+    return Failure(
+        code=FailureCode.PEER_RESTARTED,
+        notify=NotifyType.QCD_TOKEN.name,
+        text=f"{remote} has lost the IKE SA, and proves it by its token",
+        cause="the peer has crashed and restarted",
+        cure="nothing: what should be up is negotiated again at once",
     )

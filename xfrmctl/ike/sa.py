@@ -120,7 +120,8 @@ class IkeSa:
     detection where encapsulation is forced, the same in every repetition of IKE_SA_INIT. ``fragment_size`` is the
     largest IP packet that we send, 0 where the two ends have not agreed on fragmentation. ``last_response`` has been
     sent ``repeats`` times more; ``asked_from`` is where the peer's last request came in and came from. ``mobility`` is
-    what MOBIKE knows, None where the two ends have not agreed on it.
+    what MOBIKE knows, None where the two ends have not agreed on it. With ``qcd_token`` the peer can prove that it has
+    lost the IKE SA. ``offered_spi`` is our SPI of the IKE SA that we have asked for in place of this one.
     """
 
     serial: int
@@ -162,6 +163,8 @@ class IkeSa:
     repeats: int = 0
     asked_from: tuple[Endpoint, Endpoint] | None = None
     mobility: Mobility | None = None
+    qcd_token: bytes = field(default=b"", repr=False)
+    offered_spi: bytes = b""
     fragment_size: int = 0
     outstanding: Outstanding | None = None
     queue: deque[Request] = field(default_factory=deque)

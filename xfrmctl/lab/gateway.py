@@ -122,6 +122,7 @@ class Gateway:
     def start(self, *, wait: bool = True) -> None:
         """Start the daemon; with ``wait`` return when it answers on its control socket."""
         daemon = ["daemon", "--config", str(self.config_file), "--control", str(self.control)]
+        daemon += ["--state", str(self.directory / "state")]
         with self.log.open("ab") as log:
             self._process = type(self).spawn(self.namespace, [*daemon, *self._options], log)
         if wait:

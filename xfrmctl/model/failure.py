@@ -29,6 +29,7 @@ class FailureCode(Enum):
     NO_RESPONSE = "no_response"
     PEER_DEAD = "peer_dead"
     PEER_DELETED = "peer_deleted"
+    PEER_RESTARTED = "peer_restarted"
     PATH_LOST = "path_lost"
     KERNEL_REFUSED = "kernel_refused"
     REFUSED_BY_PEER = "refused_by_peer"

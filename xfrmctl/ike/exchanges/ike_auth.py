@@ -14,7 +14,7 @@ from functools import partial
 
 from xfrmctl.crypto.certificate import same_identity
 from xfrmctl.crypto.revocation import Undecided
-from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode, unique
+from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode, qcd, unique
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
 from xfrmctl.ike.config import ChildConfig, Childless, ConnectionConfig
@@ -105,6 +105,7 @@ class IkeAuth:
         payloads += proof
         if self.child is not None:
             payloads += [*mode.notices(self.child.mode), *offer(self.child, self.spi, with_ke=False)]
+        payloads += qcd.notices(core, sa.spi_i, sa.spi_r)
         return [*payloads, mobike.SUPPORTED] if mobike.offers(core, sa, config) else payloads
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
@@ -127,6 +128,7 @@ class IkeAuth:
             lifecycle.failed(core, sa, failure, initiator=True)
             return
         sa.remote_id, sa.remote_proof = proof.who, proof.how
+        qcd.learn(sa, payloads)
         if mobike.offers(core, sa, sa.config) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
             mobike.agree(core, sa, payloads)
         core.peers.join(sa)
@@ -191,7 +193,8 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     core.no_longer_half_open(sa)
     core.attach(sa)
     core.peers.join(sa)
-    answer: list[Payload] = [mine, *ours]
+    qcd.learn(sa, payloads)
+    answer: list[Payload] = [mine, *ours, *qcd.notices(core, sa.spi_i, sa.spi_r)]
     if mobike.offers(core, sa, outcome) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
         mobike.agree(core, sa, payloads)
         answer.append(mobike.SUPPORTED)

@@ -9,7 +9,7 @@ A CHILD SA is deleted in pairs: each side names its own inbound SPI, the answer 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike import failures, lifecycle, qcd
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
@@ -93,6 +93,7 @@ def begin_anew(core: Core, sa: IkeSa) -> None:
 def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Sequence[Payload] = ()) -> None:
     """Do what the peer's deletes say, and answer with that and with ``more``."""
     reply: list[Payload] = [*more]
+    qcd.learn(sa, payloads)
     closing = False
     mine: list[bytes] = []
     gone: list[ChildSa] = []

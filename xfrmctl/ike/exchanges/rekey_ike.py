@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from xfrmctl.crypto import kex
 from xfrmctl.crypto.keys import derive_rekeyed_ike_keys
 from xfrmctl.crypto.protect import Protection
-from xfrmctl.ike import failures, lifecycle
+from xfrmctl.ike import failures, lifecycle, qcd
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
-from xfrmctl.ike.exchanges.informational import delete_ike
+from xfrmctl.ike.exchanges.informational import Say, delete_ike
 from xfrmctl.ike.negotiate import accepted, choose
 from xfrmctl.ike.sa import ChildSa, IkeSa, Rival
 from xfrmctl.ike.states import ChildState, IkeState
@@ -52,6 +52,7 @@ class RekeyIke:
         if sa.state != IkeState.ESTABLISHED or sa.config is None or sa.suite is None:
             return None
         self.spi, self.nonce = core.new_spi(), core.new_nonce()
+        sa.offered_spi = self.spi
         self.ke = kex.generate(self.group or sa.suite.ke or KeGroup.X25519, core.entropy)
         numbered = tuple(p.with_spi(self.spi, n) for n, p in enumerate(sa.config.ike, 1))
         return [Sa(numbered), Nonce(self.nonce), KeyExchange(self.ke.group, self.ke.public)]
@@ -59,7 +60,7 @@ class RekeyIke:
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """A new IKE SA, or the peer's reason why not."""
         assert sa.config is not None
-        rival, sa.rival = sa.rival, None
+        rival, sa.rival, sa.offered_spi = sa.rival, None, b""
         if self._other_group(core, sa, payloads):
             sa.rival = rival
             return
@@ -79,7 +80,11 @@ class RekeyIke:
             delete_ike(core, new, failures.redundant())
             inherit(core, sa, rival.sa)
             return
+        qcd.learn(new, payloads)
         inherit(core, sa, new)
+        ours = qcd.notices(core, new.spi_i, new.spi_r)
+        if ours:
+            begin(core, new, Say(ours))
         delete_ike(core, sa, failures.rekeyed("IKE SA"))
 
     def _other_group(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
@@ -151,7 +156,12 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         core,
         sa,
         ExchangeType.CREATE_CHILD_SA,
-        [Sa((answer,)), Nonce(mine), KeyExchange(ke.group, private.public)],
+        [
+            Sa((answer,)),
+            Nonce(mine),
+            KeyExchange(ke.group, private.public),
+            *qcd.notices(core, new.spi_i, new.spi_r),
+        ],
     )
     if sa.outstanding is not None and isinstance(sa.outstanding.request, RekeyIke):
         sa.rival = Rival(new, min(nonce.data, mine))
