@@ -1,4 +1,4 @@
-"""Quick crash detection (RFC 6290) between our daemons: kill -9, start again, and the peer knows at its next request."""
+"""Quick crash detection (RFC 6290) between our daemons: kill -9, start again, and the peer knows at once."""
 
 import json
 import stat
@@ -27,7 +27,7 @@ def gateway(topology: Topology, at: int, *, start: str, dpd: str, tokens: bool =
         "children": {"net": {"local_ts": inner[at], "remote_ts": inner[1 - at], "start": start}},
     }
     config = {"gateway": {"crash_detection": tokens}, "connections": {"net": connection}}
-    return Gateway(topology.ns(("ga", "gb")[at]), json.dumps(config))
+    return Gateway(topology.ns(("ga", "gb")[at]), json.dumps(config), options=("--log-level", "debug"))
 
 
 def test_the_peer_of_a_killed_daemon_is_back_at_once(topology: Topology) -> None:
@@ -65,5 +65,5 @@ def test_without_tokens_only_silence_tells(topology: Topology) -> None:
         first = a.client.connection("net").ike_sas[0].name
         b.kill()
         b.start()
-        eventually(lambda: "(attempt 3)" in a.log_tail(200) or "attempt 3" in a.log_tail(200), "it is tried again", 30)
+        eventually(lambda: "(attempt 3)" in a.log_tail(200), "it is tried again", 30)
         assert a.client.connection("net").ike_sas[0].name == first

@@ -60,9 +60,8 @@ def presented(core: Core, sa: IkeSa, message: Message) -> bool:
 
 def _lost(core: Core, sa: IkeSa) -> None:
     """The peer has lost the IKE SA: so have we, and what should be up is tried again at once."""
-    name = sa.connection
+    state = core.connections.get(sa.connection)
+    if state is not None:
+        state.retry_at = core.now  # not after a back-off: the peer is there
+        lifecycle.kick(core, sa.connection)
     lifecycle.close(core, sa, path_failures.peer_restarted(sa.remote))
-    state = core.connections.get(name)
-    if state is not None and state.wanted:
-        state.attempts = 0
-        lifecycle.kick(core, name)
