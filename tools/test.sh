@@ -32,7 +32,7 @@ lint() {
 }
 
 host() {
-    part "tests without ESP" $bin/python -m pytest -q -m "not lab" --junitxml $results/host.junit.xml
+    part "tests without ESP" $bin/python -m pytest -q -m "not lab" -n auto --dist worksteal --junitxml $results/host.junit.xml
 }
 
 lab() { # options
