@@ -1,5 +1,6 @@
 """MOBIKE (RFC 4555): both ends change addresses, paths die and NATs come and go; the tunnel stays what it was."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 
 import pytest
@@ -284,6 +285,28 @@ def test_a_responder_with_two_addresses_says_so_and_the_second_takes_over() -> N
     world.run(5)
     same_sas(world, alice, bob, (ALICE, BOB2), before)
     assert alice.sa().mobility.peers == (ip(BOB2),)  # type: ignore[union-attr]
+
+
+def test_a_responder_stays_where_it_was_called() -> None:
+    """Its routes would choose another address; a change of network elsewhere is no reason to go there."""
+    world = World()
+    alice = world.add(
+        "alice", ALICE, connection(ALICE, BOB2, child(), dpd_s=None, remote_id=Identity.of_address(ip(BOB)))
+    )
+    answering = child(local="10.1.2.0/24", remote="10.1.1.0/24", start=Start.NONE)
+    theirs = replace(connection(BOB, ALICE, answering, dpd_s=None), local=None)
+    bob = world.add("bob", BOB, theirs)
+    world.move(bob, BOB, BOB2)
+    start(world, alice)
+    world.run(1)
+    before = spis(alice)
+    world.do(bob, bob.engine.handle_network)
+    world.run(1)
+    assert not bob.of(PathChanged)
+    assert set(alice.sa().mobility.peers) == {ip(BOB), ip(BOB2)}  # type: ignore[union-attr]
+    world.move(bob, BOB)
+    world.run(5)
+    same_sas(world, alice, bob, (ALICE, BOB), before)
 
 
 def test_both_move_at_once() -> None:
@@ -613,8 +636,6 @@ def test_a_handshake_begins_again_from_the_new_address() -> None:
 
 
 def config_for_anybody(engine: IkeEngine, theirs: ConnectionConfig):  # type: ignore[no-untyped-def]
-    from dataclasses import replace  # noqa: PLC0415
-
     return replace(engine.config, connections={"net": replace(theirs, remote=None)})
 
 

@@ -15,8 +15,9 @@ LATER = {
     "rekey": "it belongs under ike: (the IKE SA) or under a child (its CHILD SA)",
     "rekey_time": "write rekey: {time: 1h} under a child, ike: {rekey: 4h} for the IKE SA",
     "eap": "this version authenticates by auth.psk or by certificates, without EAP",
-    "mobike": "this version has no MOBIKE: leave the key out",
-    "fragmentation": "this version has no IKE fragmentation: leave the key out",
+    "mobike": "it belongs under ike:",
+    "fragmentation": "it belongs under ike:",
+    "childless": "it belongs under ike:",
 }
 """Keys an operator may expect. They are refused like any other stranger, but not without a word."""
 

@@ -12,6 +12,9 @@
 ``child``      a CHILD SA from negotiated values to kernel SAs
 ``halfopen``   limits on half-open IKE SAs and when cookies are demanded
 ``timers``     one queue of deadlines, one enum of reasons
+``roaming``    our addresses and routes, and what follows when they change; ``mobility`` what MOBIKE knows of an IKE SA,
+               ``moving`` its CHILD SAs go along, ``addresses`` lists of addresses in notifies
+``qcd``        quick crash detection; ``path_failures`` how an IKE SA ends for where it runs or whom it was lost by
 ``exchanges/`` one file per conversation
 
 Rule: a peer's misbehaviour never raises out of the engine; a programming error always does.

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from xfrmctl.ike import lifecycle, path_failures
-from xfrmctl.ike.config import EngineConfig
+from xfrmctl.ike.config import ConnectionConfig, EngineConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.mobility import Pair
@@ -33,10 +33,17 @@ def changed(core: Core) -> None:
     asked: dict[tuple[IPAddress | None, IPAddress], None] = {}
     asked |= {(None, c.remote): None for c in core.config.connections.values() if c.roams and c.remote is not None}
     for sa in core.sas.values():
-        if sa.config is not None and (sa.mobility is not None or sa.initiator):
+        if sa.config is not None and _may_follow(sa, sa.config):
             asked |= dict.fromkeys(_asked(sa))
     if asked:
         core.emit(FindPaths(tuple(asked)))
+
+
+def _may_follow(sa: IkeSa, config: ConnectionConfig) -> bool:
+    """Whether the routes have a say: not for whoever only answers at the one address that it has."""
+    if sa.mobility is None:
+        return sa.initiator
+    return sa.mobility.decides or config.roams or config.local is None or bool(config.alternates)
 
 
 def _asked(sa: IkeSa) -> tuple[tuple[IPAddress | None, IPAddress], ...]:

@@ -77,14 +77,20 @@ def established(core: Core, sa: IkeSa) -> None:
 
 
 def pairs(sa: IkeSa) -> tuple[tuple[IPAddress | None, IPAddress], ...]:
-    """What to ask the routes for an IKE SA: our addresses to the peer's, the peer's present one first."""
+    """What to ask the routes for an IKE SA: our addresses to the peer's, the peer's present one first.
+
+    Whoever does not decide stays where the peer has called it, even where the routes would choose another address.
+    """
     assert sa.config is not None
     config, theirs = sa.config, sa.mobility.peers if sa.mobility is not None else (sa.remote.address,)
     ours: Sequence[IPAddress | None] = (None,)
     if config.local is not None and not config.roams:
         ours = (config.local, *config.alternates)
     theirs = tuple(sorted(theirs, key=lambda address: address != sa.remote.address))
-    return tuple((mine, its) for its in theirs for mine in ours if mine is None or mine.version == its.version)
+    found = [(mine, its) for its in theirs for mine in ours if mine is None or mine.version == its.version]
+    if sa.mobility is not None and not sa.mobility.decides:
+        found.insert(0, (sa.local.address, sa.remote.address))
+    return tuple(dict.fromkeys(found))
 
 
 def inherit(old: IkeSa, new: IkeSa) -> None:
