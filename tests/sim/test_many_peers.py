@@ -24,7 +24,7 @@ from xfrmctl.model.events import ChildSaRemoved, NegotiationFailed
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.model.identity import parse_identity
-from xfrmctl.model.sa import DataPlane, Direction
+from xfrmctl.model.sa import DataPlane, Direction, Mode
 
 HUB = "172.16.0.1"
 INSIDE = "10.0.0.0/16"
@@ -146,6 +146,7 @@ def test_selectors_that_are_the_configured_ones_take_the_place_of_the_block_and_
 
 
 @pytest.mark.rfc("7296", "2.9")
+@pytest.mark.rfc("3948", "5.1")
 @pytest.mark.parametrize("theirs", ["10.129.0.0/16", "10.129.7.0/24", "10.128.0.0/10"])
 def test_a_second_peer_with_another_identity_never_takes_the_selectors_of_the_first(theirs: str) -> None:
     world = World()
@@ -295,6 +296,27 @@ def test_several_peers_behind_one_nat_have_one_address_and_are_told_apart() -> N
         assert encap is not None
         ports[number] = encap.destination_port
     assert ports == {1: 14500, 2: 24500, 3: 34500}
+
+
+@pytest.mark.rfc("3948", "5.2")
+def test_in_transport_mode_only_one_peer_behind_a_nat_is_served() -> None:
+    """Their packets would have the same addresses: the second is refused, and gets in when the first has gone."""
+    world = World()
+    hub = Hub(world, child={"local": HUB, "remote": "172.16.0.0/16", "mode": Mode.TRANSPORT})
+    spokes = []
+    for number in (1, 2):
+        inside = f"192.168.7.{number}"
+        world.nat[ip_address(inside)], world.nat_shifts[ip_address(inside)] = ip_address("172.16.5.5"), 10000 * number
+        host = child(local=inside, remote=HUB, mode=Mode.TRANSPORT)
+        identity = parse_identity(f"fqdn:spoke{number}.example.org")
+        end = connection(inside, HUB, host, local_id=identity, dpd_s=None)
+        spokes.append(world.add(f"spoke {number}", inside, end))
+        came_up(world, spokes[-1])
+    assert [len(node.sad) for node in (*spokes, hub.node)] == [2, 0, 2]
+    assert {f.notify for f in hub.failures} == {"TS_UNACCEPTABLE"}
+    world.do(spokes[0], lambda now: spokes[0].engine.terminate("net", None, now))
+    world.run(120)
+    assert [len(node.sad) for node in (*spokes, hub.node)] == [0, 2, 2]
 
 
 def test_rekeying_keeps_the_reqid_of_a_peer() -> None:
