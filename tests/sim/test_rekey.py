@@ -5,7 +5,16 @@ import pytest
 from tests.sim.world import ALICE, BOB, Datagram, Node, World, child, connection, matching, pair, start
 from xfrmctl.ike.config import Start
 from xfrmctl.ike.states import ChildState, IkeState
-from xfrmctl.model.events import ChildSaRekeyed, IkeSaEstablished, IkeSaRekeyed, NegotiationFailed
+from xfrmctl.model.events import (
+    ChildSaRekeyed,
+    ChildSaRemoved,
+    IkeSaClosed,
+    IkeSaEstablished,
+    IkeSaRekeyed,
+    NegotiationFailed,
+    PeerSilent,
+)
+from xfrmctl.model.failure import FailureCode
 from xfrmctl.model.sa import Direction
 
 
@@ -120,6 +129,27 @@ def test_simultaneous_ike_rekeys_end_with_one_ike_sa(seed: int) -> None:
         tunnel.world.run(3)
     tunnel.world.run(60)
     assert not tunnel.lost
+    tunnel.settled()
+
+
+@pytest.mark.rfc("7296", "2.8.2")
+@pytest.mark.rfc("7296", "2.1")
+@pytest.mark.parametrize("seed", range(8))
+def test_simultaneous_rekeys_whose_messages_overtake_each_other(seed: int) -> None:
+    """Found by a day in virtual time: the delete of the old IKE SA arrives before the answer to the other's rekey."""
+    tunnel = Tunnel(latency_s=0.005, seed=seed)
+    tunnel.world.jitter_s = 0.2
+    for n in range(6):
+        both = (tunnel.alice, tunnel.bob)
+        for node in both:
+            (tunnel.rekey_ike if n % 2 else tunnel.soft_expiry)(node)
+            tunnel.world.run(0.02 * (seed % 4))
+        tunnel.world.run(20)
+        for node in both:
+            assert not any(isinstance(e, PeerSilent | NegotiationFailed) for e in node.events), node.events
+            closed = [e for e in node.events if isinstance(e, IkeSaClosed | ChildSaRemoved)]
+            assert {e.reason.code for e in closed} <= {FailureCode.REKEYED}, closed
+    tunnel.world.run(120)
     tunnel.settled()
 
 

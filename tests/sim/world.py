@@ -89,6 +89,7 @@ class World:
         self.web: dict[str, Callable[[bytes], bytes | None]] = {}
         self.fetched: list[FetchUrl] = []
         self.web_latency_s = 0.05
+        self.lifetimes = False
         self.intercept: list[Interceptor] = []
         self.nat: dict[IPAddress, IPAddress] = {}
         self.nat_shifts: dict[IPAddress, int] = {}
@@ -130,6 +131,8 @@ class World:
                     for sa, keys in sas:
                         assert sa.id not in node.sad, f"{node.name} installs {sa.id} twice"
                         node.sad[sa.id] = (sa, keys)
+                        if self.lifetimes:
+                            self._age(node, sa)
                 node.engine.handle_done(token, refusal, self.now)
             case FetchUrl(token, url, body):
                 self.fetched.append(item)
@@ -151,6 +154,18 @@ class World:
                     node.sad.pop(sa_id, None)
             case Event():
                 node.events.append(item)
+
+    def _age(self, node: Node, sa: KernelSa) -> None:
+        """The kernel watches the time: it tells of the soft limit, and takes the SA away at the hard one."""
+        for seconds, hard in ((sa.lifetime.soft_seconds, False), (sa.lifetime.hard_seconds, True)):
+            if seconds:
+                self.at(self.now + seconds, partial(self._expire, node, sa.id, hard))
+
+    def _expire(self, node: Node, sa_id: SaId, hard: bool) -> None:
+        if sa_id in node.sad:
+            if hard:
+                del node.sad[sa_id]
+            self.do(node, partial(node.engine.handle_expire, sa_id, hard))
 
     def _path(self, node: Node, local: IPAddress | None, remote: IPAddress) -> IPAddress | None:
         """Our address for this pair: the node's own one, where it may choose."""

@@ -60,6 +60,11 @@ def _silent(core: Core, sa: IkeSa) -> None:
     """All retransmissions went unanswered."""
     outstanding = sa.outstanding
     assert outstanding is not None
+    request = outstanding.request
+    if isinstance(request, informational.Say) and request.then_close is not None:
+        # Whoever answers this delete forgets the IKE SA with it: if that one answer is lost, nobody repeats it.
+        lifecycle.close(core, sa, request.then_close)
+        return
     core.emit(
         PeerSilent(
             connection=sa.connection,

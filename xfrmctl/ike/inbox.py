@@ -7,7 +7,7 @@ before its integrity has been checked, and whatever fails is dropped with a reas
 from xfrmctl.crypto.protect import IntegrityError
 from xfrmctl.ike import failures, lifecycle, moving, qcd, unsolicited
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved
+from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved, rekey_ike
 from xfrmctl.ike.fragments import MIN_SIZE, REASSEMBLY_S, Whole, packet_size
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
@@ -15,13 +15,13 @@ from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import answered, names, pump, repeat_response, respond
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import MessageReceived
-from xfrmctl.model.iana import ExchangeType
+from xfrmctl.model.iana import ExchangeType, ProtocolId
 from xfrmctl.wire import cardinality
 from xfrmctl.wire.errors import InvalidMajorVersion, UnsupportedCritical, WireError
 from xfrmctl.wire.header import Header
 from xfrmctl.wire.message import Fragment, Message, decode_payloads, parse
 from xfrmctl.wire.natt import KEEPALIVE, unframe
-from xfrmctl.wire.payloads import Notify, Payload
+from xfrmctl.wire.payloads import Delete, Notify, Payload
 
 HANDLERS = {
     ExchangeType.IKE_AUTH: ike_auth.on_request,
@@ -233,6 +233,8 @@ def _request(core: Core, sa: IkeSa, header: Header, payloads: tuple[Payload, ...
         _malformed(core, sa, header, WireError("bad_exchange", header.exchange.name))
         return
     sa.answering = True
+    if sa.rival is not None and any(isinstance(p, Delete) and p.protocol == ProtocolId.IKE for p in payloads):
+        rekey_ike.concede(core, sa, sa.rival)
     HANDLERS[header.exchange](core, sa, payloads)
 
 

@@ -117,7 +117,9 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Seque
         lifecycle.close(core, sa, failures.peer_rejected_auth(sa.local_id, sa.remote_id))
         return
     if closing:
-        lifecycle.close(core, sa, failures.peer_deleted("IKE SA"))
+        others = core.of_connection(sa.connection)
+        replaced = sa.state == IkeState.REKEYED or any(o.rival is not None and o.rival.sa is sa for o in others)
+        lifecycle.close(core, sa, failures.rekeyed("IKE SA") if replaced else failures.peer_deleted("IKE SA"))
         return
     for child in gone:
         _gone(core, sa, child)
@@ -129,8 +131,10 @@ def _gone(core: Core, sa: IkeSa, child: ChildSa) -> None:
         take_over(core, sa, child.successor)
         core.remove_child(sa, child, failures.rekeyed("CHILD SA"), retire=True)
         return
-    core.remove_child(sa, child, failures.peer_deleted("CHILD SA"))
-    lifecycle.child_gone(core, sa, child.config.name, failures.peer_deleted("CHILD SA"))
+    another = any(c is not child and c.config.name == child.config.name for c in sa.children)
+    reason = failures.redundant() if another else failures.peer_deleted("CHILD SA")
+    core.remove_child(sa, child, reason)
+    lifecycle.child_gone(core, sa, child.config.name, reason)
 
 
 def take_over(core: Core, sa: IkeSa, new: ChildSa) -> None:

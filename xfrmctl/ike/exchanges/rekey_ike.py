@@ -61,6 +61,8 @@ class RekeyIke:
         """A new IKE SA, or the peer's reason why not."""
         assert sa.config is not None
         rival, sa.rival, sa.offered_spi = sa.rival, None, b""
+        if rival is not None and rival.sa.state != IkeState.ESTABLISHED:
+            rival = None  # the peer has read our answer before we have read its own, and deleted its redundant one
         if self._other_group(core, sa, payloads):
             sa.rival = rival
             return
@@ -81,6 +83,9 @@ class RekeyIke:
             inherit(core, sa, rival.sa)
             return
         qcd.learn(new, payloads)
+        if rival is not None:  # the peer deletes it, unless our delete of the old one overtakes our answer there
+            rival.sa.move(IkeState.REKEYED)
+            core.timers.set(rival.sa.serial, Timer.SUPERSEDED, core.now + SUPERSEDED_S)
         inherit(core, sa, new)
         ours = qcd.notices(core, new.spi_i, new.spi_r)
         if ours:
@@ -167,6 +172,16 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         sa.rival = Rival(new, min(nonce.data, mine))
         return
     inherit(core, sa, new)
+
+
+def concede(core: Core, sa: IkeSa, rival: Rival) -> None:
+    """The peer deletes an IKE SA before its answer to our rekey of it has come.
+
+    It has replaced the IKE SA itself then, and compared the nonces: what it has made for that goes on.
+    """
+    sa.rival = None
+    if rival.sa.state == IkeState.ESTABLISHED:
+        inherit(core, sa, rival.sa)
 
 
 def _refuse(core: Core, sa: IkeSa, notify: Notify) -> None:
