@@ -10,6 +10,7 @@ earlier test is left in either of them.
         bench.check_traffic()
 """
 
+import io
 import ipaddress
 import itertools
 import json
@@ -18,11 +19,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.lab.stranger import first_datagram, stranger
+from xfrmctl.cli.main import app
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.counters import kernel_sas
@@ -291,8 +293,11 @@ class Bench:
         return [c for ike in self.connection().ike_sas for c in ike.children if child in (None, c.name)]
 
     def shown(self) -> dict[str, Any]:
-        """The tunnel as ``xfrmctl show NAME --json`` prints it."""
-        found: dict[str, Any] = self.ours.ctl("show", self.name, check=False)
+        """The tunnel as ``xfrmctl show NAME --json`` prints it; the command runs in this process."""
+        out = io.StringIO()
+        with redirect_stdout(out), suppress(SystemExit):
+            app(["--control", str(self.ours.control), "show", self.name, "--json"])
+        found: dict[str, Any] = json.loads(out.getvalue())
         return found
 
     def our_log(self) -> str:

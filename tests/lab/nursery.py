@@ -9,6 +9,7 @@ One request is one message: the command line and the namespace as JSON, with the
 the pipe that tells how it ended. The answer is its process number.
 """
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -185,7 +186,13 @@ def main() -> None:
     arguments = serve(socket.socket(fileno=int(sys.argv[1])))
     if arguments is not None:
         sys.argv = ["xfrmctl", *arguments]
-        program()
+        try:
+            program()
+        except SystemExit as end:
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 1)  # taking modules apart would copy every page, too
 
 
 if __name__ == "__main__":
