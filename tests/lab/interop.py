@@ -10,7 +10,6 @@ earlier test is left in either of them.
         bench.check_traffic()
 """
 
-import io
 import ipaddress
 import itertools
 import json
@@ -19,12 +18,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tests.lab.commandline import command
 from tests.lab.stranger import first_datagram, stranger
-from xfrmctl.cli.main import app
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.counters import kernel_sas
@@ -293,11 +292,8 @@ class Bench:
         return [c for ike in self.connection().ike_sas for c in ike.children if child in (None, c.name)]
 
     def shown(self) -> dict[str, Any]:
-        """The tunnel as ``xfrmctl show NAME --json`` prints it; the command runs in this process."""
-        out = io.StringIO()
-        with redirect_stdout(out), suppress(SystemExit):
-            app(["--control", str(self.ours.control), "show", self.name, "--json"])
-        found: dict[str, Any] = json.loads(out.getvalue())
+        """The tunnel as ``xfrmctl show NAME --json`` prints it."""
+        found: dict[str, Any] = json.loads(command(self.ours, "show", self.name, "--json").stdout)
         return found
 
     def our_log(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.commandline import command
 from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, network_of, text
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
@@ -75,7 +76,7 @@ def up(a: Gateway) -> Gateway:
 
 def ran(gateway: Gateway, *arguments: str, code: int = 0) -> Any:
     """What a verb prints with --json; its exit code is asserted."""
-    done = gateway.ctl_text(*arguments, "--json", check=False)
+    done = command(gateway, *arguments, "--json")
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return json.loads(done.stdout) if done.stdout.lstrip().startswith("{") else done.stderr
