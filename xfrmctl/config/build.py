@@ -1,7 +1,8 @@
 """Schema -> values of the IKE engine. Everything is checked already, except that secrets are fetched here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 
 from xfrmctl.config import identities, numbering, schema
@@ -42,6 +43,18 @@ class Bypass:
     remote: TrafficSelector
 
 
+class IcmpPolicy(Enum):
+    """What becomes of ICMP errors about the path to a peer (RFC 4301 6.1.1).
+
+    VALIDATE: the kernel learns from those that quote what we have really sent. IGNORE: it learns from none. TRUST: it
+    learns from whatever it believes itself.
+    """
+
+    VALIDATE = "validate"
+    IGNORE = "ignore"
+    TRUST = "trust"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """What the daemon needs beside the engine; None means off, or the command line's value."""
@@ -50,6 +63,7 @@ class GatewaySettings:
     bypass: tuple[Bypass, ...] = ()
     control_group: str | None = None
     crash_detection: bool = True
+    icmp: Mapping[int, IcmpPolicy] = field(default_factory=dict)
 
 
 def gateway(found: schema.Gateway) -> GatewaySettings:
@@ -59,6 +73,7 @@ def gateway(found: schema.Gateway) -> GatewaySettings:
         bypass=tuple(Bypass(b.local, b.remote) for b in found.bypass),
         control_group=found.control_group,
         crash_detection=found.crash_detection,
+        icmp={4: IcmpPolicy(found.icmp.frag_needed), 6: IcmpPolicy(found.icmp.packet_too_big)},
     )
 
 

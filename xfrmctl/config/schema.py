@@ -123,6 +123,16 @@ class Bypass(Strict):
     remote: Selector
 
 
+IcmpPolicy = Literal["validate", "ignore", "trust"]
+
+
+class Icmp(Strict):
+    """ICMP errors about the path to a peer, by type (RFC 4301 6.1.1)."""
+
+    frag_needed: IcmpPolicy = "validate"
+    packet_too_big: IcmpPolicy = "validate"
+
+
 class Gateway(Strict):
     """Settings of this machine."""
 
@@ -133,6 +143,7 @@ class Gateway(Strict):
     retransmit: Annotated[Retransmit, Section] = Field(default_factory=Retransmit)
     control_group: str | None = Field(default=None, min_length=1)
     crash_detection: bool = True
+    icmp: Annotated[Icmp, Section] = Field(default_factory=Icmp)
 
 
 class Side(Strict):

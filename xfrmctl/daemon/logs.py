@@ -25,6 +25,7 @@ from xfrmctl.model.events import (
     DatagramDropped,
     DatagramNotSent,
     Event,
+    IcmpErrorJudged,
     IkeSaClosed,
     IkeSaEstablished,
     IkeSaRekeyed,
@@ -46,7 +47,7 @@ from xfrmctl.model.failure import Failure
 
 QUIET_BURST = 10
 QUIET_S = 60.0
-"""Of one kind of dropped datagram QUIET_BURST lines at most are written in QUIET_S seconds."""
+"""Of one kind of dropped datagram or ICMP error QUIET_BURST lines at most are written in QUIET_S seconds."""
 
 
 def plain(_logger: object, _method: str, members: MutableMapping[str, Any]) -> str:
@@ -123,7 +124,7 @@ class Storyteller:
     def observe(self, event: Event) -> None:
         """Write the event, unless it is one of too many of its kind."""
         level = level_of(event)
-        if level < self._level or (isinstance(event, DatagramDropped) and self._too_many(event.reason)):
+        if level < self._level or (isinstance(event, DatagramDropped | IcmpErrorJudged) and self._too_many(event)):
             return
         text = tell(event)
         if self._json:
@@ -135,8 +136,8 @@ class Storyteller:
         else:
             self._log.log(level, text)
 
-    def _too_many(self, reason: str) -> bool:
-        now = wall()
+    def _too_many(self, event: DatagramDropped | IcmpErrorJudged) -> bool:
+        now, reason = wall(), f"{type(event).__name__} {event.reason}"
         since, count = self._windows.get(reason, (now, 0))
         if now - since > QUIET_S:
             since, count = now, 0
@@ -252,6 +253,9 @@ def tell(event: Event) -> str:
             return f"{event.remote} dropped: {event.reason}" + (f" ({event.detail})" * bool(event.detail))
         case DatagramNotSent():
             return f"not sent: {event.detail}"
+        case IcmpErrorJudged():
+            verdict = "believed" if event.accepted else "dropped"
+            return f"ICMP error of {event.reporter} about {event.peer}, MTU {event.mtu}: {verdict} ({event.reason})"
         case KernelTrouble():
             return f"kernel: {event.problem}"
         case PathMtuChanged():

@@ -24,6 +24,7 @@ from xfrmctl.control.server import ControlServer
 from xfrmctl.daemon import clock, logs, routes, secret
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.handlers import DaemonHandlers
+from xfrmctl.daemon.icmp import IcmpWatch
 from xfrmctl.daemon.lifecycle import notify
 from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, BypassPairs, Reconciler
@@ -69,6 +70,14 @@ class Daemon:
         self._secret = secret.kept(options.state, clock.entropy, self._log.warning)
         self.engine = IkeEngine(self.resolved(configuration), clock.entropy, clock.wall)
         self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self._bypass(configuration))
+        self._icmp = IcmpWatch(
+            self.engine,
+            self.bus,
+            self.reconciler.guard,
+            self.reconciler.carries,
+            configuration.gateway.icmp,
+            self.reconciler.faults,
+        )
         self._ports: UdpPorts | None = None
         self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop)
         self._loop = loop
@@ -83,7 +92,8 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
         loop.set_exception_handler(lambda _, context: self._fault(context))
         storyteller = logs.Storyteller(options.log_format, options.log_level)
-        for listener in (storyteller.observe, self._metrics.counters.observe, self.reconciler.observe):
+        observers = (storyteller, self._metrics.counters, self.reconciler, self._icmp)
+        for listener in (observer.observe for observer in observers):
             self.bus.subscribe(listener)
 
     # -- configuration
@@ -113,13 +123,14 @@ class Daemon:
             return ReloadResult(ok=False, message=str(error))
         changes = self.configuration.changes(newer)
         if newer.gateway != self.configuration.gateway:
-            self._log.warning("gateway settings other than bypass take effect at the next start")
+            self._log.warning("gateway settings other than bypass and icmp take effect at the next start")
         self.configuration, self._reload_error = newer, ""
-        self.reconciler.bypass = self._bypass(newer)
+        self.reconciler.bypass, self._icmp.policies = self._bypass(newer), newer.gateway.icmp
         resolved = self.resolved(newer)
         self.runtime.step(lambda now: self.engine.reload(resolved, now))
         self.runtime.step(self.engine.handle_network)
         self.runtime.audit()
+        self._icmp.start()
         await self.reconciler.everything()
         lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
         text = ", ".join(f"{len(names)} {what}" for what, names in lists.items() if names) or "nothing has changed"
@@ -202,6 +213,7 @@ class Daemon:
     async def start(self) -> None:
         """Come up: API, policies, sockets, negotiations."""
         await self._control.start()
+        self._icmp.start()
         await self.reconciler.everything()
         self.kernel.delete(list(self.kernel.dump()))
         engine = self.configuration.engine
@@ -250,6 +262,7 @@ class Daemon:
     async def close(self) -> None:
         """Release what is held; the kernel keeps what it has."""
         self.runtime.stop()
+        self._icmp.stop()
         if self._endpoint is not None:
             await self._endpoint.stop()
         await self._control.stop()

@@ -6,7 +6,7 @@ start and when events were lost, everything is read and compared. The event loop
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xfrmctl.daemon import intent, routes
 from xfrmctl.daemon.bus import Bus
@@ -14,7 +14,7 @@ from xfrmctl.daemon.intent import Established, Sizes
 from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.engine import IkeEngine
-from xfrmctl.kernel.desired import Desired
+from xfrmctl.kernel.desired import Desired, IcmpGuard
 from xfrmctl.kernel.ports import ConvergeReport, Kernel
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import XfrmctlError
@@ -28,6 +28,7 @@ from xfrmctl.model.events import (
     PathChanged,
     PeerMoved,
 )
+from xfrmctl.model.path import Path
 from xfrmctl.model.selector import TrafficSelector
 
 GATEWAY = 0
@@ -76,6 +77,8 @@ class Reconciler:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _suspicious: bool = False
+    _icmp: IcmpGuard = field(default_factory=IcmpGuard)
+    _icmp_wanted: IcmpGuard = field(default_factory=IcmpGuard)
 
     # -- what is wanted
 
@@ -103,6 +106,15 @@ class Reconciler:
                 self._wake.set()
             case IkeSaEstablished(local=local, remote=remote):
                 self._outer.pop((local.address, remote.address), None)
+
+    def guard(self, wanted: IcmpGuard) -> None:
+        """Have ICMP errors that name these peers judged or ignored, soon."""
+        self._icmp_wanted = wanted
+        self._wake.set()
+
+    def carries(self, path: Path) -> int | None:
+        """What the route to a peer takes, bytes; None where that has not been asked yet."""
+        return self._outer.get((path.local, path.remote))
 
     def look_again(self) -> None:
         """Events were lost, or somebody else was at it: compare the whole with the kernel as soon as may be."""
@@ -159,7 +171,7 @@ class Reconciler:
 
     def desired(self) -> Desired:
         """All that should stand by the configuration in force."""
-        return self._union.whole()
+        return replace(self._union.whole(), icmp=self._icmp_wanted)
 
     def planned(self, connections: Iterable[ConnectionConfig]) -> Desired:
         """All that would stand with these connections, before anything is negotiated anew."""
@@ -171,7 +183,7 @@ class Reconciler:
             name = newest[0].connection if newest is not None else ""
             if part is not None and self.engine.config.connections.get(name) == new.get(name):
                 parts[reqid] = part.desired
-        return Union(parts).whole()
+        return replace(Union(parts).whole(), icmp=self._icmp_wanted)
 
     # -- making it so
 
@@ -184,14 +196,15 @@ class Reconciler:
             self._parts = {reqid: part for reqid, part in wanted.items() if part is not None}
             gateway = Desired() if stopping else intent.of_gateway(self.bypass)
             self._union = Union({GATEWAY: gateway} | {reqid: part.desired for reqid, part in self._parts.items()})
-            desired = self.desired()
+            self._icmp = IcmpGuard() if stopping else self._icmp_wanted
+            desired = replace(self.desired(), icmp=self._icmp)
             self._report(await asyncio.to_thread(self.kernel.converge, desired))
 
     async def changed(self) -> None:
         """Apply what has become dirty since the last time."""
         async with self._lock:
             reqids, self._dirty = self._dirty, set()
-            if reqids:
+            if reqids or self._icmp != self._icmp_wanted:
                 await self._apply(reqids)
 
     async def _apply(self, reqids: set[int]) -> None:
@@ -204,6 +217,8 @@ class Reconciler:
                 self._parts.pop(reqid, None)
             changes[reqid] = part.desired if part is not None else None
         before, after = self._union.replace(changes)
+        before, after = replace(before, icmp=self._icmp), replace(after, icmp=self._icmp_wanted)
+        self._icmp = self._icmp_wanted
         if before != after:
             self._report(await asyncio.to_thread(self.kernel.change, before, after))
 
@@ -220,7 +235,7 @@ class Reconciler:
         while True:
             await self._wait(min(full_at, mtu_at) - loop.time())
             try:
-                if self._dirty:
+                if self._dirty or self._icmp != self._icmp_wanted:
                     await self.changed()
                     await asyncio.sleep(SETTLE_S)
                 if loop.time() >= mtu_at:
@@ -235,7 +250,7 @@ class Reconciler:
 
     async def _wait(self, seconds: float) -> None:
         self._wake.clear()
-        if self._dirty or self._suspicious:
+        if self._dirty or self._suspicious or self._icmp != self._icmp_wanted:
             return
         with_timeout: Callable[[], object] = self._wake.set
         handle = asyncio.get_running_loop().call_later(max(0.0, seconds), with_timeout)

@@ -49,10 +49,18 @@ class Table:
         cls, peers: Iterable[IPAddress], outbound: Iterable[Outbound], mtus: Mapping[Path, int] | None = None
     ) -> "Table":
         """Index SAs by peer, IP protocol and SPI. Who has an SA is a peer."""
-        index = {(o.id.destination, _IP_PROTOCOL[o.id.protocol], o.id.spi): o for o in outbound}
+        index = {_key(o.id): o for o in outbound}
         return cls(frozenset(peers) | {o.id.destination for o in index.values()}, index, dict(mtus or {}))
+
+    def get(self, sa: SaId) -> Outbound | None:
+        """One SA, None if it is not known."""
+        return self.outbound.get(_key(sa))
 
     def find(self, peer: IPAddress, protocol: int, spi: int, now: float) -> Outbound | None:
         """The SA of that IP protocol and SPI to a peer, if it stands or has stood a moment ago."""
         found = self.outbound.get((peer, protocol, spi))
         return found if found is not None and (found.until is None or now < found.until) else None
+
+
+def _key(sa: SaId) -> tuple[IPAddress, int, int]:
+    return sa.destination, _IP_PROTOCOL[sa.protocol], sa.spi

@@ -8,6 +8,7 @@ from xfrmctl.model.events import (
     CookieDemanded,
     DatagramDropped,
     Event,
+    IcmpErrorJudged,
     IkeSaClosed,
     IkeSaEstablished,
     MessageReceived,
@@ -92,6 +93,12 @@ class EventCounters:
             ("verdict",),
             registry=registry,
         )
+        self.icmp_errors = Counter(
+            "xfrmctl_icmp_errors_judged",
+            "ICMP errors about the path to a peer, by verdict (accepted, dropped), reason and IP version.",
+            ("verdict", "reason", "family"),
+            registry=registry,
+        )
         self.path_probes = Counter(
             "xfrmctl_path_mtu_probes", "Probes of a path's MTU, by outcome.", ("outcome",), registry=registry
         )
@@ -127,6 +134,9 @@ class EventCounters:
                 self.children_removed.labels(event.connection, event.reason.code.value).inc()
             case CookieDemanded():
                 self.cookies.inc()
+            case IcmpErrorJudged():
+                verdict = "accepted" if event.accepted else "dropped"
+                self.icmp_errors.labels(verdict, event.reason, str(event.family)).inc()
             case PeerSilent():
                 self.silent.labels(event.connection).inc()
             case PathChanged() | PeerMoved():

@@ -233,6 +233,24 @@ class DatagramNotSent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IcmpErrorJudged(Event):
+    """An ICMP error about the MTU of a path to a peer has come, and the kernel was allowed to see it, or not.
+
+    ``reason`` is a metrics label of a small fixed set. ``path`` is set where the error is about a packet that we have
+    really sent: ``mtu`` (0 where the router does not say) and ``quoted``, the size of that packet, can then be used.
+    """
+
+    accepted: bool
+    reason: str
+    family: int
+    reporter: IPAddress | None
+    peer: IPAddress | None
+    path: Path | None
+    mtu: int
+    quoted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelTrouble(Event):
     """Something in the kernel is not as it should be and could not be mended; says cause and cure."""
 
