@@ -104,8 +104,8 @@ def blocks(listing: str) -> list[str]:
 def foreign(all_of_it: dict[str, str]) -> dict[str, list[str]]:
     """The same without what is ours, told by our tunnels' addresses and our marks."""
     ours = re.compile(
-        r"10\.1\.[12]\.0/24|fd10:[12]::/64|proto 158|reqid 14[789]\d{7}\b|\bsocket (in|out)\b|XFRMCTL-MSS|xfrmctl-[46]-"
-        r"|\bxfc-"
+        r"10\.1\.[12]\.0/24|fd10:[12]::/64|proto 158|reqid 14[789]\d{7}\b|\bsocket (in|out)\b|xfrmctl-[46]-"
+        r"|\bxfc-|XFRMCTL-(MSS|ICMP|JUDGE)\b"
     )
     kernels = re.compile(r"(10\.1\.1\.|fd10:1::/64 ).*proto kernel")
     return {
@@ -182,6 +182,7 @@ def test_foreign_objects_stay_while_it_runs(gateways: Pair, before: dict[str, st
     now = everything(gateways.a.namespace)
     same_foreign(now, before)
     assert now["ip xfrm state"] != before["ip xfrm state"]
+    assert "XFRMCTL-ICMP" in now["iptables-save"]
     assert "XFRMCTL-MSS" in now["iptables-save"] and "xfrmctl-4-" in now["ipset save"]
 
 

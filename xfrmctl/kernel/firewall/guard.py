@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from xfrmctl.kernel.desired import IcmpGuard
-from xfrmctl.kernel.ownership import ICMP_CHAIN, ICMP_QUEUE, JUDGE_CHAIN
+from xfrmctl.kernel.ownership import CHAIN, ICMP_CHAIN, ICMP_QUEUE, JUDGE_CHAIN
 from xfrmctl.model.address import IPAddress
 
 LIMIT = "-m limit --limit 500/sec --limit-burst 200"
@@ -121,7 +121,7 @@ def stands(guard: IcmpGuard, family: int, have: Standing) -> bool:
 
 _RULE = re.compile(r"^(?:\[\d+:\d+\] )?(-A (\S+) .*)$")
 _COMMENT = re.compile(r'--comment "?([0-9a-f]{16})"?')
-_OWN_HOOK = re.compile(r"-[jg] XFRMCTL-")
+_OWN_HOOK = re.compile(rf"-[jg] {CHAIN}\b")
 
 
 def parse_save(text: str) -> Standing:
