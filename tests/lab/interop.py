@@ -76,6 +76,8 @@ class Leg:
     charon_far: Sequence[str] | None = None
     esp: Sequence[str] = (ESP,)
     charon_esp: Sequence[str] | None = None
+    #: AH instead of ESP, on both ends.
+    ah: Sequence[str] = ()
     start: str = "none"
     charon_start: str = "none"
     dataplane: str = "policy"
@@ -220,7 +222,7 @@ class Bench:
                     **({} if leg.hosts else {"local_ts": list(leg.near or self.near)}),
                     **({} if leg.hosts else {"remote_ts": list(leg.far or self.far)}),
                     "mode": leg.mode,
-                    "esp": list(leg.esp),
+                    **({"ah": list(leg.ah)} if leg.ah else {"esp": list(leg.esp)}),
                     "dataplane": leg.dataplane,
                     "start": leg.start,
                     "rekey": leg.rekey,
@@ -251,6 +253,7 @@ class Bench:
                     remote_ts=["dynamic"] if leg.hosts else leg.charon_near or leg.near or self.near,
                     mode=leg.charon_mode,
                     esp_proposals=leg.charon_esp or leg.esp,
+                    ah_proposals=leg.ah,
                     start_action=leg.charon_start,
                 )
                 for leg in tunnel.legs

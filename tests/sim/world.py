@@ -253,6 +253,7 @@ def child(
     remote: str = "10.1.2.0/24",
     *,
     esp: tuple[str, ...] = (ESP_PROPOSAL,),
+    ah: tuple[str, ...] = (),
     start: Start = Start.START,
     reqid: int = 0x58000001,
     **more: object,
@@ -261,7 +262,7 @@ def child(
         name=name,
         local_ts=selectors(*local.split(",")),
         remote_ts=selectors(*remote.split(",")),
-        esp=tuple(parse_proposal(p, ProtocolId.ESP) for p in esp),
+        esp=tuple(parse_proposal(p, ProtocolId.AH if ah else ProtocolId.ESP) for p in ah or esp),
         start=start,
         reqid=reqid,
         **more,  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from xfrmctl.model.address import IPAddress
 from xfrmctl.model.plane import PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.suite import Proposal
 
 HARD_ABOVE_SOFT = 1.2
 """Where no hard limit is written, an SA whose rekeying fails lives this much longer than it should."""
@@ -215,7 +216,7 @@ def _child(name: str, found: schema.Child, connection: schema.Connection, key: K
         name=name,
         local_ts=found.local_ts or _own("local", connection.local.address, key, report),
         remote_ts=found.remote_ts or _own("remote", remote, key, report),
-        esp=found.esp,
+        esp=_proposals(found, key, report),
         mode=mode,
         tunnel_will_do=found.mode == "transport-or-tunnel",
         dataplane=DataPlane(found.dataplane),
@@ -230,6 +231,13 @@ def _child(name: str, found: schema.Child, connection: schema.Connection, key: K
         interface=found.interface,
         lifetime=_lifetime(found.rekey, found.lifetime),
     )
+
+
+def _proposals(found: schema.Child, child: Key, report: Report) -> tuple[Proposal, ...]:
+    """Those of AH, where there are any, or of ESP."""
+    if found.ah and "esp" in found.model_fields_set:
+        report((*child, "ah"), "a child is either ESP or AH, and esp is written as well", "take one of them out")
+    return found.ah or found.esp
 
 
 def _own(side: str, address: IPAddress | None, child: Key, report: Report) -> tuple[TrafficSelector, ...]:

@@ -5,7 +5,7 @@ Works on the built values, so that defaults and numbers count too. Errors go to 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from xfrmctl.config.build import Report
@@ -14,11 +14,10 @@ from xfrmctl.config.secrets import GOOD_BYTES
 from xfrmctl.config.transport import check_transport
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
-from xfrmctl.model.iana import Encr, Esn, Integ, TransformType
+from xfrmctl.model.iana import Esn, ProtocolId, TransformType
 from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Lifetime
 from xfrmctl.model.selector import TrafficSelector
-from xfrmctl.model.suite import Proposal, Suite
 from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu, outer_mtu_for
 
 SOON_S = 14 * 86400.0
@@ -89,6 +88,8 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
         cause = f"an IPv{version} selector in {side} has no partner in {other}"
         report((*key, side), cause, f"add an IPv{version} network to {other}, or take this one out")
     check_transport(connection, child, report)
+    if child.protocol == ProtocolId.AH:
+        _check_ah(connection, (*key, "ah"), report, warn)
     if child.mtu is not None:
         _check_mtu(connection, child, child.mtu, report, warn)
 
@@ -102,6 +103,13 @@ def _check_no_replay_window(key: Key, child: ChildConfig, report: Report, warn: 
         warn(
             key, "whoever has recorded packets can send them again, and they are accepted", "write a window: up to 4096"
         )
+
+
+def _check_ah(connection: ConnectionConfig, key: Key, report: Report, warn: Report) -> None:
+    warn(key, "AH encrypts nothing: whoever is on the path reads it all", "write esp: unless the peer insists on AH")
+    if connection.force_encap:
+        cause = "ike.encap: always has its packets go inside UDP, and AH cannot"
+        report(key, cause, "leave ike.encap out, or write esp: instead of ah:")
 
 
 def _check_lifetime(key: Key, limits: Lifetime, report: Report) -> None:
@@ -123,7 +131,7 @@ def _check_mtu(connection: ConnectionConfig, child: ChildConfig, outer: int, rep
     if version == 6 and outer < IPV6_FLOOR:
         report(key, f"an IPv6 path always carries {IPV6_FLOOR} bytes", f"write at least {IPV6_FLOOR}, or auto")
         return
-    suites = [suite for proposal in child.esp for suite in esp_suites(proposal)]
+    suites = [suite for proposal in child.esp for suite in proposal.suites()]
     encap = connection.force_encap
     worst = min(suites, key=lambda s: inner_mtu(outer, s, version, encap, child.mode))
     carried = inner_mtu(outer, worst, version, encap, child.mode)
@@ -131,14 +139,6 @@ def _check_mtu(connection: ConnectionConfig, child: ChildConfig, outer: int, rep
         need = outer_mtu_for(IPV6_FLOOR, worst, version, encap, child.mode)
         cause = f"leaves {carried} bytes for IPv6 inside with {worst}, and IPv6 needs {IPV6_FLOOR} (RFC 8200 5)"
         warn(key, cause, f"a path of {need} bytes would do; below it only TCP works")
-
-
-def esp_suites(proposal: Proposal) -> Iterator[Suite]:
-    """Every suite a proposal allows, key exchange and ESN apart (they change no size)."""
-    for encr in proposal.of(TransformType.ENCR):
-        integs = proposal.of(TransformType.INTEG)
-        for integ in integs or (None,):
-            yield Suite(proposal.protocol, Encr(encr.id), encr.key_bits or 256, Integ(integ.id) if integ else None)
 
 
 def _check_twins(connections: Iterable[ConnectionConfig], report: Report) -> None:

@@ -12,6 +12,7 @@ from xfrmctl.config.document import FileReference
 from xfrmctl.config.problem import SAMPLES, Wrong
 from xfrmctl.config.spelling import (
     Address,
+    AhProposal,
     ByteCount,
     EspProposal,
     FilePath,
@@ -251,6 +252,7 @@ class Child(Strict):
     local_ts: Selectors = Field(default=(), validate_default=True)
     remote_ts: Selectors = Field(default=(), validate_default=True)
     esp: Annotated[tuple[EspProposal, ...], Many] = Field(default_factory=lambda: ESP_PROPOSALS)
+    ah: Annotated[tuple[AhProposal, ...], Many] = ()
     dataplane: Literal["policy", "interface"] = "policy"
     interface: InterfaceName | None = None
     start: Literal["none", "trap", "start"] | None = None

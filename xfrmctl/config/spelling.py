@@ -249,7 +249,7 @@ def selector(value: object) -> TrafficSelector:
 
 def proposal_of(protocol: ProtocolId) -> Callable[[object], Proposal]:
     """A validator for proposals of one protocol."""
-    example = "aes256gcm16-prfsha384-x25519" if protocol == ProtocolId.IKE else "aes256gcm16"
+    example = {ProtocolId.IKE: "aes256gcm16-prfsha384-x25519", ProtocolId.AH: "sha256"}.get(protocol, "aes256gcm16")
 
     def check(value: object) -> Proposal:
         try:
@@ -363,6 +363,11 @@ EspProposal = Annotated[
     Proposal,
     PlainValidator(proposal_of(ProtocolId.ESP)),
     _schema("string", "ESP proposal such as aes256gcm16 or, with PFS, aes256gcm16-x25519"),
+]
+AhProposal = Annotated[
+    Proposal,
+    PlainValidator(proposal_of(ProtocolId.AH)),
+    _schema("string", "AH proposal such as sha256 or, with PFS, sha512-x25519"),
 ]
 InterfaceName = Annotated[
     str, PlainValidator(interface_name), _schema("string", "name of the xfrm interface", maxLength=15)

@@ -34,12 +34,11 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
 from xfrmctl.model.address import IPAddress, IPNetwork
-from xfrmctl.model.algorithms import ENCR
-from xfrmctl.model.iana import Encr, Integ, TransformType
+from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import TrafficSelector
-from xfrmctl.model.suite import Proposal, Suite
+from xfrmctl.model.suite import Suite
 from xfrmctl.pmtu.clamp import mss
 from xfrmctl.pmtu.overhead import inner_mtu
 
@@ -84,18 +83,6 @@ class Sizes:
     mss: dict[int, int]
 
 
-def suites_of(proposals: Iterable[Proposal]) -> list[Suite]:
-    """Every combination of cipher and integrity algorithm that a proposal allows, for size arithmetic."""
-    found = []
-    for proposal in proposals:
-        integs: list[Integ | None] = [Integ(t.id) for t in proposal.of(TransformType.INTEG)]
-        for transform in proposal.of(TransformType.ENCR):
-            encr = Encr(transform.id)
-            bits = transform.key_bits or ENCR[encr].default_key_bits
-            found += [Suite(proposal.protocol, encr, bits, integ) for integ in integs or [None]]
-    return found
-
-
 def sizes(
     connection: ConnectionConfig, child: ChildConfig, established: Established | None, outer: int | None
 ) -> Sizes:
@@ -113,7 +100,7 @@ def sizes(
     else:
         version = connection.remote.version if connection.remote is not None else 6
         mode = Mode.TUNNEL if child.tunnel_will_do else child.mode
-        options = [(suite, True, mode) for suite in suites_of(child.esp)]
+        options = [(s, s.protocol == ProtocolId.ESP, mode) for proposal in child.esp for s in proposal.suites()]
     inner = min(inner_mtu(outer_mtu, suite, version, encap, mode) for suite, encap, mode in options)
     found: dict[int, int] = {}
     if child.mss != "off":
@@ -144,9 +131,8 @@ def of_peer(child: ChildConfig, established: Established, child_sizes: Sizes, *,
         return Desired()
     keys = _child_keys(child, established.local_ts, established.remote_ts)
     ends = established.local, established.remote
-    policies = {
-        key: _protect(child, key, NARROWED_PRIORITY, established.mode, *ends, established.reqid) for key in keys
-    }
+    template = Template(*ends, established.reqid, established.mode, child.protocol)
+    policies = {key: _protect(key, NARROWED_PRIORITY, template) for key in keys}
     interfaces = {child.interface: _interface(child, child.interface, child_sizes)} if child.interface else {}
     clamps = _clamps_of(established.local_ts, established.remote_ts, child_sizes)
     return Desired(policies, interfaces, frozenset(), clamps)
@@ -176,13 +162,14 @@ def _policies(
     assert remote is not None
     found = aside
     mode = established.mode if established else child.mode
+    template = Template(local, remote, child.reqid, mode, child.protocol)
     narrowed = established is not None and not _same(child, established)
     for key in keys:
-        found[key] = _block(key) if narrowed else _protect(child, key, CHILD_PRIORITY, mode, local, remote, child.reqid)
+        found[key] = _block(key) if narrowed else _protect(key, CHILD_PRIORITY, template)
     if narrowed:
         assert established is not None
         for key in _child_keys(child, established.local_ts, established.remote_ts):
-            found[key] = _protect(child, key, NARROWED_PRIORITY, mode, local, remote, child.reqid)
+            found[key] = _protect(key, NARROWED_PRIORITY, template)
     return found
 
 
@@ -214,12 +201,10 @@ def _same(child: ChildConfig, established: Established) -> bool:
     return covered(child.local_ts, established.local_ts) and covered(child.remote_ts, established.remote_ts)
 
 
-def _protect(
-    child: ChildConfig, key: PolicyKey, band: int, mode: Mode, local: IPAddress, remote: IPAddress, reqid: int
-) -> Policy:
-    source, destination = (local, remote) if key.direction == Direction.OUT else (remote, local)
-    template = Template(source, destination, reqid, mode)
-    return Policy(key, Action.ALLOW, _priority(band, key), template)
+def _protect(key: PolicyKey, band: int, out: Template) -> Policy:
+    """Demand the SA of ``out``, or the one in the other direction."""
+    back = replace(out, source=out.destination, destination=out.source)
+    return Policy(key, Action.ALLOW, _priority(band, key), out if key.direction is Direction.OUT else back)
 
 
 def _directions(child: ChildConfig) -> tuple[Direction, ...]:

@@ -225,7 +225,8 @@ def tell(event: Event) -> str:
             local, remote = (", ".join(str(t) for t in ts) for ts in (event.local_ts, event.remote_ts))
             encap = f", in UDP {event.encap.source_port} -> {event.encap.destination_port}" if event.encap else ""
             return (
-                f"{event.ike} {event.child}: ESP in {event.inbound.spi:#010x}, out {event.outbound.spi:#010x}, "
+                f"{event.ike} {event.child}: {event.suite.protocol.name} in {event.inbound.spi:#010x}, "
+                f"out {event.outbound.spi:#010x}, "
                 f"{event.suite}, {event.mode.value} mode{encap}, {local} === {remote}"
             )
         case IkeSaRekeyed():

@@ -219,7 +219,7 @@ def _state(children: list[ConfiguredChild], run_time: Connection, sas: list[IkeS
 
 def _protection(config: ConnectionConfig, child: ChildConfig, *, up: bool) -> str:
     if up:
-        return "esp"
+        return child.protocol.name.lower()
     if child.dataplane == DataPlane.INTERFACE:
         return "blackhole" if child.fail_closed else "none"
     if config.remote is not None and child.start != Start.NONE:

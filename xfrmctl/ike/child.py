@@ -17,7 +17,7 @@ from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import NotifyType, PayloadType, ProtocolId
-from xfrmctl.model.sa import Direction, KernelSa, Lifetime, Mode, SaId, SaKeys
+from xfrmctl.model.sa import Direction, KernelSa, Lifetime, Mode, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 from xfrmctl.wire.message import first_of
@@ -52,6 +52,13 @@ def proposals(config: ChildConfig, *, with_ke: bool) -> tuple[Proposal, ...]:
         if shown not in found:
             found.append(shown)
     return tuple(found)
+
+
+def through_nat(sa: IkeSa, config: ChildConfig) -> Failure | None:
+    """Why the child cannot be where the IKE SA goes through a NAT: AH protects the addresses (RFC 4302 3.3.3.1)."""
+    if config.protocol != ProtocolId.AH or sa.encap is None:
+        return None
+    return failures.ah_through_nat(config.name, sa.nat_local, sa.nat_remote)
 
 
 def offer(config: ChildConfig, spi: int, *, with_ke: bool) -> list[Payload]:
@@ -91,7 +98,7 @@ class Answered:
         if self.mode is Mode.TRANSPORT:
             local_ts, remote_ts = self.endpoints.as_peer_sees(local_ts, remote_ts)
         answer = Proposal(
-            ProtocolId.ESP,
+            self.choice.suite.protocol,
             self.choice.suite.transforms(),
             self.spi.to_bytes(4, "big"),
             self.choice.number,
@@ -140,11 +147,14 @@ def judge(
         if choice is not None and len(choice.spi) == 4 and agreed is not None:
             if (collides := collision(core, sa, choice)) is not None:
                 return Refused(NotifyType.TEMPORARY_FAILURE, collides)
+            if (failure := through_nat(sa, narrowed.child)) is not None:
+                return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failure)
             return Answered(narrowed, choice, core.new_child_spi(), agreed, ends)
     if taken is not None:
         return Refused(NotifyType.TS_UNACCEPTABLE, taken)
     ours_all = [p for n in fitting for p in proposals(n.child, with_ke=with_ke)]
-    return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failures.no_proposal("ESP", ours_all, offered.proposals))
+    what = fitting[0].child.protocol.name
+    return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failures.no_proposal(what, ours_all, offered.proposals))
 
 
 def taken_selectors(
@@ -189,7 +199,7 @@ def conclude(
     theirs = answer.proposals if answer else ()
     choice = accepted(mine, [p if with_ke else p.without_ke() for p in theirs])
     if choice is None or len(choice.spi) != 4:
-        return failures.bad_answer("ESP", mine, theirs)
+        return failures.bad_answer(config.protocol.name, mine, theirs)
     tsi, tsr = _selectors(payloads, PayloadType.TSI), _selectors(payloads, PayloadType.TSR)
     agreed = mode.agreed(config, old, payloads)
     if mode.wanted(config, old) is Mode.TUNNEL and mode.is_transport(payloads):
@@ -257,6 +267,7 @@ def build(
             reqid=reqid,
             suite=suite,
             mode=mode,
+            protocol=suite.protocol,
             if_id=config.if_id,
             encap=ports,
             replay_window=config.replay_window,
@@ -272,8 +283,8 @@ def build(
         config=config,
         reqid=reqid,
         suite=suite,
-        inbound=SaId(inbound.destination, ProtocolId.ESP, inbound.spi),
-        outbound=SaId(outbound.destination, ProtocolId.ESP, outbound.spi),
+        inbound=inbound.id,
+        outbound=outbound.id,
         local_ts=selectors[0],
         remote_ts=selectors[1],
         encap=encap,

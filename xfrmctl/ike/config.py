@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from xfrmctl.crypto.credential import Credential
 from xfrmctl.crypto.rawkey import RawKey
 from xfrmctl.model.address import IKE_PORT, NAT_T_PORT, IPAddress
+from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.identity import Identity, IdentityPattern
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
@@ -97,6 +98,7 @@ class RetryPolicy:
 class ChildConfig:
     """One child of a connection.
 
+    ``esp`` are its proposals, all of one protocol: of AH, where a peer insists on it.
     ``mtu`` is the *outer* MTU of the path to the peer, None for what the path MTU engine or the route says.
     ``fail_closed`` keeps a block in the kernel while no SA exists (DESIGN 3.11). ``tunnel_will_do`` is for a child in
     transport mode: a peer that insists on a tunnel gets one. ``reqid`` and ``if_id`` come
@@ -122,6 +124,11 @@ class ChildConfig:
     interface: str | None = None
     lifetime: Lifetime = UNLIMITED
     options: PlaneOptions = ORDINARY
+
+    @property
+    def protocol(self) -> ProtocolId:
+        """ESP, or AH: that of its proposals."""
+        return self.esp[0].protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ def _strings(values: Iterable[object]) -> tuple[str, ...]:
 
 
 def no_proposal(what: str, ours: Iterable[Proposal], theirs: Iterable[Proposal]) -> Failure:
-    """We found nothing acceptable in the peer's offer. ``what``: IKE or ESP."""
-    key = "ike.proposals" if what == "IKE" else "children.*.esp"
+    """We found nothing acceptable in the peer's offer. ``what``: IKE, ESP or AH."""
+    key = "ike.proposals" if what == "IKE" else f"children.*.{what.lower()}"
     return Failure(
         code=FailureCode.NO_PROPOSAL_CHOSEN,
         notify=NotifyType.NO_PROPOSAL_CHOSEN.name,
@@ -33,7 +33,7 @@ def no_proposal(what: str, ours: Iterable[Proposal], theirs: Iterable[Proposal])
 
 def peer_refused_proposal(what: str, ours: Iterable[Proposal]) -> Failure:
     """The peer answered NO_PROPOSAL_CHOSEN. It does not say what it would take."""
-    key = "ike.proposals" if what == "IKE" else "children.*.esp"
+    key = "ike.proposals" if what == "IKE" else f"children.*.{what.lower()}"
     return Failure(
         code=FailureCode.NO_PROPOSAL_CHOSEN,
         notify=NotifyType.NO_PROPOSAL_CHOSEN.name,
@@ -104,6 +104,18 @@ def selectors_taken(
 
 def _listed(selectors: Iterable[TrafficSelector]) -> str:
     return ", ".join(_strings(selectors)[:6])
+
+
+def ah_through_nat(child: str, nat_local: bool, nat_remote: bool) -> Failure:
+    """AH cannot be where a NAT changes what it protects (RFC 4302 3.3.3.1, RFC 3947 5)."""
+    where = {(True, False): "on our side", (False, True): "on the peer's side", (True, True): "on both sides"}
+    return Failure(
+        code=FailureCode.NO_PROPOSAL_CHOSEN,
+        notify=NotifyType.NO_PROPOSAL_CHOSEN.name,
+        text=f"child {child} is AH, and there is a NAT {where.get((nat_local, nat_remote), 'between the gateways')}",
+        cause="AH protects the addresses of the IP header: a NAT changes them, and every packet would count as forged",
+        cure="write esp: instead of ah: on both ends, or take the NAT out of the path",
+    )
 
 
 def ts_widened(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector]) -> Failure:

@@ -43,8 +43,8 @@ def match(mine: Proposal, theirs: Proposal, ke_present: KeGroup | None = None) -
     mine_by, theirs_by = _by_type(mine), _by_type(theirs)
     if not theirs_by.keys() <= _UNDERSTOOD:
         return None
-    encr = _first(mine_by, theirs_by, TransformType.ENCR)
-    if encr is None:
+    encr = _NO_CIPHER if mine.protocol == ProtocolId.AH else _first(mine_by, theirs_by, TransformType.ENCR)
+    if encr is None or (encr is _NO_CIPHER and TransformType.ENCR in theirs_by):
         return None
     integ = _first(mine_by, theirs_by, TransformType.INTEG)
     prf = _first(mine_by, theirs_by, TransformType.PRF)
@@ -72,6 +72,9 @@ def match(mine: Proposal, theirs: Proposal, ke_present: KeGroup | None = None) -
         esn=esn,
     )
 
+
+_NO_CIPHER = Transform(TransformType.ENCR, Encr.NULL)
+"""What stands for the cipher of AH, which has none."""
 
 _UNDERSTOOD = frozenset(
     {TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE, TransformType.ESN}

@@ -26,7 +26,7 @@ from xfrmctl.ike.states import ChildState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.model.events import ChildSaRekeyed
 from xfrmctl.model.failure import Failure
-from xfrmctl.model.iana import NotifyType, ProtocolId
+from xfrmctl.model.iana import NotifyType
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.wire.payloads import Notify
 
@@ -41,7 +41,7 @@ class RivalChild:
 
 def notify(old: ChildSa) -> Notify:
     """N(REKEY_SA) names the SA by the SPI on which the sender receives (RFC 7296 1.3.3)."""
-    return Notify(NotifyType.REKEY_SA, b"", ProtocolId.ESP, old.inbound.spi.to_bytes(4, "big"))
+    return Notify(NotifyType.REKEY_SA, b"", old.inbound.protocol, old.inbound.spi.to_bytes(4, "big"))
 
 
 def is_redundant(nonces: tuple[bytes, bytes], rival: RivalChild) -> bool:

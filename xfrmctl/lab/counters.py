@@ -9,7 +9,7 @@ from xfrmctl.lab.namespace import Namespace
 
 @dataclass(frozen=True, slots=True)
 class KernelSa:
-    """One ESP state of the kernel, and what it has carried."""
+    """One ESP or AH state of the kernel, and what it has carried."""
 
     src: str
     dst: str
@@ -19,7 +19,7 @@ class KernelSa:
 
 
 def kernel_sas(namespace: Namespace) -> list[KernelSa]:
-    """The ESP states of a namespace, by ``ip -s xfrm state``: not by our own netlink code."""
+    """The ESP and AH states of a namespace, by ``ip -s xfrm state``: not by our own netlink code."""
     return parse_states(namespace.run(["ip", "-s", "xfrm", "state"]).stdout)
 
 
@@ -28,7 +28,7 @@ def parse_states(text: str) -> list[KernelSa]:
     found = []
     for block in re.split(r"^(?=src )", text, flags=re.MULTILINE):
         ends = re.match(r"src (\S+) dst (\S+)", block)
-        spi = re.search(r"proto esp spi (0x[0-9a-f]+)", block)
+        spi = re.search(r"proto (?:esp|ah) spi (0x[0-9a-f]+)", block)
         # "lifetime current:" comes after the configured limits, which end in the same words.
         current = re.search(r"lifetime current:\s+(\d+)\(bytes\), (\d+)\(packets\)", block)
         if ends and spi and current and int(spi[1], 16):

@@ -19,7 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: EtherType for local experiments (IEEE 802): the mark a capture sends to itself.
 MARK_ETHERTYPE = 0x88B5
 
-_ESP, _UDP, _TCP, _ICMP, _ICMP6 = 50, 17, 6, 1, 58
+_ESP, _AH, _UDP, _TCP, _ICMP, _ICMP6 = 50, 51, 17, 6, 1, 58
 _V6_EXTENSIONS = {0, 43, 60}
 _V6_FRAGMENT = 44
 #: Multicast listener and neighbour discovery (RFC 2710, 4861, 3810): what every link says to itself.
@@ -31,6 +31,7 @@ class Kind(enum.StrEnum):
     """What a frame is."""
 
     ESP = "esp"
+    AH = "ah"
     UDP_ESP = "udp_encap_esp"
     KEEPALIVE = "nat_keepalive"
     IKE = "ike"
@@ -132,6 +133,8 @@ def _inside(
 
 
 def _kind(frame: bytes, at: int, protocol: int, later: bool) -> Kind:
+    if protocol == _AH:
+        return Kind.AH
     if protocol == _ESP:
         return Kind.ESP
     if later:

@@ -6,6 +6,7 @@ Spelling: keywords joined by ``-``; several of one kind are alternatives in orde
     aes256-aes128-sha256-modp2048             IKE, AES-CBC; the PRF follows from the integrity algorithm
     aes256gcm16                               ESP without PFS
     chacha20poly1305-x25519-esn-noesn         ESP with PFS, either kind of sequence number
+    sha512-sha256                             AH: integrity algorithms and no cipher
 
 AEAD and classic ciphers never share a proposal (RFC 7296 3.3).
 """
@@ -67,6 +68,18 @@ class Proposal:
         """The same proposal under another SPI and number."""
         return replace(self, spi=spi, number=number)
 
+    def suites(self) -> "list[Suite]":
+        """Every combination of cipher and integrity algorithm that it allows, for the arithmetic of sizes."""
+        integs: list[Integ | None] = [Integ(t.id) for t in self.of(TransformType.INTEG)]
+        if self.protocol == ProtocolId.AH:
+            return [Suite(self.protocol, Encr.NULL, 0, integ) for integ in integs]
+        ciphers = [(Encr(t.id), t.key_bits) for t in self.of(TransformType.ENCR)]
+        return [
+            Suite(self.protocol, encr, bits or ENCR[encr].default_key_bits, integ)
+            for encr, bits in ciphers
+            for integ in integs or [None]
+        ]
+
     def without_ke(self) -> "Proposal":
         """The proposal as IKE_AUTH carries it: there is no KE payload there (RFC 7296 1.2)."""
         kept = tuple(t for t in self.transforms if t.type != TransformType.KE)
@@ -80,7 +93,8 @@ class Proposal:
 class Suite:
     """One algorithm of each kind, as negotiated for an IKE SA or a CHILD SA.
 
-    ``prf`` is None in ESP suites; ``integ`` is None with AEAD ciphers; ``ke`` is None in ESP without PFS.
+    ``prf`` is None in ESP and AH suites; ``integ`` is None with AEAD ciphers; ``ke`` is None without PFS. ``encr`` is
+    NULL in AH suites, which have no such transform.
     """
 
     protocol: ProtocolId
@@ -112,7 +126,10 @@ class Suite:
     def transforms(self) -> tuple[Transform, ...]:
         """The suite as the transforms of an answer (RFC 7296 3.3.6: one of each type that was offered)."""
         facts = ENCR[self.encr]
-        found = [Transform(TransformType.ENCR, self.encr, self.key_bits if facts.key_length_attribute else None)]
+        found = []
+        if self.protocol != ProtocolId.AH:
+            bits = self.key_bits if facts.key_length_attribute else None
+            found.append(Transform(TransformType.ENCR, self.encr, bits))
         if self.integ is not None:
             found.append(Transform(TransformType.INTEG, self.integ))
         if self.prf is not None:
@@ -126,7 +143,8 @@ class Suite:
 
 @lru_cache(maxsize=64)
 def _spelled(suite: Suite) -> str:
-    return "-".join(str(t) for t in suite.transforms())
+    words = [str(t) for t in suite.transforms()]
+    return "-".join(["ah", *words] if suite.protocol == ProtocolId.AH else words)
 
 
 _ENUM_OF: dict[TransformType, type[OpenEnum]] = {
@@ -180,7 +198,7 @@ KEYWORDS: dict[str, Transform] = _keywords()
 
 
 def parse_proposal(text: str, protocol: ProtocolId) -> Proposal:
-    """Read one spelled proposal for IKE or ESP.
+    """Read one spelled proposal for IKE, ESP or AH.
 
     Raises SuiteError naming the wrong keyword, what is missing, and the cure.
     """
@@ -195,7 +213,9 @@ def parse_proposal(text: str, protocol: ProtocolId) -> Proposal:
             found.append(transform)
     kinds = {t.type for t in found}
     ciphers = [ENCR[Encr(t.id)] for t in found if t.type == TransformType.ENCR]
-    if not ciphers:
+    if protocol == ProtocolId.AH:
+        _check_ah(text, kinds)
+    elif not ciphers:
         raise SuiteError(f"proposal {text!r} has no cipher: begin with one such as aes256gcm16")
     aead = {c.is_aead for c in ciphers}
     if len(aead) > 1:
@@ -208,11 +228,18 @@ def parse_proposal(text: str, protocol: ProtocolId) -> Proposal:
         _complete_ike(text, found, kinds)
     else:
         if TransformType.PRF in kinds:
-            raise SuiteError(f"ESP proposal {text!r} names a PRF: PRFs belong into ike.proposals")
+            raise SuiteError(f"{protocol.name} proposal {text!r} names a PRF: PRFs belong into ike.proposals")
         if TransformType.ESN not in kinds:
             found.append(Transform(TransformType.ESN, Esn.NO))
     found.sort(key=lambda t: t.type)
     return Proposal(protocol, tuple(found))
+
+
+def _check_ah(text: str, kinds: set[TransformType]) -> None:
+    if TransformType.ENCR in kinds:
+        raise SuiteError(f"AH proposal {text!r} names a cipher: AH encrypts nothing, write it under esp")
+    if TransformType.INTEG not in kinds:
+        raise SuiteError(f"AH proposal {text!r} has no integrity algorithm: begin with one such as sha256")
 
 
 def _complete_ike(text: str, found: list[Transform], kinds: set[TransformType]) -> None:

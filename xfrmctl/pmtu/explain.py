@@ -13,15 +13,18 @@ with AES-CBC), and 1278 + 2 happens to need none. The sum errs to either side: a
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Mode
 from xfrmctl.model.suite import Suite
 from xfrmctl.pmtu.clamp import mss
 from xfrmctl.pmtu.overhead import (
+    AH_HEADER,
     ESP_HEADER,
     ESP_TRAILER,
     IP_HEADER,
     IPV6_FLOOR,
     UDP_HEADER,
+    ah_size,
     alignment,
     inner_mtu,
     outer_mtu_for,
@@ -61,7 +64,9 @@ class Explanation:
 
 
 def classic_inner_mtu(outer_mtu: int, suite: Suite, outer_version: int, encap: bool) -> int:
-    """The classic header sum (see above): for comparison only, never for a setting."""
+    """The classic header sum (see above): for comparison only, never for a setting. AH pads nothing: it is exact."""
+    if suite.protocol == ProtocolId.AH:
+        return inner_mtu(outer_mtu, suite, outer_version, encap)
     udp = UDP_HEADER if encap else 0
     headers = IP_HEADER[outer_version] + udp + ESP_HEADER + suite.encr_facts.iv + suite.icv
     return outer_mtu - headers - ESP_TRAILER - CLASSIC_PADDING
@@ -109,7 +114,7 @@ def explain(
 
 def shown(suite: Suite) -> str:
     """Cipher and integrity only: the words that change sizes."""
-    words = [suite.encr_facts.keyword.format(suite.key_bits)]
+    words = ["ah" if suite.protocol == ProtocolId.AH else suite.encr_facts.keyword.format(suite.key_bits)]
     if suite.integ_facts:
         words.append(suite.integ_facts.keyword)
     return "-".join(words)
@@ -131,16 +136,30 @@ def _rows(case: _Case, largest: int) -> tuple[Row, ...]:
     ]
     if case.encap:
         rows.append(Row("UDP", -UDP_HEADER, "encapsulation in UDP 4500 (RFC 3948)"))
-    rows += [
-        Row("ESP header", -ESP_HEADER, "SPI and sequence number (RFC 4303 2)"),
-        Row("IV", -facts.iv, facts.keyword.format(suite.key_bits)),
-        Row("ICV", -suite.icv, suite.integ_facts.keyword if suite.integ_facts else "part of the cipher"),
-        Row("left over", largest - case.outer_mtu, f"the rest is cut to whole blocks of {alignment(suite)}"),
-        Row("trailer", -ESP_TRAILER, "pad length and next header"),
-    ]
+    rows += (
+        _ah_rows(case)
+        if suite.protocol == ProtocolId.AH
+        else [
+            Row("ESP header", -ESP_HEADER, "SPI and sequence number (RFC 4303 2)"),
+            Row("IV", -facts.iv, facts.keyword.format(suite.key_bits)),
+            Row("ICV", -suite.icv, suite.integ_facts.keyword if suite.integ_facts else "part of the cipher"),
+            Row("left over", largest - case.outer_mtu, f"the rest is cut to whole blocks of {alignment(suite)}"),
+            Row("trailer", -ESP_TRAILER, "pad length and next header"),
+        ]
+    )
     if case.mode == Mode.TRANSPORT:
         rows.append(Row("IP header", IP_HEADER[case.version], "counts as part of the packet"))
     return tuple(rows)
+
+
+def _ah_rows(case: _Case) -> list[Row]:
+    size = ah_size(case.suite, case.version)
+    rest = size - AH_HEADER - case.suite.icv
+    rows = [
+        Row("AH", -AH_HEADER, "next header, length, SPI, sequence number (RFC 4302 2)"),
+        Row("ICV", -case.suite.icv, case.suite.integ_facts.keyword if case.suite.integ_facts else ""),
+    ]
+    return rows + ([Row("padding", -rest, "the header is a multiple of 8 bytes over IPv6")] if rest else [])
 
 
 def _notes(case: _Case, inner: int, classic: int) -> Iterator[str]:

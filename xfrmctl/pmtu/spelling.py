@@ -1,4 +1,4 @@
-"""Any ESP suite the tables know, also those never offered (3DES, MD5, SHA-1, NULL): for arithmetic only."""
+"""Any ESP or AH suite the tables know, also those never offered (3DES, MD5, SHA-1, NULL): for arithmetic only."""
 
 from difflib import get_close_matches
 
@@ -15,13 +15,15 @@ _SIZELESS = {*KE.values(), "esn", "noesn"}
 
 
 def parse_suite(text: str) -> Suite:
-    """Read ``aes256gcm16``, ``aes128-sha256``, ``3des-md5``; key exchange and ESN words are ignored.
+    """Read ``aes256gcm16``, ``aes128-sha256``, ``3des-md5``, ``ah-sha256``; key exchange and ESN words are ignored.
 
     Raises SuiteError naming the wrong word and the cure.
     """
     cipher: tuple[Encr, int] | None = None
     integ: Integ | None = None
-    for word in text.strip().lower().split("-"):
+    words = text.strip().lower().split("-")
+    ah = words[0] == "ah"
+    for word in words[ah:]:
         if word in _CIPHERS and cipher is None:
             cipher = _CIPHERS[word]
         elif word in _INTEGRITY and integ is None:
@@ -33,6 +35,8 @@ def parse_suite(text: str) -> Suite:
             near = get_close_matches(word, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise SuiteError(f"unknown word {word!r} in suite {text!r}: {hint}Known: {', '.join(known)}")
+    if ah:
+        return _ah(text, cipher, integ)
     if cipher is None:
         raise SuiteError(f"suite {text!r} has no cipher: begin with one such as aes256gcm16")
     if ENCR[cipher[0]].is_aead and integ is not None:
@@ -40,3 +44,11 @@ def parse_suite(text: str) -> Suite:
     if not ENCR[cipher[0]].is_aead and integ is None:
         raise SuiteError(f"suite {text!r} has no integrity algorithm: add one such as sha256")
     return Suite(ProtocolId.ESP, cipher[0], cipher[1], integ)
+
+
+def _ah(text: str, cipher: tuple[Encr, int] | None, integ: Integ | None) -> Suite:
+    if cipher is not None:
+        raise SuiteError(f"suite {text!r}: AH encrypts nothing: leave the cipher out")
+    if integ is None:
+        raise SuiteError(f"suite {text!r} has no integrity algorithm: write one such as ah-sha256")
+    return Suite(ProtocolId.AH, Encr.NULL, 0, integ)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.config.config_files import loaded, only
 from xfrmctl.ike.config import ChildConfig
+from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Mode
 from xfrmctl.model.selector import TrafficSelector, parse_selector
 
@@ -37,6 +38,15 @@ def test_selectors_of_transport_mode_are_the_two_addresses(place: Path) -> None:
     assert (child.mode, child.tunnel_will_do) == (Mode.TRANSPORT, False)
     child = _child(place, "mode: transport-or-tunnel")
     assert (child.mode, child.tunnel_will_do) == (Mode.TRANSPORT, True)
+
+
+def test_ah_is_taken_with_a_warning(place: Path) -> None:
+    found = loaded(place, _text("mode: transport, ah: [sha512, sha256-x25519]"))
+    (child,) = found.engine.connections["c"].children
+    assert child.protocol == ProtocolId.AH
+    assert [str(p) for p in child.esp] == ["sha512-noesn", "sha256-x25519-noesn"]
+    (warning,) = [w for w in found.warnings if w.key.endswith("ah")]
+    assert "encrypts nothing" in warning.cause
 
 
 def test_a_tunnel_needs_selectors(place: Path) -> None:

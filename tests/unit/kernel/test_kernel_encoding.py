@@ -17,7 +17,7 @@ from xfrmctl.kernel.netlink.policy import delete_policy, policies_from, policy_f
 from xfrmctl.kernel.netlink.sa import delete_sa, new_sa
 from xfrmctl.kernel.ownership import if_id_for, index_for, reqid_for
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.iana import Encr, ProtocolId
+from xfrmctl.model.iana import Encr, Integ, ProtocolId
 from xfrmctl.model.plane import Mark, PlaneOptions
 from xfrmctl.model.sa import DfPolicy, Direction, Encap, KernelSa, Lifetime, Mode, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector, parse_selector
@@ -317,3 +317,16 @@ def test_precompiled_sizes() -> None:
     }
     assert all(layout.size == size for layout, size in sizes.items())
     assert structs.USERSA_COUNTERS.size <= structs.USERSA_INFO.size
+
+
+@pytest.mark.rfc("4302", "2.6")
+@pytest.mark.parametrize(("ends", "aligned"), [((A, B), c.XFRM_STATE_ALIGN4), ((A6, B6), 0)])
+def test_ah_has_an_integrity_key_only_and_the_alignment_of_its_ip_version(ends: tuple[Any, Any], aligned: int) -> None:
+    suite = Suite(ProtocolId.AH, Encr.NULL, 0, Integ.HMAC_SHA2_256_128)
+    keys = SaKeys(b"", bytes(range(32)))
+    made = sa(suite=suite, protocol=ProtocolId.AH, source=ends[0], destination=ends[1])
+    fields = {"family": 2, "flags": c.XFRM_STATE_AF_UNSPEC | aligned, "id_proto": 51}
+    if not aligned:
+        fields |= {"family": 10, "id_daddr": B6.packed, "saddr": A6.packed}  # type: ignore[dict-item]
+    auth = ("XFRMA_ALG_AUTH_TRUNC", algo("hmac(sha256)", keys.integrity, alg_trunc_len=128))
+    assert new_sa(made, keys).payload == encoded(tables.UserSaInfo, tunnel(**fields), [auth])

@@ -152,3 +152,27 @@ def test_wrong_suites(text: str, message: str) -> None:
 
 def test_suite_words_without_size_are_ignored() -> None:
     assert parse_suite("AES256GCM16-x25519-esn") == parse_suite("aes256gcm16")
+
+
+# Linux 6.12: ``tests/lab/test_interop_ah.py`` asks the kernel.
+AH = {("ah-sha256", 4): 28, ("ah-sha384", 4): 36, ("ah-sha512", 4): 44}
+AH |= {("ah-sha256", 6): 32, ("ah-sha384", 6): 40, ("ah-sha512", 6): 48}
+
+
+@pytest.mark.rfc("4302", "2.6")
+@pytest.mark.parametrize(("suite", "version"), AH)
+def test_ah_costs_its_header_in_units_of_its_ip_version(suite: str, version: int) -> None:
+    """4 bytes over IPv4, 8 over IPv6; nothing of the payload is padded, and in transport mode no header is new."""
+    cost, header = AH[suite, version], {4: 20, 6: 40}[version]
+    tunnel = inner_mtu(1500, parse_suite(suite), version, False)
+    assert tunnel == 1500 - header - cost
+    assert inner_mtu(1500, parse_suite(suite), version, False, Mode.TRANSPORT) == 1500 - cost
+    assert packet_size(tunnel, parse_suite(suite), version, False) == 1500
+    told = explain(1500, parse_suite(suite), version)
+    assert sum(row.bytes for row in told.rows) == told.inner_mtu == told.classic_inner_mtu
+
+
+@pytest.mark.parametrize(("text", "words"), [("ah", "no integrity"), ("ah-aes256-sha256", "encrypts nothing")])
+def test_ah_is_spelled_with_an_integrity_algorithm_only(text: str, words: str) -> None:
+    with pytest.raises(SuiteError, match=words):
+        parse_suite(text)

@@ -24,6 +24,7 @@ from xfrmctl.ike.child import (
     refusal_notify,
     shared_secret,
     taken_selectors,
+    through_nat,
 )
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.core import Core
@@ -65,6 +66,10 @@ class CreateChild:
         """SA, Ni, KEi where PFS is wanted, TSi, TSr; nothing when events have overtaken us."""
         if sa.state != IkeState.ESTABLISHED or not self._needed(sa):
             return None
+        failure = through_nat(sa, self.child)
+        if failure is not None:
+            lifecycle.failed(core, sa, failure, child=self.child.name, initiator=True)
+            return None
         self.spi, self.nonce = core.new_child_spi(), core.new_nonce()
         groups = [t.id for p in self.child.esp for t in p.of(TransformType.KE)]
         group = self.group or (KeGroup(groups[0]) if groups else None)
@@ -105,7 +110,7 @@ class CreateChild:
         elif any(isinstance(p, Notify) and p.type.is_error for p in payloads):
             self._rekey_refused(core, sa, old, payloads)
         elif self.rival is not None and rekey.is_redundant(step.nonces, self.rival):
-            begin(core, sa, DeleteChild(self.spi, 0))
+            begin(core, sa, DeleteChild(self.child.protocol, self.spi, 0))
         else:
             child_answer(core, sa, step, payloads)
 
@@ -186,7 +191,7 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
             failure = failures.invalid_ke("the peer chose PFS and sent no KE payload")
     if isinstance(outcome, Failure) or failure is not None:
         assert failure is not None
-        begin(core, sa, DeleteChild(step.spi, 0))
+        begin(core, sa, DeleteChild(step.config.protocol, step.spi, 0))
         if step.replaces is not None:
             rekey.again_later(core, sa, step.replaces)
         lifecycle.failed(core, sa, failure, child=step.config.name, initiator=step.replaces is None)
@@ -211,7 +216,7 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
 
 def _refusal(step: InstallOurs, error: Notify) -> Failure:
     if error.type == NotifyType.NO_PROPOSAL_CHOSEN:
-        return failures.peer_refused_proposal("ESP", proposals(step.config, with_ke=step.with_ke))
+        return failures.peer_refused_proposal(step.config.protocol.name, proposals(step.config, with_ke=step.with_ke))
     if error.type == NotifyType.TS_UNACCEPTABLE:
         return failures.ts_unacceptable((*step.config.local_ts, *step.config.remote_ts), (), by_peer=True)
     return failures.refused_by_peer(error.type)

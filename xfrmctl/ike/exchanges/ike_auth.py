@@ -16,7 +16,7 @@ from xfrmctl.crypto.certificate import same_identity
 from xfrmctl.crypto.revocation import Undecided
 from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode, qcd, unique
 from xfrmctl.ike.authentication import PeerProof
-from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify
+from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify, through_nat
 from xfrmctl.ike.config import ChildConfig, Childless, ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
@@ -89,6 +89,10 @@ class IkeAuth:
         if config.childless != Childless.FORCE:
             self.child = next((c for c in config.children if c.name in demanded), config.children[0])
             self.acquire_seq = connection.acquires.get(self.child.name, 0) if connection else 0
+            failure = through_nat(sa, self.child)
+            if failure is not None:
+                _fail(core, sa, failure)
+                return None
             self.spi = core.new_child_spi()
         self.identity = Id(PayloadType.IDI, config.local_id)
         sa.local_id = config.local_id

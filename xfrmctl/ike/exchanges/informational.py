@@ -49,13 +49,14 @@ def alive(core: Core, sa: IkeSa) -> None:
 class DeleteChild:
     """Tell the peer that a CHILD SA is gone here; until it has answered, a rekey of it by the peer must wait."""
 
+    protocol: ProtocolId
     inbound_spi: int
     outbound_spi: int
     exchange: ExchangeType = ExchangeType.INFORMATIONAL
 
     def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
         """D with our inbound SPI (RFC 7296 1.4.1)."""
-        return [Delete(ProtocolId.ESP, (self.inbound_spi.to_bytes(4, "big"),))]
+        return [Delete(self.protocol, (self.inbound_spi.to_bytes(4, "big"),))]
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """The peer has deleted its side, too."""
@@ -67,7 +68,7 @@ def delete_child(core: Core, sa: IkeSa, child: ChildSa, reason: Failure, *, reti
     core.remove_child(sa, child, reason, retire=retire)
     if sa.state == IkeState.ESTABLISHED:
         sa.closing.add(child.outbound.spi)
-        begin(core, sa, DeleteChild(child.inbound.spi, child.outbound.spi))
+        begin(core, sa, DeleteChild(child.inbound.protocol, child.inbound.spi, child.outbound.spi))
 
 
 def delete_ike(core: Core, sa: IkeSa, reason: Failure) -> None:
@@ -95,7 +96,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Seque
     reply: list[Payload] = [*more]
     qcd.learn(sa, payloads)
     closing = False
-    mine: list[bytes] = []
+    mine: dict[ProtocolId, list[bytes]] = {}
     gone: list[ChildSa] = []
     for payload in payloads:
         if not isinstance(payload, Delete):
@@ -107,10 +108,10 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Seque
             child = sa.child_by_outbound(payload.protocol, int.from_bytes(spi, "big"))
             if child is None or child in gone:
                 continue
-            mine.append(child.inbound.spi.to_bytes(4, "big"))
+            mine.setdefault(payload.protocol, []).append(child.inbound.spi.to_bytes(4, "big"))
             gone.append(child)
-    if mine and not closing:
-        reply.append(Delete(ProtocolId.ESP, tuple(mine)))
+    if not closing:
+        reply += [Delete(protocol, tuple(spis)) for protocol, spis in mine.items()]
     respond(core, sa, ExchangeType.INFORMATIONAL, reply)
     if notify_of(payloads, NotifyType.AUTHENTICATION_FAILED) is not None:
         assert sa.local_id is not None

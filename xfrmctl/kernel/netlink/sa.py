@@ -5,6 +5,8 @@ Rules of the kernel that shape the message (``verify_newsa_info``, ``verify_repl
 * a tunnel SA has no selector and the flag AF_UNSPEC, or it would carry one inner family only;
 * the old ``replay_window`` field holds at most 32; larger windows and ESN need XFRMA_REPLAY_ESN_VAL, and then the
   field is 0; with ESN the window is at least 1 even for output, since we send no XFRMA_SA_DIR (unknown before 6.10);
+* AH has an integrity algorithm only. Its header is a multiple of 4 bytes over IPv4 and of 8 over IPv6 (RFC 4302 2.6),
+  but Linux takes 8 for both, on output and for what it accepts, unless ALIGN4 is set (``ah4_init_state``);
 * NOPMTUDISC (outer DF clear) belongs on the output SA and cannot be changed later (KERNEL-FACTS 9).
 """
 
@@ -18,7 +20,7 @@ from xfrmctl.kernel.netlink import structs as s
 from xfrmctl.kernel.netlink.socket import Request
 from xfrmctl.kernel.ownership import MARK, is_our_reqid
 from xfrmctl.model.algorithms import INTEG
-from xfrmctl.model.iana import Encr, Integ
+from xfrmctl.model.iana import Encr, Integ, ProtocolId
 from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import DfPolicy, Direction, KernelSa, Lifetime, Mode, SaCounters, SaId, SaKeys
 from xfrmctl.model.selector import ANY_PORT, TrafficSelector
@@ -52,6 +54,8 @@ def algorithm_name(sa: KernelSa) -> str:
     if aead is not None:
         return aead.name.decode()
     integ = _AUTH.get(sa.suite.integ, b"?") if sa.suite.integ is not None else b"none"
+    if sa.protocol == ProtocolId.AH:
+        return f"ah with {integ.decode()}"
     return f"{_CRYPT.get(sa.suite.encr, b'?').decode()} with {integ.decode()}"
 
 
@@ -71,6 +75,8 @@ def new_sa(sa: KernelSa, keys: SaKeys) -> Request:
         flags |= c.XFRM_STATE_AF_UNSPEC
     else:
         selector = _transport_selector(sa, family)
+    if sa.protocol == ProtocolId.AH and sa.destination.version == 4:
+        flags |= c.XFRM_STATE_ALIGN4
     if sa.df is DfPolicy.CLEAR and sa.direction is Direction.OUT:
         flags |= c.XFRM_STATE_NOPMTUDISC
     flags |= _flags(sa)
@@ -223,19 +229,27 @@ def _algorithms(sa: KernelSa, keys: SaKeys) -> bytes:
     key = keys.encryption
     if len(key) != sa.suite.key_bits // 8 + facts.salt:
         raise ValueError(f"{sa.suite} needs {sa.suite.key_bits // 8 + facts.salt} key bytes, got {len(key)}")
+    if sa.protocol == ProtocolId.AH:
+        return _authentication(sa, keys)
     aead = _AEAD.get(sa.suite.encr)
     if aead is not None:
         return _sized(c.XFRMA_ALG_AEAD, aead.name, key, aead.icv_bits)
     name = _CRYPT.get(sa.suite.encr)
+    if name is None:
+        raise ValueError(f"{sa.suite} is not a suite that may reach the kernel")
+    length = s.ATTR_ALGO.size + len(key)
+    crypt = s.ATTR_ALGO.pack(length, c.XFRMA_ALG_CRYPT, name, 8 * len(key)) + key + bytes(-length % 4)
+    return _authentication(sa, keys) + crypt
+
+
+def _authentication(sa: KernelSa, keys: SaKeys) -> bytes:
     auth = _AUTH.get(sa.suite.integ) if sa.suite.integ is not None else None
-    if name is None or auth is None or sa.suite.integ is None:
+    if auth is None or sa.suite.integ is None:
         raise ValueError(f"{sa.suite} is not a suite that may reach the kernel")
     integ = INTEG[sa.suite.integ]
     if len(keys.integrity) != integ.key:
         raise ValueError(f"{integ.keyword} needs {integ.key} key bytes, got {len(keys.integrity)}")
-    length = s.ATTR_ALGO.size + len(key)
-    crypt = s.ATTR_ALGO.pack(length, c.XFRMA_ALG_CRYPT, name, 8 * len(key)) + key + bytes(-length % 4)
-    return _sized(c.XFRMA_ALG_AUTH_TRUNC, auth, keys.integrity, 8 * integ.icv) + crypt
+    return _sized(c.XFRMA_ALG_AUTH_TRUNC, auth, keys.integrity, 8 * integ.icv)
 
 
 def _sized(kind: int, name: bytes, key: bytes, icv_bits: int) -> bytes:

@@ -14,6 +14,8 @@ class Child:
     local_ts: Sequence[str]
     remote_ts: Sequence[str]
     esp_proposals: Sequence[str] = ("aes128gcm16-x25519",)
+    #: Where there are any, they take the place of those of ESP.
+    ah_proposals: Sequence[str] = ()
     mode: str = "tunnel"
     #: "none" waits for `initiate`, "start" begins at once, "trap" with the first packet.
     start_action: str = "none"
@@ -97,7 +99,10 @@ def _child(child: Child) -> Iterator[str]:
     yield f"      {child.name} {{"
     yield f"        local_ts = {','.join(child.local_ts)}"
     yield f"        remote_ts = {','.join(child.remote_ts)}"
-    yield f"        esp_proposals = {','.join(child.esp_proposals)}"
+    if child.ah_proposals:
+        yield f"        ah_proposals = {','.join(child.ah_proposals)}"
+    else:
+        yield f"        esp_proposals = {','.join(child.esp_proposals)}"
     yield f"        mode = {child.mode}"
     yield f"        start_action = {child.start_action}"
     yield f"        close_action = {child.close_action}"
