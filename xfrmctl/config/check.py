@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from xfrmctl.config.build import Report
 from xfrmctl.config.document import Key
 from xfrmctl.config.secrets import GOOD_BYTES
+from xfrmctl.config.selectors import check_selectors
 from xfrmctl.config.transport import check_transport
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
@@ -88,6 +89,7 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
         cause = f"an IPv{version} selector in {side} has no partner in {other}"
         report((*key, side), cause, f"add an IPv{version} network to {other}, or take this one out")
     check_transport(connection, child, report)
+    check_selectors(child, (*key, "remote_ts"), report, warn)
     if child.protocol == ProtocolId.AH:
         _check_ah(connection, (*key, "ah"), report, warn)
     if child.mtu is not None:

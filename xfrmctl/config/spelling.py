@@ -237,14 +237,14 @@ def identity(value: object) -> Identity | IdentityPattern | None:
 
 
 def selector(value: object) -> TrafficSelector:
-    """A network or a range of addresses."""
+    """A network or a range of addresses, with or without protocol and ports."""
     cure = "write a network such as 10.1.0.0/16, or a range such as 10.1.1.1-10.1.1.9"
     text = _text(value, "10.1.0.0/16")
     try:
         return parse_selector(text)
     except ValueError as error:
         found = advice(str(error))
-        raise Wrong(found.cause, found.cure if found.cure.startswith("write") else cure) from None
+        raise Wrong(found.cause, found.cure if found.cure.startswith(("write", "leave")) else cure) from None
 
 
 def proposal_of(protocol: ProtocolId) -> Callable[[object], Proposal]:
@@ -353,7 +353,9 @@ IkeIdentity = Annotated[
     PlainValidator(identity),
     _schema("string", "fqdn:NAME, fqdn:*.NAME, email:USER@HOST, dn:CN=…, keyid:TEXT, an IP address, or any"),
 ]
-Selector = Annotated[TrafficSelector, PlainValidator(selector), _schema("string", "10.1.0.0/16 or 10.1.1.1-10.1.1.9")]
+Selector = Annotated[
+    TrafficSelector, PlainValidator(selector), _schema("string", "10.1.0.0/16, 10.1.1.1-10.1.1.9, 10.1.0.0/16[tcp/443]")
+]
 IkeProposal = Annotated[
     Proposal,
     PlainValidator(proposal_of(ProtocolId.IKE)),

@@ -10,6 +10,9 @@ block           an explicit block: where no template can be (any peer), where th
                 selectors away, and what stays behind when the daemon stops
 =============== ====================================================================================
 
+Only what is selected is covered: where selectors name a protocol or ports, all else between the same addresses is none
+of the child's, and goes as the host's routes and firewall let it (on the interface plane it ends at the device).
+
 In transport mode the selectors are the gateways' own addresses. IKE passes by the policies of its sockets; over IPv6,
 where the peer may be a neighbour, neighbour discovery (ICMPv6 135, 136) must pass as well, or nobody could send the
 first packet: it is excepted by policies of higher priority. Nothing is forwarded, so there is no forward policy.
@@ -34,10 +37,11 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
 from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.flow import ANY, flows, port
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
-from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.selector import ICMPV6, TrafficSelector
 from xfrmctl.model.suite import Suite
 from xfrmctl.pmtu.clamp import mss
 from xfrmctl.pmtu.overhead import inner_mtu
@@ -47,9 +51,10 @@ NARROWED_PRIORITY = 100_000
 CHILD_PRIORITY = 200_000
 """Bands of the SPD: the lower value wins. Within a band the more specific selector wins."""
 
-ICMPV6 = 58
 NEIGHBOUR_DISCOVERY = (135, 136)
 """Neighbor Solicitation and Advertisement (RFC 4861 4.3, 4.4); the kernel keeps an ICMP type in the source port."""
+
+TCP = 6
 
 ROUTE_METRIC = 58
 BLACKHOLE_METRIC = 4_000_000_000
@@ -219,7 +224,7 @@ def _neighbour_discovery(child: ChildConfig, keys: Iterable[PolicyKey]) -> Itera
     for key in keys:
         if key.source.version == 6 and key.protocol in (0, ICMPV6):
             for icmp_type in NEIGHBOUR_DISCOVERY:
-                yield replace(key, protocol=ICMPV6, source_port=icmp_type, destination_port=0)
+                yield replace(key, protocol=ICMPV6, source_port=port(icmp_type), destination_port=ANY)
 
 
 def _child_keys(
@@ -238,29 +243,20 @@ def _keys(
 ) -> Iterable[PolicyKey]:
     """All policies of these selectors: out, in and fwd, or less, for each pair of prefixes."""
     out, back = options.mark_out, options.mark_in
-    for local in local_ts:
-        for remote in remote_ts:
-            if local.version != remote.version:
-                continue
-            protocol = local.protocol or remote.protocol
-            here, there = _port(local), _port(remote)
-            for mine in local.networks():
-                for theirs in remote.networks():
-                    for direction in directions:
-                        if direction is Direction.OUT:
-                            yield PolicyKey(direction, mine, theirs, protocol, here, there, if_id, out)
-                        else:
-                            yield PolicyKey(direction, theirs, mine, protocol, there, here, if_id, back)
-
-
-def _port(selector: TrafficSelector) -> int:
-    return selector.start_port if selector.start_port == selector.end_port else 0
+    for flow in flows(local_ts, remote_ts):
+        mine, theirs, protocol = flow.local, flow.remote, flow.protocol
+        for direction in directions:
+            if direction is Direction.OUT:
+                yield PolicyKey(direction, mine, theirs, protocol, flow.near, flow.far, if_id, out)
+            else:
+                yield PolicyKey(direction, theirs, mine, protocol, *flow.back, if_id, back)
 
 
 def _priority(band: int, key: PolicyKey) -> int:
+    """The more specific wins: by addresses, then by mark, then by protocol and ports."""
     bits = 2 * key.source.max_prefixlen - key.source.prefixlen - key.destination.prefixlen
-    ports = 0 if key.source_port or key.destination_port else 1
-    return band + 8 * bits + (0 if key.mark else 4) + (0 if key.protocol else 2) + ports
+    ports = 32 - key.source_port.mask.bit_count() - key.destination_port.mask.bit_count() if key.protocol else 33
+    return band + 128 * bits + (0 if key.mark else 64) + ports
 
 
 def _interface_plane(
@@ -304,6 +300,7 @@ def _clamps_of(
         for local in local_ts
         for remote in remote_ts
         if local.version == remote.version and local.version in child_sizes.mss
+        if {local.protocol, remote.protocol} <= {0, TCP}
         for mine in local.networks()
         for theirs in remote.networks()
     )

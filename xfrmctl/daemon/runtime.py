@@ -92,9 +92,10 @@ class Runtime:
         """The kernel has reported something about SAs of ours."""
         match event:
             case Acquire(reqid=reqid, seq=seq):
+                packet = event.selectors
                 if self._stands(reqid):
                     self.audit()  # a packet found no SA where we believe in one
-                self.step(lambda now: self.engine.handle_acquire(reqid, seq, now))
+                self.step(lambda now: self.engine.handle_acquire(reqid, seq, now, packet))
             case Expire(id=sa_id, hard=hard):
                 self.step(lambda now: self.engine.handle_expire(sa_id, hard, now))
             case Mapping(id=sa_id, new=new):

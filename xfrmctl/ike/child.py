@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from xfrmctl.crypto import kex
 from xfrmctl.crypto.keys import derive_child_keys
-from xfrmctl.ike import failures, lifecycle, mode
+from xfrmctl.ike import child_failures, failures, lifecycle, mode
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.mode import Endpoints
@@ -16,14 +16,16 @@ from xfrmctl.ike.negotiate import Choice, Narrowed, accepted, choose, covered, n
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure
+from xfrmctl.model.flow import MAX_FLOWS, count
 from xfrmctl.model.iana import NotifyType, PayloadType, ProtocolId
-from xfrmctl.model.sa import Direction, KernelSa, Lifetime, Mode, SaKeys
+from xfrmctl.model.sa import Direction, KernelSa, Lifetime, Mode, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 from xfrmctl.wire.message import first_of
 from xfrmctl.wire.payloads import KeyExchange, Notify, Payload, Sa, TrafficSelectors
 
 Pair = tuple[tuple[KernelSa, SaKeys], ...]
+Packet = tuple[TrafficSelector, TrafficSelector]
 
 NO_KERNEL_SUPPORT = frozenset({2, 38, 93})
 """ENOENT, ENOSYS, EPROTONOSUPPORT: the kernel lacks the algorithm or the protocol."""
@@ -58,18 +60,29 @@ def through_nat(sa: IkeSa, config: ChildConfig) -> Failure | None:
     """Why the child cannot be where the IKE SA goes through a NAT: AH protects the addresses (RFC 4302 3.3.3.1)."""
     if config.protocol != ProtocolId.AH or sa.encap is None:
         return None
-    return failures.ah_through_nat(config.name, sa.nat_local, sa.nat_remote)
+    return child_failures.ah_through_nat(config.name, sa.nat_local, sa.nat_remote)
 
 
-def offer(config: ChildConfig, spi: int, *, with_ke: bool) -> list[Payload]:
-    """SA, TSi, TSr of an initiator."""
+def offer(config: ChildConfig, spi: int, packet: Packet | None = None, *, with_ke: bool) -> list[Payload]:
+    """SA, TSi, TSr of an initiator.
+
+    The ``packet`` that has asked for the child goes first, so that a responder that cannot have all of the selectors
+    chooses those with it (RFC 7296 2.9).
+    """
+    local_ts, remote_ts = config.local_ts, config.remote_ts
+    if packet is not None and covered(packet[:1], local_ts) and covered(packet[1:], remote_ts):
+        local_ts, remote_ts = _first(packet[0], local_ts), _first(packet[1], remote_ts)
     raw = spi.to_bytes(4, "big")
     numbered = [p.with_spi(raw, n) for n, p in enumerate(proposals(config, with_ke=with_ke), 1)]
     return [
         Sa(tuple(numbered)),
-        TrafficSelectors(PayloadType.TSI, config.local_ts),
-        TrafficSelectors(PayloadType.TSR, config.remote_ts),
+        TrafficSelectors(PayloadType.TSI, local_ts),
+        TrafficSelectors(PayloadType.TSR, remote_ts),
     ]
+
+
+def _first(one: TrafficSelector, others: tuple[TrafficSelector, ...]) -> tuple[TrafficSelector, ...]:
+    return others if one in others else (one, *others)
 
 
 def _selectors(payloads: Sequence[Payload], kind: PayloadType) -> tuple[TrafficSelector, ...]:
@@ -128,7 +141,7 @@ def judge(
         *narrow_children([c for c in children if modes[c.name] is Mode.TUNNEL], tsi, tsr),
     ]
     if not fitting and (left := narrow_children(children, ends.remote, ends.local)):
-        return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failures.mode_refused(left[0].child.name, by_peer=False))
+        return Refused(NotifyType.NO_PROPOSAL_CHOSEN, child_failures.mode_refused(left[0].child.name, by_peer=False))
     if not fitting or offered is None:
         ours = [t for c in children for t in (*c.local_ts, *c.remote_ts)]
         return Refused(NotifyType.TS_UNACCEPTABLE, failures.ts_unacceptable(ours, (*tsr, *tsi), by_peer=False))
@@ -147,8 +160,9 @@ def judge(
         if choice is not None and len(choice.spi) == 4 and agreed is not None:
             if (collides := collision(core, sa, choice)) is not None:
                 return Refused(NotifyType.TEMPORARY_FAILURE, collides)
-            if (failure := through_nat(sa, narrowed.child)) is not None:
-                return Refused(NotifyType.NO_PROPOSAL_CHOSEN, failure)
+            refused = _impossible(sa, narrowed)
+            if refused is not None:
+                return refused
             return Answered(narrowed, choice, core.new_child_spi(), agreed, ends)
     if taken is not None:
         return Refused(NotifyType.TS_UNACCEPTABLE, taken)
@@ -177,7 +191,27 @@ def taken_selectors(
 def collision(core: Core, sa: IkeSa, choice: Choice) -> Failure | None:
     """Why the peer's SPI cannot be: an SA to this address has it, and would be taken for the new one."""
     spi = int.from_bytes(choice.spi, "big")
-    return failures.spi_taken(spi) if SaId(sa.remote.address, ProtocolId.ESP, spi) in core.children else None
+    taken = SaId(sa.remote.address, choice.suite.protocol, spi) in core.children
+    return failures.spi_taken(spi) if taken else None
+
+
+def _too_many(
+    config: ChildConfig, local_ts: Sequence[TrafficSelector], remote_ts: Sequence[TrafficSelector]
+) -> Failure | None:
+    """Why the kernel is not asked to hold these selectors."""
+    entries = count(local_ts, remote_ts)
+    if entries <= MAX_FLOWS or entries <= (most := count(config.local_ts, config.remote_ts)):
+        return None
+    return child_failures.too_many_selectors(config.name, entries, max(MAX_FLOWS, most))
+
+
+def _impossible(sa: IkeSa, narrowed: Narrowed) -> Refused | None:
+    """What no choice of algorithms would mend."""
+    failure = _too_many(narrowed.child, narrowed.local_ts, narrowed.remote_ts)
+    if failure is not None:
+        return Refused(NotifyType.TS_UNACCEPTABLE, failure)
+    nat = through_nat(sa, narrowed.child)
+    return Refused(NotifyType.NO_PROPOSAL_CHOSEN, nat) if nat is not None else None
 
 
 @dataclass(slots=True)
@@ -205,13 +239,13 @@ def conclude(
     if mode.wanted(config, old) is Mode.TUNNEL and mode.is_transport(payloads):
         return failures.invalid_syntax("N(USE_TRANSPORT_MODE) in an answer, and nobody has asked for it")
     if agreed is None:
-        return failures.mode_refused(config.name, by_peer=True)
+        return child_failures.mode_refused(config.name, by_peer=True)
     if agreed is Mode.TRANSPORT:
         ends = Endpoints.read(sa, tsi, tsr)
         tsi, tsr = ends.local, ends.remote
     if not tsi or not tsr or not (covered(tsi, config.local_ts) and covered(tsr, config.remote_ts)):
         return failures.ts_widened((*config.local_ts, *config.remote_ts), (*tsi, *tsr))
-    return Concluded(choice, agreed, tsi, tsr)
+    return _too_many(config, tsi, tsr) or Concluded(choice, agreed, tsi, tsr)
 
 
 def shared_secret(ke: kex.PrivateKe | None, payloads: Sequence[Payload]) -> bytes:

@@ -4,6 +4,22 @@ from dataclasses import dataclass, field
 
 from xfrmctl.ike.config import RetryPolicy
 from xfrmctl.model.failure import Failure
+from xfrmctl.model.selector import TrafficSelector
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """A packet that the kernel could not send without an SA: its number for that, and the packet's own selectors.
+
+    ``packet`` is (local, remote), None where it is not known; ``seq`` is 0 where the kernel has not asked.
+    """
+
+    seq: int = 0
+    packet: tuple[TrafficSelector, TrafficSelector] | None = None
+
+
+UNASKED = Acquired()
+"""An operator, a peer or the configuration wants it, not a packet."""
 
 
 @dataclass(slots=True)
@@ -11,14 +27,14 @@ class Connection:
     """Run-time side of one configured connection.
 
     ``wanted`` are children that should be up (``start: start``, ``xfrmctl up``): they are tried again until they are
-    up or nobody wants them. ``acquires`` are children that the kernel asked for, with its sequence number: one try,
+    up or nobody wants them. ``acquires`` are children that the kernel asked for, and for which packet: one try,
     the kernel asks again. ``held`` are children that ``xfrmctl down`` keeps down. ``serials`` are its IKE SAs, oldest
     first (the keys are an ordered set).
     """
 
     name: str
     wanted: set[str] = field(default_factory=set)
-    acquires: dict[str, int] = field(default_factory=dict)
+    acquires: dict[str, Acquired] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     serials: dict[int, None] = field(default_factory=dict)
     attempts: int = 0

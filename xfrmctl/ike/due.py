@@ -1,6 +1,7 @@
 """What is due: the timers of IKE SAs and of connections, and what a connection wants and has not got yet."""
 
 from xfrmctl.ike import failures, lifecycle, roaming
+from xfrmctl.ike.connection import UNASKED
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import ike_sa_init, informational, mobike
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild, rekey_later
@@ -109,7 +110,7 @@ def _try(core: Core, name: str) -> None:
     under_way |= {c.config.name for c in sa.children}
     for child_config in config.children:
         if child_config.name in demanded and child_config.name not in under_way:
-            sa.queue.append(CreateChild(child_config, connection.acquires.get(child_config.name, 0)))
+            sa.queue.append(CreateChild(child_config, connection.acquires.get(child_config.name, UNASKED)))
     pump(core, sa)
 
 

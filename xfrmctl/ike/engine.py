@@ -18,7 +18,7 @@ raises; a programming error does.
 from xfrmctl.crypto.entropy import Entropy
 from xfrmctl.ike import failures, inbox, lifecycle, moving, roaming
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
-from xfrmctl.ike.connection import Connection
+from xfrmctl.ike.connection import Acquired, Connection
 from xfrmctl.ike.core import Core, Wall
 from xfrmctl.ike.due import settle
 from xfrmctl.ike.exchanges import informational
@@ -34,6 +34,7 @@ from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import Event
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.sa import SaId
+from xfrmctl.model.selector import TrafficSelector
 
 
 class IkeEngine:
@@ -127,15 +128,20 @@ class IkeEngine:
             pump(self._core, sa)
         settle(self._core)
 
-    def handle_acquire(self, reqid: int, seq: int, now: float) -> None:
-        """A packet met the trap policy of the child with this reqid. ``seq`` names the kernel's larval state."""
+    def handle_acquire(
+        self, reqid: int, seq: int, now: float, packet: tuple[TrafficSelector, TrafficSelector] | None = None
+    ) -> None:
+        """A packet met the trap policy of the child with this reqid. ``seq`` names the kernel's larval state.
+
+        ``packet`` has the packet's own selectors, (local, remote).
+        """
         core = self._core
         core.now = now
         name, child = self.configured(reqid)
         # A child that waits for the operator or the peer has a template, too; its packets do not bring it up.
         if child is None or child.start == Start.NONE or child.name in core.connections[name].held:
             return
-        core.connections[name].acquires[child.name] = seq
+        core.connections[name].acquires[child.name] = Acquired(seq, packet)
         lifecycle.kick(core, name)
         settle(self._core)
 

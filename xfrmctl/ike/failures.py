@@ -9,7 +9,7 @@ from xfrmctl.model.address import Endpoint
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, NotifyType
 from xfrmctl.model.identity import Identity, IdentityPattern
-from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.selector import OPAQUE, TrafficSelector
 from xfrmctl.model.suite import Proposal
 
 
@@ -59,29 +59,19 @@ def bad_answer(what: str, ours: Iterable[Proposal], theirs: Iterable[Proposal]) 
 
 def ts_unacceptable(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector], *, by_peer: bool) -> Failure:
     """Selectors are disjoint; ``ours`` and ``theirs`` are flat lists spelled ``local === remote``."""
+    theirs = tuple(theirs)
     text = "the peer answered TS_UNACCEPTABLE" if by_peer else "the peer asks for selectors that no child of ours has"
+    opaque = any((ts.start_port, ts.end_port) == OPAQUE for ts in theirs)
     return Failure(
         code=FailureCode.TS_UNACCEPTABLE,
         notify=NotifyType.TS_UNACCEPTABLE.name,
         text=text,
-        cause="local_ts here must meet remote_ts there, and the other way round",
+        cause="it asks for packets whose ports are not visible (OPAQUE), and Linux has no selector for them"
+        if opaque
+        else "local_ts here must meet remote_ts there, and the other way round",
         cure="make local_ts/remote_ts mirror images of the peer's",
         ours=_strings(ours),
         theirs=_strings(theirs),
-    )
-
-
-def mode_refused(child: str, *, by_peer: bool) -> Failure:
-    """One end insists on a tunnel, the other (we) on transport mode (RFC 7296 1.3.1)."""
-    text = "answers our request for transport mode with a tunnel" if by_peer else "does not ask for transport mode"
-    return Failure(
-        code=FailureCode.NO_PROPOSAL_CHOSEN,
-        notify="" if by_peer else NotifyType.NO_PROPOSAL_CHOSEN.name,
-        text=f"the peer {text}, and child {child} insists on it",
-        cause="mode: transport here, tunnel mode there (no N(USE_TRANSPORT_MODE))",
-        cure="set the peer to transport mode, or write mode: tunnel here, or mode: transport-or-tunnel to take either",
-        ours=("transport",),
-        theirs=("tunnel",),
     )
 
 
@@ -104,18 +94,6 @@ def selectors_taken(
 
 def _listed(selectors: Iterable[TrafficSelector]) -> str:
     return ", ".join(_strings(selectors)[:6])
-
-
-def ah_through_nat(child: str, nat_local: bool, nat_remote: bool) -> Failure:
-    """AH cannot be where a NAT changes what it protects (RFC 4302 3.3.3.1, RFC 3947 5)."""
-    where = {(True, False): "on our side", (False, True): "on the peer's side", (True, True): "on both sides"}
-    return Failure(
-        code=FailureCode.NO_PROPOSAL_CHOSEN,
-        notify=NotifyType.NO_PROPOSAL_CHOSEN.name,
-        text=f"child {child} is AH, and there is a NAT {where.get((nat_local, nat_remote), 'between the gateways')}",
-        cause="AH protects the addresses of the IP header: a NAT changes them, and every packet would count as forged",
-        cure="write esp: instead of ah: on both ends, or take the NAT out of the path",
-    )
 
 
 def ts_widened(ours: Iterable[TrafficSelector], theirs: Iterable[TrafficSelector]) -> Failure:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.flow import ANY, Port
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Direction, Mode
@@ -34,22 +35,22 @@ class Template:
 class PolicyKey:
     """What names a policy in the SPD: direction, selector, mark and if_id (``xfrm_policy_insert_list``).
 
-    The priority is *not* part of it: a policy with another priority replaces this one. ``protocol`` 0 and ports
-    0 mean any.
+    The priority is *not* part of it: a policy with another priority replaces this one. ``protocol`` 0 means any.
+    Where the protocol is ICMP the source port is the type and the destination port the code.
     """
 
     direction: Direction
     source: IPNetwork
     destination: IPNetwork
     protocol: int = 0
-    source_port: int = 0
-    destination_port: int = 0
+    source_port: Port = ANY
+    destination_port: Port = ANY
     if_id: int = 0
     mark: Mark | None = None
 
     def __str__(self) -> str:
-        text = f"{self.direction.value} {self.source}{_port(self.source_port)}"
-        text += f" -> {self.destination}{_port(self.destination_port)}"
+        text = f"{self.direction.value} {self.source}{self.source_port}"
+        text += f" -> {self.destination}{self.destination_port}"
         if self.protocol:
             text += f" protocol {self.protocol}"
         text += f" mark {self.mark}" if self.mark is not None else ""
@@ -212,7 +213,3 @@ class Actual:
 def overlap(one: IPNetwork, other: IPNetwork) -> bool:
     """Whether two networks share an address; networks of different families do not."""
     return one.version == other.version and one.overlaps(other)
-
-
-def _port(port: int) -> str:
-    return f":{port}" if port else ""

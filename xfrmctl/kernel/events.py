@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.model.flow import TYPED
 from xfrmctl.model.sa import SaId
+from xfrmctl.model.selector import ANY_PORT, TrafficSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,22 @@ class Acquire:
     protocol: int
     source_port: int
     destination_port: int
+
+    @property
+    def selectors(self) -> tuple[TrafficSelector, TrafficSelector]:
+        """The packet's own, source and destination: those of its conversation, and no more."""
+        source, destination = self.source_port, self.destination_port
+        if self.protocol in TYPED:
+            both = (source << 8 | destination,) * 2
+            ports = both, both
+        elif self.protocol and (source or destination):
+            ports = (source, source), (destination, destination)
+        else:
+            ports = ANY_PORT, ANY_PORT
+        return (
+            TrafficSelector(self.source, self.source, self.protocol, *ports[0]),
+            TrafficSelector(self.destination, self.destination, self.protocol, *ports[1]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

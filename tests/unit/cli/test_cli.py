@@ -256,7 +256,7 @@ def test_show_json(sock: Path) -> None:
 
 def test_show_brackets_of_selectors_and_trouble(sock: Path) -> None:
     """Rich would take [tcp] for markup."""
-    child = replace(IKE.children[0], local_ts=["10.1.1.0/24[6:443]"], mtu=None)
+    child = replace(IKE.children[0], local_ts=["10.1.1.0/24[tcp/443]"], mtu=None)
     child = replace(child, inbound=replace(child.inbound, missing=True))
     ike = replace(IKE, children=[child])
 
@@ -272,7 +272,7 @@ def test_show_brackets_of_selectors_and_trouble(sock: Path) -> None:
         for width in (80, 200):
             out = Run("--control", str(sock), "show", width=width).out
             flat = " ".join(out.split())
-            assert "10.1.1.0/24[6:443]" in flat and "policy [out] is missing" in flat and "x.yaml:1: [bad]" in flat
+            assert "10.1.1.0/24[tcp/443]" in flat and "policy [out] is missing" in flat and "x.yaml:1: [bad]" in flat
             assert "the last reload failed" in flat and "gone" in flat
 
 

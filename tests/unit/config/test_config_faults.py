@@ -10,6 +10,7 @@ from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
 
 NEAR, FAR = "local_ts: 192.0.2.1/32", "remote_ts: 192.0.2.2/32"
+RANGE = "10.0.0.1-10.255.255.254[tcp/1-65534]"
 HOSTS = f"{NEAR}\n{FAR}"
 
 ONE_FAULT = [
@@ -36,6 +37,16 @@ ONE_FAULT = [
     ("local_ts: fd00::/8", "", "", "remote_ts", "IPv4 selector in remote_ts has no partner", "add an IPv4 network"),
     ("esp: aes257gcm16", "", "", "esp[0]", "unknown keyword 'aes257gcm16'", "did you mean 'aes256gcm16'"),
     ("esp: aes256", "", "", "esp[0]", "a CBC cipher needs an integrity algorithm", "add sha256"),
+    (
+        f"local_ts: '{RANGE}'\nremote_ts: '{RANGE}'",
+        "",
+        "",
+        "remote_ts",
+        "1904400 entries of the kernel's SPD",
+        "networks",
+    ),
+    ("local_ts: '10.1.0.0/16[tcp]'\nremote_ts: '10.2.0.0/16[udp]'", "", "", "remote_ts", "no packet has both", "same"),
+    ("local_ts: '10.1.0.0/16[tcp/http]'", "", "", "local_ts[0]", "has no number", "write such as tcp/443"),
     ("ah: aes256-sha256", "", "", "ah[0]", "names a cipher", "write it under esp"),
     ("ah: x25519", "", "", "ah[0]", "no integrity algorithm", "begin with one such as sha256"),
     ("ah: sha256\nesp: aes256gcm16", "", "", "lan.ah", "either ESP or AH", "take one of them out"),

@@ -49,6 +49,16 @@ def test_ah_is_taken_with_a_warning(place: Path) -> None:
     assert "encrypts nothing" in warning.cause
 
 
+def test_what_protocol_and_ports_leave_uncovered_is_said(place: Path) -> None:
+    web = "local_ts: 10.1.0.0/16, remote_ts: '10.2.0.0/16[tcp/443]'"
+    found = loaded(place, _text(web))
+    (child,) = found.engine.connections["c"].children
+    assert child.remote_ts == (parse_selector("10.2.0.0/16[tcp/443]"),)
+    (warning,) = [w for w in found.warnings if w.key.endswith("remote_ts")]
+    assert "only [tcp/443] is covered" in warning.cause and "in clear" in warning.cause
+    assert not [w for w in loaded(place, _text(web + ", dataplane: interface")).warnings if "ts" in w.key]
+
+
 def test_a_tunnel_needs_selectors(place: Path) -> None:
     problem = only(place, _text("mode: tunnel, local_ts: 10.1.0.0/16"))
     assert (problem.key, problem.cause) == ("connections.c.children.lan.remote_ts", "missing")

@@ -9,6 +9,7 @@ from xfrmctl.daemon.intent import Established, of_child, of_gateway, sizes
 from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.kernel.desired import Action, Desired
+from xfrmctl.model.flow import ANY, Port, port
 from xfrmctl.model.iana import Encr, ProtocolId
 from xfrmctl.model.plane import Mark, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
@@ -166,7 +167,7 @@ def test_neighbour_discovery_passes_beside_transport_mode_over_ipv6_and_nothing_
     for stopping in (False, True):
         policies = part(transport_child("fd16::1", "fd16::2"), stopping=stopping).policies
         bypass = {k: p for k, p in policies.items() if p.template is None and p.action is Action.ALLOW}
-        wanted = {(d, 58, t, 0) for d in (Direction.IN, Direction.OUT) for t in (135, 136)}
+        wanted = {(d, 58, port(t), ANY) for d in (Direction.IN, Direction.OUT) for t in (135, 136)}
         assert {(k.direction, k.protocol, k.source_port, k.destination_port) for k in bypass} == wanted
         others = [p.priority for k, p in policies.items() if k not in bypass]
         assert max(p.priority for p in bypass.values()) < min(others)
@@ -206,3 +207,22 @@ def test_an_if_id_of_the_operators_has_neither_device_nor_routes_of_ours() -> No
     found = part(child(if_id=7), established())
     assert {key.if_id for key in found.policies} == {7}
     assert not found.interfaces and not found.routes
+
+
+def test_ports_and_types_are_entries_of_their_own_and_the_more_specific_wins() -> None:
+    web = part(child(remote="10.1.2.0/24[tcp/443]"), established(remote="10.1.2.0/24[tcp/443]")).policies
+    assert {(k.direction, k.protocol, k.source_port, k.destination_port) for k in web} == {
+        (Direction.OUT, 6, ANY, port(443)),
+        (Direction.IN, 6, port(443), ANY),
+        (Direction.FWD, 6, port(443), ANY),
+    }
+    wide = part(child(remote="10.1.2.0/24[tcp/256-511]")).policies
+    everything = part(child()).policies
+    assert max(p.priority for p in web.values()) < min(p.priority for p in wide.values())
+    assert max(p.priority for p in wide.values()) < min(p.priority for p in everything.values())
+
+
+def test_a_range_of_ports_is_covered_exactly_and_not_widened() -> None:
+    policies = part(child(remote="10.1.2.0/24[udp/1000-1003]")).policies
+    assert {k.destination_port for k in policies if k.direction is Direction.OUT} == {Port(1000, 0xFFFC)}
+    assert not part(child(remote="10.1.2.0/24[udp/1000-1003]")).clamps, "UDP has no MSS"

@@ -17,6 +17,7 @@ from xfrmctl.kernel.netlink.policy import delete_policy, policies_from, policy_f
 from xfrmctl.kernel.netlink.sa import delete_sa, new_sa
 from xfrmctl.kernel.ownership import if_id_for, index_for, reqid_for
 from xfrmctl.model.address import Endpoint
+from xfrmctl.model.flow import port
 from xfrmctl.model.iana import Encr, Integ, ProtocolId
 from xfrmctl.model.plane import Mark, PlaneOptions
 from xfrmctl.model.sa import DfPolicy, Direction, Encap, KernelSa, Lifetime, Mode, SaId, SaKeys
@@ -217,7 +218,7 @@ def test_policy_is_what_the_tables_say() -> None:
 
 def test_ports_and_block() -> None:
     network = ip_network("fd00::/8")
-    key = PolicyKey(Direction.IN, network, network, 6, source_port=443, destination_port=80)
+    key = PolicyKey(Direction.IN, network, network, 6, source_port=port(443), destination_port=port(80))
     request = put_policy(Policy(key, Action.BLOCK, 5), index_for(0, 0), replace=True)
     message = tables.decode(tables.UserPolicyInfo, memoryview(request.payload))
     assert request.type == c.XFRM_MSG_UPDPOLICY

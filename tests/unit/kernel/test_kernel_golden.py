@@ -10,6 +10,7 @@ from xfrmctl.kernel.events import Acquire, Expire
 from xfrmctl.kernel.netlink.notifications import event_from
 from xfrmctl.kernel.netlink.policy import KernelPolicy, policies_from
 from xfrmctl.kernel.netlink.sa import counters_from
+from xfrmctl.model.flow import port
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Direction, SaId
 
@@ -37,7 +38,7 @@ def test_sa_dump_has_ours_only() -> None:
 def test_policy_dump_has_ours_only() -> None:
     template = Template(ip_address("172.16.1.1"), ip_address("172.16.2.1"), REQID)
     net = ip_network
-    one = PolicyKey(Direction.OUT, net("10.1.1.0/24"), net("10.1.2.0/24"), 6, source_port=80, if_id=IF_ID)
+    one = PolicyKey(Direction.OUT, net("10.1.1.0/24"), net("10.1.2.0/24"), 6, source_port=port(80), if_id=IF_ID)
     two = PolicyKey(Direction.FWD, net("fd10:1::/64"), net("fd10:2::/64"))
     three = PolicyKey(Direction.OUT, net("10.1.1.0/24"), net("10.5.2.0/24"))
     found = {held.policy.key: held for held in policies_from(messages("pol"))}

@@ -27,6 +27,7 @@ from xfrmctl.ike.child import (
     through_nat,
 )
 from xfrmctl.ike.config import ChildConfig
+from xfrmctl.ike.connection import UNASKED, Acquired
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import rekey_ike
 from xfrmctl.ike.exchanges.informational import DeleteChild, delete_child
@@ -53,7 +54,7 @@ class CreateChild:
     """
 
     child: ChildConfig
-    acquire_seq: int = 0
+    acquired: Acquired = UNASKED
     group: KeGroup | None = None
     replaces: ChildSa | None = None
     rival: RivalChild | None = None
@@ -73,7 +74,7 @@ class CreateChild:
         self.spi, self.nonce = core.new_child_spi(), core.new_nonce()
         groups = [t.id for p in self.child.esp for t in p.of(TransformType.KE)]
         group = self.group or (KeGroup(groups[0]) if groups else None)
-        sa_, *selectors = offer(self.child, self.spi, with_ke=True)
+        sa_, *selectors = offer(self.child, self.spi, self.acquired.packet, with_ke=True)
         payloads: list[Payload] = [*mode.notices(mode.wanted(self.child, self.replaces)), sa_, Nonce(self.nonce)]
         if self.replaces is not None:
             self.replaces.state = ChildState.REKEYING
@@ -100,7 +101,7 @@ class CreateChild:
             self.spi,
             (self.nonce, nonce.data if nonce else b""),
             self.ke,
-            self.acquire_seq,
+            self.acquired.seq,
             with_ke=True,
             replaces=self.replaces,
         )
@@ -134,7 +135,7 @@ class CreateChild:
             return False
         if self.replaces is not None:
             self.replaces.state = ChildState.INSTALLED
-        begin(core, sa, CreateChild(self.child, self.acquire_seq, group, self.replaces, self.rival))
+        begin(core, sa, CreateChild(self.child, self.acquired, group, self.replaces, self.rival))
         return True
 
 

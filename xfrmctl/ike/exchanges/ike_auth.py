@@ -18,6 +18,7 @@ from xfrmctl.ike import authentication, certificate_failures, failures, lifecycl
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify, through_nat
 from xfrmctl.ike.config import ChildConfig, Childless, ConnectionConfig
+from xfrmctl.ike.connection import UNASKED, Acquired
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
 from xfrmctl.ike.exchanges.create_child_sa import InstallOurs, child_answer
@@ -78,7 +79,7 @@ class IkeAuth:
     exchange: ExchangeType = ExchangeType.IKE_AUTH
     child: ChildConfig | None = None
     spi: int = 0
-    acquire_seq: int = 0
+    acquired: Acquired = UNASKED
     identity: Id | None = field(default=None, repr=False)
 
     def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
@@ -88,7 +89,7 @@ class IkeAuth:
         demanded = connection.demanded if connection else []
         if config.childless != Childless.FORCE:
             self.child = next((c for c in config.children if c.name in demanded), config.children[0])
-            self.acquire_seq = connection.acquires.get(self.child.name, 0) if connection else 0
+            self.acquired = connection.acquires.get(self.child.name, UNASKED) if connection else UNASKED
             failure = through_nat(sa, self.child)
             if failure is not None:
                 _fail(core, sa, failure)
@@ -108,7 +109,8 @@ class IkeAuth:
             return None
         payloads += proof
         if self.child is not None:
-            payloads += [*mode.notices(self.child.mode), *offer(self.child, self.spi, with_ke=False)]
+            wish = offer(self.child, self.spi, self.acquired.packet, with_ke=False)
+            payloads += [*mode.notices(self.child.mode), *wish]
         payloads += qcd.notices(core, sa.spi_i, sa.spi_r)
         return [*payloads, mobike.SUPPORTED] if mobike.offers(core, sa, config) else payloads
 
@@ -142,7 +144,7 @@ class IkeAuth:
             delete_ike(core, sa, failure)
             lifecycle.failed(core, sa, failure, initiator=True)
         elif self.child is not None:
-            step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquire_seq)
+            step = InstallOurs(self.child, self.spi, (sa.nonce_i, sa.nonce_r), None, self.acquired.seq)
             child_answer(core, sa, step, payloads)
 
 

@@ -14,6 +14,7 @@ from xfrmctl.kernel.netlink import constants as c
 from xfrmctl.kernel.netlink import structs as s
 from xfrmctl.kernel.netlink.socket import Request
 from xfrmctl.kernel.ownership import is_our_reqid, is_ours
+from xfrmctl.model.flow import Port
 
 _NO_LIMITS = (c.XFRM_INF, c.XFRM_INF, c.XFRM_INF, c.XFRM_INF, 0, 0, 0, 0)
 _ALL_ALGORITHMS = 0xFFFFFFFF
@@ -34,10 +35,10 @@ def selector_of(key: PolicyKey) -> s.Selector:
     return (
         key.destination.network_address.packed,
         key.source.network_address.packed,
-        htons(key.destination_port),
-        0xFFFF if key.destination_port else 0,
-        htons(key.source_port),
-        0xFFFF if key.source_port else 0,
+        htons(key.destination_port.value),
+        htons(key.destination_port.mask),
+        htons(key.source_port.value),
+        htons(key.source_port.mask),
         s.family_of(key.source),
         key.destination.prefixlen,
         key.source.prefixlen,
@@ -107,7 +108,7 @@ def policies_from(messages: Sequence[tuple[int, memoryview]]) -> list[KernelPoli
 def policy_from(payload: memoryview) -> KernelPolicy | None:
     """Read one policy; None if it is not ours."""
     values = s.USERPOLICY_INFO.unpack_from(payload)
-    daddr, saddr, dport, _, sport, _, family, prefixlen_d, prefixlen_s, proto = values[:10]
+    daddr, saddr, dport, dport_mask, sport, sport_mask, family, prefixlen_d, prefixlen_s, proto = values[:10]
     priority, index, direction, action = values[20:24]
     if not is_ours(index) or direction not in c.DIRECTION_OF or action not in _ACTION_OF:
         return None
@@ -119,8 +120,8 @@ def policy_from(payload: memoryview) -> KernelPolicy | None:
         source=s.network_from(saddr, prefixlen_s, family),
         destination=s.network_from(daddr, prefixlen_d, family),
         protocol=proto,
-        source_port=ntohs(sport),
-        destination_port=ntohs(dport),
+        source_port=Port(ntohs(sport), ntohs(sport_mask)),
+        destination_port=Port(ntohs(dport), ntohs(dport_mask)),
         if_id=s.U32.unpack(if_id)[0] if if_id is not None else 0,
         mark=s.mark_from(payload, end),
     )

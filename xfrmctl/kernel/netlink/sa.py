@@ -12,6 +12,7 @@ Rules of the kernel that shape the message (``verify_newsa_info``, ``verify_repl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from socket import htonl, htons, ntohl
 from struct import Struct
 
@@ -20,10 +21,10 @@ from xfrmctl.kernel.netlink import structs as s
 from xfrmctl.kernel.netlink.socket import Request
 from xfrmctl.kernel.ownership import MARK, is_our_reqid
 from xfrmctl.model.algorithms import INTEG
+from xfrmctl.model.flow import flows
 from xfrmctl.model.iana import Encr, Integ, ProtocolId
 from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import DfPolicy, Direction, KernelSa, Lifetime, Mode, SaCounters, SaId, SaKeys
-from xfrmctl.model.selector import ANY_PORT, TrafficSelector
 
 LEGACY_WINDOW = 32
 MAX_WINDOW = 4096
@@ -258,24 +259,15 @@ def _sized(kind: int, name: bytes, key: bytes, icv_bits: int) -> bytes:
 
 
 def _transport_selector(sa: KernelSa, family: int) -> s.Selector:
-    if sa.selector is None:
+    """What a single selector says; a pair that takes more is left to the policies."""
+    found = list(islice(flows((sa.selector[0],), (sa.selector[1],)), 2)) if sa.selector is not None else []
+    if len(found) != 1:
         return (b"", b"", 0, 0, 0, 0, family, 0, 0, 0, 0, 0)
-    source, destination = sa.selector
-    saddr, prefixlen_s, sport, sport_mask = _one_side(source)
-    daddr, prefixlen_d, dport, dport_mask = _one_side(destination)
-    protocol = source.protocol or destination.protocol
-    ports = (dport, dport_mask, sport, sport_mask)
-    return (daddr, saddr, *ports, family, prefixlen_d, prefixlen_s, protocol, 0, 0)
-
-
-def _one_side(selector: TrafficSelector) -> tuple[bytes, int, int, int]:
-    """Address, prefix length, port, port mask; a range that no single prefix or port says is left to the policies."""
-    networks = selector.networks()
-    address, prefixlen = (networks[0].network_address.packed, networks[0].prefixlen) if len(networks) == 1 else (b"", 0)
-    ports = (selector.start_port, selector.end_port)
-    if ports == ANY_PORT or ports[0] != ports[1]:
-        return address, prefixlen, 0, 0
-    return address, prefixlen, htons(ports[0]), 0xFFFF
+    (flow,) = found
+    source, destination = flow.local, flow.remote
+    ports = (htons(flow.far.value), htons(flow.far.mask), htons(flow.near.value), htons(flow.near.mask))
+    addresses = destination.network_address.packed, source.network_address.packed
+    return (*addresses, *ports, family, destination.prefixlen, source.prefixlen, flow.protocol, 0, 0)
 
 
 _REPLAY = Struct("=I")
