@@ -16,7 +16,16 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.model.address import Endpoint, IPAddress
-from xfrmctl.model.effects import DeleteSas, FetchUrl, FindPaths, InstallSas, MoveSas, SendDatagram
+from xfrmctl.model.effects import (
+    DeleteSas,
+    FetchUrl,
+    FindPaths,
+    InstallSas,
+    MoveSas,
+    PeerAsks,
+    ReportProbe,
+    SendDatagram,
+)
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import Event
 from xfrmctl.model.iana import ProtocolId
@@ -42,7 +51,7 @@ class Datagram:
     data: bytes
 
 
-def _packet(datagram: Datagram) -> int:
+def packet_size(datagram: Datagram) -> int:
     """Octets of the IP packet. Links lose what is larger than their MTU: IP fragments do not get through."""
     return (28 if datagram.source.address.version == 4 else 48) + len(datagram.data)
 
@@ -63,6 +72,9 @@ class Node:
     refuse: list[KernelRefusal] = field(default_factory=list)
     more: list[IPAddress] = field(default_factory=list)
     unreachable: set[IPAddress] = field(default_factory=set)
+    link_mtu: int = 65535
+    reports: list[ReportProbe] = field(default_factory=list)
+    asked: list[PeerAsks] = field(default_factory=list)
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [e for e in self.events if isinstance(e, kind)]
@@ -123,8 +135,16 @@ class World:
 
     def _perform(self, node: Node, item: object) -> None:
         match item:
-            case SendDatagram(local, remote, data):
-                self.transmit(Datagram(local, remote, data))
+            case SendDatagram(local, remote, data, probe):
+                datagram = Datagram(local, remote, data)
+                if probe is not None and packet_size(datagram) > node.link_mtu:
+                    node.engine.probes.not_sent(probe, self.now)
+                else:
+                    self.transmit(datagram)
+            case ReportProbe():
+                node.reports.append(item)
+            case PeerAsks():
+                node.asked.append(item)
             case InstallSas(token, sas):
                 refusal = node.refuse.pop(0) if node.refuse else None
                 if refusal is None:
@@ -190,7 +210,7 @@ class World:
         changed: Datagram | None = datagram if datagram.source.address in self.nodes else None
         for interceptor in self.intercept:
             changed = interceptor(changed) if changed is not None else None
-        if changed is None or self.random.random() < self.loss or _packet(changed) > self.mtu:
+        if changed is None or self.random.random() < self.loss or packet_size(changed) > self.mtu:
             return
         final = self._translate(changed)
         target = self.nodes.get(final.target.address) if final is not None else None

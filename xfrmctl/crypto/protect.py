@@ -102,6 +102,16 @@ class Protection:
         room = size - _HEADER_LEN - _GENERIC_LEN - self._iv - self._icv
         return room - room % self._block - 1
 
+    @property
+    def block(self) -> int:
+        """Datagrams differ in size by multiples of this."""
+        return self._block
+
+    @property
+    def smallest(self) -> int:
+        """Octets of a datagram without SK's ciphertext: any datagram is this and whole blocks."""
+        return _HEADER_LEN + _GENERIC_LEN + self._iv + self._icv
+
     def seal(self, clear: bytes, first: int, plaintext: bytes, entropy: Entropy, fragment: bytes = b"") -> bytes:
         """The whole datagram.
 

@@ -195,6 +195,9 @@ _LEVELS: dict[type[Event], int] = {
 }
 """What is not here is INFO."""
 
+PROBE = ("N(XFRMCTL_PATH_MTU)",)
+"""The only payload of a probe of the path's MTU: as little news as an empty message."""
+
 _NAT = {
     (False, False): "no NAT",
     (True, False): "NAT before us",
@@ -206,7 +209,7 @@ _NAT = {
 def level_of(event: Event) -> int:
     """How important an event is; asked first, so that nothing is formatted that nobody will read."""
     if isinstance(event, MessageSent | MessageReceived):
-        return logging.INFO if event.payloads else logging.DEBUG
+        return logging.INFO if event.payloads and event.payloads != PROBE else logging.DEBUG
     return _LEVELS.get(type(event), logging.INFO)
 
 

@@ -20,10 +20,11 @@ from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import HALF_OPEN, ChildState, IkeState
 from xfrmctl.ike.timers import Timer, TimerQueue
 from xfrmctl.model.address import Endpoint, IPAddress
-from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, Token
+from xfrmctl.model.effects import DeleteSas, Effect, InstallSas, ReportProbe, Token
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, DatagramDropped, Event, IkeSaClosed
 from xfrmctl.model.failure import Failure
+from xfrmctl.model.path import ProbeOutcome
 from xfrmctl.model.sa import KernelSa, SaId, SaKeys
 
 RETIRE_S = 5.0
@@ -258,6 +259,15 @@ class Core:
             self.peers.claim(sa, child)
         self.children[child.inbound] = self.children[child.outbound] = (sa, child)
 
+    def end_probe(self, sa: IkeSa, outcome: ProbeOutcome) -> None:
+        """Report what became of the probe of an IKE SA; the next one may come."""
+        probing, sa.probing = sa.probing, None
+        assert probing is not None
+        self.timers.cancel(sa.serial, Timer.PROBE)
+        if (probing.local, probing.remote) != (sa.local, sa.remote):
+            outcome = ProbeOutcome.UNAVAILABLE  # the SA has moved: that was another path
+        self.emit(ReportProbe(probing.token, outcome, probing.size))
+
     def close(self, sa: IkeSa, reason: Failure) -> None:
         """End an IKE SA and all that hangs on it, at once and without a word to the peer."""
         if sa.state == IkeState.CLOSED:
@@ -268,6 +278,11 @@ class Core:
         self.bury_retired(sa, everything=True)
         self.no_longer_half_open(sa)
         sa.move(IkeState.CLOSED)
+        if sa.probing is not None:
+            last = sa.outstanding
+            silent = last is not None and last.message_id == sa.probing.message_id and last.attempts > 2
+            outcome = ProbeOutcome.SILENT if sa.probed else ProbeOutcome.UNSUPPORTED
+            self.end_probe(sa, outcome if silent else ProbeOutcome.UNAVAILABLE)
         sa.outstanding = None
         sa.queue.clear()
         self.sas.pop(sa.serial, None)

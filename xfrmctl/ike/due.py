@@ -5,6 +5,7 @@ from xfrmctl.ike.connection import UNASKED
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import ike_sa_init, informational, mobike
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild, rekey_later
+from xfrmctl.ike.exchanges.probe import only_one_answer
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
@@ -30,7 +31,8 @@ def settle(core: Core) -> None:
 def _due(core: Core, sa: IkeSa, timer: Timer) -> None:
     assert sa.config is not None or timer in (Timer.HALF_OPEN, Timer.REASSEMBLY)
     if timer == Timer.RETRANSMIT:
-        roaming.silent(core, sa)
+        if sa.outstanding is None or sa.outstanding.probe is None:  # a probe may get lost on the best of paths
+            roaming.silent(core, sa)
         if not retransmit(core, sa):
             _silent(core, sa)
     elif timer == Timer.HALF_OPEN:
@@ -47,6 +49,8 @@ def _due(core: Core, sa: IkeSa, timer: Timer) -> None:
         rekey_later(core, sa)
     elif timer == Timer.REASSEMBLY and core.reassembly.forget_all(sa.serial):
         core.drop(sa.remote, "fragments_timeout")
+    elif timer == Timer.PROBE:
+        only_one_answer(core, sa)
     elif timer == Timer.RETIRE:
         core.bury_retired(sa)
     elif timer == Timer.SUPERSEDED and sa.state in (IkeState.REKEYED, IkeState.ESTABLISHED):

@@ -23,6 +23,7 @@ from xfrmctl.ike.core import Core, Wall
 from xfrmctl.ike.due import settle
 from xfrmctl.ike.exchanges import informational
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild
+from xfrmctl.ike.exchanges.probe import Probes
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.peers import Peers
 from xfrmctl.ike.sa import ChildSa, IkeSa
@@ -43,6 +44,7 @@ class IkeEngine:
     def __init__(self, config: EngineConfig, entropy: Entropy, wall: Wall = lambda: 0.0) -> None:
         """``wall`` gives the seconds since the epoch; without it no certificate counts as valid."""
         self._core = Core(config, entropy, wall)
+        self.probes = Probes(self._core)
 
     # -- getters
 

@@ -7,7 +7,7 @@ before its integrity has been checked, and whatever fails is dropped with a reas
 from xfrmctl.crypto.protect import IntegrityError
 from xfrmctl.ike import failures, lifecycle, moving, qcd, unsolicited
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved, rekey_ike
+from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved, probe, rekey_ike
 from xfrmctl.ike.fragments import MIN_SIZE, REASSEMBLY_S, Whole, packet_size
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
@@ -16,6 +16,7 @@ from xfrmctl.ike.transport import answered, names, pump, repeat_response, respon
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import MessageReceived
 from xfrmctl.model.iana import ExchangeType, ProtocolId
+from xfrmctl.model.path import ProbeOutcome
 from xfrmctl.wire import cardinality
 from xfrmctl.wire.errors import InvalidMajorVersion, UnsupportedCritical, WireError
 from xfrmctl.wire.header import Header
@@ -75,7 +76,10 @@ def _route(core: Core, local: Endpoint, remote: Endpoint, message: Message, data
     if header.is_response:
         outstanding = sa.outstanding
         if outstanding is None or header.message_id != outstanding.message_id:
-            core.drop(remote, "unexpected_response")
+            if probe.awaits_second(sa, header.message_id) and _authentic(sa, message, data) is not None:
+                core.end_probe(sa, ProbeOutcome.ANSWERED)
+            else:
+                core.drop(remote, "unexpected_response")
             return
     elif header.message_id != sa.expected_id:
         if header.message_id == sa.expected_id - 1 and _repeats(sa, message, data):

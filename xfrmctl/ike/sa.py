@@ -9,6 +9,7 @@ from xfrmctl.crypto.keys import IkeKeys
 from xfrmctl.crypto.protect import Protection
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.mobility import Mobility
+from xfrmctl.ike.roundtrip import RoundTrip
 from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.iana import ExchangeType, HashAlgorithm, ProtocolId
@@ -58,6 +59,8 @@ class Outstanding:
     """Our one request that is under way (window of 1, RFC 7296 2.3), kept byte for byte for retransmission.
 
     ``before`` of its ``attempts`` were made with larger fragments.
+    ``sent_at`` is when it went out last. With ``probe`` it is the whole copy of one of the path's MTU, which
+    has ``patience_s`` seconds to be answered.
     """
 
     exchange: ExchangeType
@@ -67,6 +70,9 @@ class Outstanding:
     request: Request | None
     attempts: int = 1
     before: int = 0
+    sent_at: float = 0.0
+    probe: int | None = None
+    patience_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -107,6 +113,24 @@ class Rival:
 
 
 @dataclass(slots=True)
+class Probing:
+    """A probe of the path's MTU that waits for its turn (``message_id`` is None), its answer, or a second one.
+
+    ``copies`` is how often it had been sent when the first answer came, 0 before; ``took_s`` how long that took from
+    the last copy on.
+    """
+
+    token: int
+    size: int
+    local: Endpoint
+    remote: Endpoint
+    message_id: int | None = None
+    too_big: bool = False
+    copies: int = 0
+    took_s: float = 0.0
+
+
+@dataclass(slots=True)
 class IkeSa:
     """One IKE SA.
 
@@ -122,6 +146,8 @@ class IkeSa:
     sent ``repeats`` times more; ``asked_from`` is where the peer's last request came in and came from. ``mobility`` is
     what MOBIKE knows, None where the two ends have not agreed on it. With ``qcd_token`` the peer can prove that it has
     lost the IKE SA. ``offered_spi`` is our SPI of the IKE SA that we have asked for in place of this one.
+    ``rtt`` is how long answers take; ``probing`` is the probe of the path's MTU, ``probed`` is set when the peer has
+    answered one in any size, and ``own_mtu`` is what we tell a peer of ours that our direction carries.
     """
 
     serial: int
@@ -177,6 +203,10 @@ class IkeSa:
     authenticated_at: float = 0.0
     superseded: bool = False
     last_seen: float = 0.0
+    rtt: RoundTrip = field(default_factory=RoundTrip)
+    probing: Probing | None = None
+    probed: bool = False
+    own_mtu: int = 0
 
     @property
     def name(self) -> str:

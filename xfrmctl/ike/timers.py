@@ -20,6 +20,7 @@ class Timer(Enum):
     REASSEMBLY = "the rest of a message in fragments has not come (RFC 7383 2.6)"
     RETIRE = "packets on their way to a replaced CHILD SA have had their time"
     SUPERSEDED = "the peer has not deleted an IKE SA that it has replaced or made anew"
+    PROBE = "both copies of a probe may have got through"
     RETRY = "a connection that should be up is down"
 
     __hash__ = object.__hash__  # members are singletons, and Enum's own hash is a Python call

@@ -2,7 +2,8 @@
 
 A request may not be abandoned: it is retransmitted byte for byte until it is answered or the IKE SA ends. An answer
 is kept byte for byte until the peer's next request, and goes to where the request came from (2.11). The one exception
-is RFC 7383 2.5.2: a large message that seems not to get through is cut smaller.
+is RFC 7383 2.5.2: a large message that seems not to get through is cut smaller. A probe of the path's MTU is the case
+that lives by it: whole at first and never fragmented by anybody, then in the smallest fragments.
 """
 
 from collections.abc import Sequence
@@ -37,16 +38,16 @@ def names(payloads: Sequence[Payload]) -> tuple[str, ...]:
     return tuple(p.name for p in payloads)
 
 
-def send(core: Core, local: Endpoint, remote: Endpoint, message: bytes) -> None:
+def send(core: Core, local: Endpoint, remote: Endpoint, message: bytes, probe: int | None = None) -> None:
     """Emit a datagram, framed where the port is shared with ESP (RFC 3948 2.2)."""
     data = frame(message) if local.port == core.config.nat_t_port else message
-    core.emit(SendDatagram(local, remote, data))
+    core.emit(SendDatagram(local, remote, data, probe))
 
 
-def send_all(core: Core, local: Endpoint, remote: Endpoint, message: Sealed) -> None:
+def send_all(core: Core, local: Endpoint, remote: Endpoint, message: Sealed, probe: int | None = None) -> None:
     """Emit a message, in as many datagrams as it has."""
     for datagram in message.datagrams:
-        send(core, local, remote, datagram)
+        send(core, local, remote, datagram, probe)
 
 
 def seal(
@@ -64,13 +65,13 @@ def seal(
     first, plaintext = encode_payloads(payloads)
     if not sa.fragment_size or len(plaintext) <= fragments.ALWAYS_FITS:
         return Sealed((sa.protect_out.seal(header.encode(0), first, plaintext, core.entropy),))
-    return _cut(core, sa, header, first, plaintext)
+    return _cut(core, sa, header, first, plaintext, sa.fragment_size)
 
 
-def _cut(core: Core, sa: IkeSa, header: Header, first: int, plaintext: bytes) -> Sealed:
+def _cut(core: Core, sa: IkeSa, header: Header, first: int, plaintext: bytes, size: int) -> Sealed:
     assert sa.protect_out is not None
     smallest, port = fragments.MIN_SIZE[sa.remote.address.version], core.config.nat_t_port
-    room = max(sa.fragment_size, smallest) - fragments.packet_size(sa.local, 0, port)
+    room = max(size, smallest) - fragments.packet_size(sa.local, 0, port)
     datagrams = fragments.seal(sa.protect_out, header, first, plaintext, room, core.entropy)
     if fragments.packet_size(sa.local, len(datagrams[0]), port) <= smallest:
         return Sealed(datagrams)
@@ -82,8 +83,23 @@ def _smaller(core: Core, sa: IkeSa, message: Sealed) -> Sealed:
     if message.header is None:
         return message
     sa.fragment_size = fragments.MIN_SIZE[sa.remote.address.version]
-    cut = _cut(core, sa, message.header, message.first, message.plaintext)
+    cut = _cut(core, sa, message.header, message.first, message.plaintext, sa.fragment_size)
     return cut if len(cut.datagrams) > len(message.datagrams) else message
+
+
+def whole(core: Core, sa: IkeSa, exchange: ExchangeType, payloads: Sequence[Payload]) -> Sealed:
+    """Our next request in one datagram, however large; :func:`small` makes fragments of it."""
+    assert sa.protect_out is not None
+    header = Header(sa.spi_i, sa.spi_r, PayloadType.SK, exchange, sa.initiator, False, sa.next_id, 0)
+    first, plaintext = encode_payloads(payloads)
+    datagram = sa.protect_out.seal(header.encode(0), first, plaintext, core.entropy)
+    return Sealed((datagram,), header, first, plaintext)
+
+
+def small(core: Core, sa: IkeSa, message: Sealed) -> Sealed:
+    """The same message in fragments that every path carries (RFC 7383 2.5.2)."""
+    assert message.header is not None
+    return _cut(core, sa, message.header, message.first, message.plaintext, 0)
 
 
 def policy(core: Core, sa: IkeSa) -> RetransmitPolicy:
@@ -146,7 +162,9 @@ def retransmit(core: Core, sa: IkeSa) -> bool:
     if outstanding.attempts - outstanding.before > policy(core, sa).tries:
         return False
     outstanding.attempts += 1
-    if outstanding.attempts == SMALLER_AT:
+    if outstanding.probe is not None:
+        outstanding.message, outstanding.probe = small(core, sa, outstanding.message), None
+    elif outstanding.attempts == SMALLER_AT:
         smaller = _smaller(core, sa, outstanding.message)
         if smaller is not outstanding.message:  # a new probe of the path: timers start over (RFC 7383 2.5.2)
             outstanding.message, outstanding.before = smaller, outstanding.attempts - 1
@@ -155,12 +173,15 @@ def retransmit(core: Core, sa: IkeSa) -> bool:
 
 
 def _transmit(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
-    send_all(core, sa.local, sa.remote, outstanding.message)
+    send_all(core, sa.local, sa.remote, outstanding.message, outstanding.probe)
     if sa.mobility is not None:
         for path in sa.mobility.detours(sa.local, sa.remote, outstanding.attempts):
             send_all(core, *path, outstanding.message)
     rules = policy(core, sa)
     wait = min(rules.max_s, rules.first_s * rules.factor ** (outstanding.attempts - outstanding.before - 1))
+    if outstanding.probe is not None:
+        wait = outstanding.patience_s
+    outstanding.sent_at = core.now
     core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + wait)
     core.emit(
         MessageSent(
@@ -182,7 +203,14 @@ def answered(core: Core, sa: IkeSa) -> Request | None:
     """The outstanding request has its answer: free the window, hand the conversation back."""
     outstanding, sa.outstanding = sa.outstanding, None
     core.timers.cancel(sa.serial, Timer.RETRANSMIT)
-    return outstanding.request if outstanding is not None else None
+    if outstanding is None:
+        return None
+    took = core.now - outstanding.sent_at
+    if outstanding.attempts == 1 and outstanding.exchange == ExchangeType.INFORMATIONAL:
+        sa.rtt.took(took)  # the other exchanges tell more of the peer's arithmetic than of the path
+    if sa.probing is not None and sa.probing.message_id == outstanding.message_id:
+        sa.probing.copies, sa.probing.took_s = outstanding.attempts, took
+    return outstanding.request
 
 
 def respond(core: Core, sa: IkeSa, exchange: ExchangeType, payloads: Sequence[Payload]) -> None:

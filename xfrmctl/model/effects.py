@@ -7,6 +7,7 @@ The answer to a token is the engine's input ``handle_done(token, refusal, now)``
 from dataclasses import dataclass
 
 from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.model.path import ProbeOutcome
 from xfrmctl.model.sa import KernelSa, SaId, SaKeys, SaMove
 
 Token = int
@@ -20,11 +21,37 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class SendDatagram(Effect):
-    """Send one UDP payload as it is (a non-ESP marker is part of it where RFC 3948 wants one)."""
+    """Send one UDP payload as it is (a non-ESP marker is part of it where RFC 3948 wants one).
+
+    With ``probe`` the packet must not be fragmented, neither here nor on the way, whatever the kernel believes of the
+    path; where it cannot be sent so, the IKE engine is told by ``probes.not_sent(probe, now)``.
+    """
 
     local: Endpoint
     remote: Endpoint
     data: bytes
+    probe: Token | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportProbe(Effect):
+    """What became of a probe of ``size`` bytes, outer IP header included: an input of the path-MTU engine."""
+
+    token: Token
+    outcome: ProbeOutcome
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAsks(Effect):
+    """The peer, one of ours, has reason to doubt the path from us to it: an input of the path-MTU engine.
+
+    ``mtu`` is what it takes the path from itself to us to carry, 0 where it did not say. ``doubts`` asks us to look.
+    """
+
+    ike: str
+    mtu: int
+    doubts: bool
 
 
 @dataclass(frozen=True, slots=True)

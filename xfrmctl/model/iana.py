@@ -233,6 +233,8 @@ class NotifyType(OpenEnum):
     IKEV2_MESSAGE_ID_SYNC_SUPPORTED = 16420
     IKEV2_FRAGMENTATION_SUPPORTED = 16430
     SIGNATURE_HASH_ALGORITHMS = 16431
+    XFRMCTL_PATH_MTU = 57688
+    """Ours, of the numbers for private use: see ``ike.exchanges.probe``."""
 
     @property
     def is_error(self) -> bool:

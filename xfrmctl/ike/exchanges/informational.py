@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from xfrmctl.ike import failures, lifecycle, qcd
 from xfrmctl.ike.core import Core
+from xfrmctl.ike.exchanges import probe
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.transport import begin, respond
@@ -112,7 +113,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Seque
             gone.append(child)
     if not closing:
         reply += [Delete(protocol, tuple(spis)) for protocol, spis in mine.items()]
-    respond(core, sa, ExchangeType.INFORMATIONAL, reply)
+    respond(core, sa, ExchangeType.INFORMATIONAL, [*reply, *probe.answer(core, sa, payloads)])
     if notify_of(payloads, NotifyType.AUTHENTICATION_FAILED) is not None:
         assert sa.local_id is not None
         lifecycle.close(core, sa, failures.peer_rejected_auth(sa.local_id, sa.remote_id))

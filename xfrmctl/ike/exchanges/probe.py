@@ -1,0 +1,203 @@
+"""Probes of the path's MTU: a request of exactly the size in question, which nobody may fragment.
+
+    HDR, SK { N(XFRMCTL_PATH_MTU) }  -->
+                                     <--  HDR, SK { [N(XFRMCTL_PATH_MTU)] }
+
+The notify is a status of private use, which whoever does not know it ignores (RFC 7296 3.10.1); its data fill the
+message up. Authenticity comes with the exchange: only the peer can answer. The carrier is IKE's own: with UDP
+encapsulation its packets go the way of ESP's, port for port; without it they are UDP where ESP is protocol 50.
+
+A request may not be abandoned (RFC 7296 2.1), and the next ones wait for it. So the first copy goes whole, and when
+its answer is late the same request follows in the smallest fragments (RFC 7383 2.5.2), which every path carries. That
+keeps the IKE SA alive whatever the path does, and it tells a path that is too narrow from one that is dead:
+
+================================== ==========================================================
+answered in time                   the size passes
+not, and the small copy twice      the size passes: peer or path were slow, and answered both
+not, and the small copy once       the whole copy was lost
+not, and no small copy either      nothing passes, or the peer does not answer such messages
+================================== ==========================================================
+
+A peer that does not reassemble fragments is not probed. Between two gateways of ours the notify says more: behind the
+mark, what the sender takes its own direction to carry, and whether it has reason to doubt the other one. So each end
+knows both directions, and may ask the other one to look.
+"""
+
+from dataclasses import dataclass
+from struct import Struct
+
+from xfrmctl.ike.core import Core
+from xfrmctl.ike.fragments import packet_size
+from xfrmctl.ike.sa import IkeSa, Outstanding, Probing
+from xfrmctl.ike.states import IkeState
+from xfrmctl.ike.timers import Timer
+from xfrmctl.ike.transport import begin, names, policy, track, whole
+from xfrmctl.ike.transport import retransmit as send_small_copy
+from xfrmctl.model.effects import PeerAsks, ReportProbe
+from xfrmctl.model.iana import ExchangeType, NotifyType
+from xfrmctl.model.path import ProbeOutcome
+from xfrmctl.wire.message import notify_of
+from xfrmctl.wire.payloads import Notify, Payload
+
+MARK = b"xfrmctl path mtu"
+"""What makes a status of private use ours: others may use the same number for something else."""
+
+LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.2, 3.0
+"""Bounds of the wait for the answer to a whole copy: about four round trips between them."""
+
+SECOND_ANSWER_S = 0.1
+"""How long after an answer to the small copy one to the whole copy may still come, plus half a round trip."""
+
+_TAIL = Struct(">HB")
+"""The sender's own figure, bytes (0: none), and flags."""
+
+_DOUBTS = 1
+_NOTIFY_HEAD = 8
+
+
+@dataclass(slots=True)
+class Probe:
+    """One probe. It puts itself on the wire: a message of its own size, outside of fragmentation."""
+
+    token: int
+    size: int
+    mtu: int
+    doubts: bool
+    exchange: ExchangeType = ExchangeType.INFORMATIONAL
+
+    def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
+        """Send the whole copy; nothing is left for others to send."""
+        if sa.probing is None or sa.probing.token != self.token:
+            return None
+        if sa.state != IkeState.ESTABLISHED:
+            core.end_probe(sa, ProbeOutcome.UNAVAILABLE)
+            return None
+        payloads: list[Payload] = [_notify(self.mtu, self.doubts, _room(core, sa, self.size))]
+        message = whole(core, sa, self.exchange, payloads)
+        sa.probing.message_id, sa.probing.size = sa.next_id, _outer(core, sa, message.size)
+        patience = sa.rtt.patience(policy(core, sa).first_s)
+        track(
+            core,
+            sa,
+            Outstanding(
+                self.exchange,
+                sa.next_id,
+                message,
+                names(payloads),
+                self,
+                probe=self.token,
+                patience_s=min(MOST_PATIENCE_S, max(LEAST_PATIENCE_S, patience)),
+            ),
+        )
+        return None
+
+    def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """The first answer: to the whole copy, unless a small one has gone out meanwhile."""
+        probing = sa.probing
+        assert probing is not None
+        sa.probed = True
+        _heed(core, sa, payloads)
+        if any(isinstance(p, Notify) and p.type.is_error for p in payloads):
+            core.end_probe(sa, ProbeOutcome.UNSUPPORTED)
+        elif probing.copies == 1:
+            core.end_probe(sa, ProbeOutcome.ANSWERED)
+        elif probing.too_big:
+            core.end_probe(sa, ProbeOutcome.TOO_BIG)
+        elif probing.copies > 2:
+            core.end_probe(sa, ProbeOutcome.SILENT)  # small copies were lost, too: the path is in no state to tell
+        else:
+            late = SECOND_ANSWER_S + sa.rtt.patience(0.0) / 2
+            core.timers.set(sa.serial, Timer.PROBE, core.now + late)
+
+
+def awaits_second(sa: IkeSa, message_id: int) -> bool:
+    """Whether another answer with this message id would be the one to the whole copy of a probe."""
+    probing = sa.probing
+    return probing is not None and probing.message_id == message_id and probing.copies > 0
+
+
+def only_one_answer(core: Core, sa: IkeSa) -> None:
+    """No second answer has come."""
+    if sa.probing is not None and sa.probing.copies:
+        sa.rtt.took(sa.probing.took_s)
+        core.end_probe(sa, ProbeOutcome.LOST)
+
+
+def answer(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> list[Payload]:
+    """What a request that may be a probe of one of ours is answered with beside the rest."""
+    if not _heed(core, sa, payloads):
+        return []
+    return [_notify(sa.own_mtu, False, 0)]
+
+
+def _heed(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
+    """Read what a gateway of ours says in its notify; False where there is none."""
+    notify = notify_of(payloads, NotifyType.XFRMCTL_PATH_MTU)
+    if notify is None or notify.data[: len(MARK)] != MARK or len(notify.data) < len(MARK) + _TAIL.size:
+        return False
+    mtu, flags = _TAIL.unpack_from(notify.data, len(MARK))
+    core.emit(PeerAsks(sa.name, mtu, bool(flags & _DOUBTS)))
+    return True
+
+
+def _notify(mtu: int, doubts: bool, size: int) -> Notify:
+    """The notify, its data filled up to ``size`` octets."""
+    data = MARK + _TAIL.pack(mtu, _DOUBTS if doubts else 0)
+    return Notify(NotifyType.XFRMCTL_PATH_MTU, data + bytes(max(0, size - len(data))))
+
+
+def _room(core: Core, sa: IkeSa, size: int) -> int:
+    """Octets of the notify's data in an outer packet of ``size`` octets, or of the largest below it."""
+    assert sa.protect_out is not None
+    return sa.protect_out.capacity(size - _outer(core, sa, 0)) - _NOTIFY_HEAD
+
+
+def _outer(core: Core, sa: IkeSa, message: int) -> int:
+    return packet_size(sa.local, message, core.config.nat_t_port)
+
+
+class Probes:
+    """The engine's face for probes; ``ike`` is the short name of an IKE SA."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def find(self, ike: str) -> IkeSa | None:
+        """The IKE SA of this name; to be read only."""
+        serial = ike.rpartition("#")[2]
+        return self._core.sas.get(int(serial)) if serial.isdigit() else None
+
+    def grid(self, ike: str) -> tuple[int, int]:
+        """The outer sizes that this SA's messages can have: an offset, and what multiples of are added; bytes."""
+        sa = self.find(ike)
+        if sa is None or sa.protect_out is None:
+            return (0, 1)
+        return _outer(self._core, sa, sa.protect_out.smallest) % sa.protect_out.block, sa.protect_out.block
+
+    def send(self, ike: str, token: int, size: int, now: float, *, mtu: int = 0, doubts: bool = False) -> None:
+        """Probe with an outer packet of ``size`` bytes, or of the largest below it that there is.
+
+        Answered by ReportProbe(token) exactly once. ``mtu`` and ``doubts`` are for a gateway of ours: what we take
+        this direction to carry, and whether the other one needs a look.
+        """
+        core, sa = self._core, self.find(ike)
+        core.now = now
+        if sa is None or sa.state != IkeState.ESTABLISHED or sa.probing is not None:
+            core.emit(ReportProbe(token, ProbeOutcome.UNAVAILABLE, size))
+            return
+        if not sa.fragment_size:
+            core.emit(ReportProbe(token, ProbeOutcome.UNSUPPORTED, size))
+            return
+        sa.own_mtu = mtu
+        sa.probing = Probing(token, size, sa.local, sa.remote)
+        begin(core, sa, Probe(token, size, mtu, doubts))
+
+    def not_sent(self, token: int, now: float) -> None:
+        """Our own link does not take a packet of this size: the small copy goes at once."""
+        core = self._core
+        core.now = now
+        for sa in core.sas.values():
+            if sa.outstanding is not None and sa.outstanding.probe == token and sa.probing is not None:
+                sa.probing.too_big = True
+                send_small_copy(core, sa)
+                return
