@@ -2,7 +2,6 @@
 
 import re
 import socket
-from dataclasses import replace
 
 from tests.unit.guard.icmp_errors import Error, checksum
 from xfrmctl.lab.namespace import Namespace
@@ -44,7 +43,3 @@ def learned(gateway: Namespace, peer: str) -> int | None:
     text = gateway.run(["ip", "-6" if ":" in peer else "-4", "route", "get", peer]).stdout
     found = re.search(r"\bmtu (?:lock )?(\d+)", text)
     return int(found[1]) if found else None
-
-
-def with_payload(error: Error, payload: bytes, protocol: int) -> Error:
-    return replace(error, payload=payload, protocol=protocol)

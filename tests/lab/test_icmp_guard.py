@@ -1,5 +1,6 @@
 """The ICMP guard in a real kernel: what it lets the kernel learn, what it keeps from it, what happens without it."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,8 @@ from xfrmctl.guard.table import Outbound, Table
 from xfrmctl.kernel.desired import IcmpGuard
 from xfrmctl.kernel.queue import IcmpQueue, SentNumbers
 from xfrmctl.lab import traffic
-from xfrmctl.lab.topology import HOST_B, OUTER_A, OUTER_B, Topology
-from xfrmctl.model.sa import Direction
+from xfrmctl.lab.topology import HOST_B, OUTER_A, Topology
+from xfrmctl.model.sa import Direction, Encap
 
 pytestmark = pytest.mark.lab
 
@@ -30,11 +31,11 @@ both_families = pytest.mark.parametrize("outer", [4, 6])
 class Watch:
     """Gateway A with a guard, its SAs by hand, and everything that was judged."""
 
-    def __init__(self, topology: Topology, gateway: Gateway) -> None:
+    def __init__(self, topology: Topology, gateway: Gateway, encap: Encap | None = None) -> None:
         self.topology, self.gateway, self.ns = topology, gateway, gateway.ns
         self.router = topology.ns("r")
         self.peer = str(gateway.remote)
-        (self.sa, _), *_ = gateway.sas()
+        (self.sa, _), *_ = gateway.sas(encap=encap)
         assert self.sa.direction is Direction.OUT
         with inside(self.ns):
             self.numbers = SentNumbers()
@@ -53,7 +54,7 @@ class Watch:
     def listen(self) -> None:
         """Judge from now on."""
         with inside(self.ns):
-            outbound = Outbound(self.sa.id, self.gateway.local)
+            outbound = Outbound(self.sa.id, self.gateway.local, self.sa.encap)
             self.judge = Judge(self.numbers, Table.of((), [outbound], {outbound.path: 1500}))
             queue = IcmpQueue(self._verdict, self.faults.append)
             queue.start()
@@ -94,13 +95,16 @@ class Watch:
 
 
 @contextmanager
-def watched(topology: Topology, outer: int) -> Iterator[Watch]:
+def watched(topology: Topology, outer: int, encap: Encap | None = None) -> Iterator[Watch]:
     with gateways(topology, outer=outer) as both:
         for one in both:
             one.converge(one.desired())
-            one.kernel.install(one.sas())
-        watch = Watch(topology, both[0])
-        watch.talk()
+            one.kernel.install(one.sas(encap=encap))
+        watch = Watch(topology, both[0], encap)
+        if encap is None:
+            watch.talk()
+        else:  # nobody has a socket for it: it is enough that something is sent
+            topology.ns("ha").run(["ping", "-n", "-c", "3", "-i", "0.05", "-W", "0.1", HOST_B[0]], check=False)
         try:
             yield watch
         finally:
@@ -177,6 +181,46 @@ def test_an_error_behind_extension_headers_does_not_get_past(topology: Topology)
         send_with_options(watch.router, watch.error(protocol=17, payload=udp(1, 2, 1480, bytes(40))))
         watch.heard(1)
         assert watch.reasons == [Reason.UNKNOWN_SPI] and watch.learned is None
+
+
+def test_esp_in_udp(topology: Topology) -> None:
+    """The kernel believes every quote of UDP to the peer; with the guard only those of our ports, SPI and numbers."""
+    with watched(topology, 4, Encap(4500, 4500)) as watch:
+        watch.guard()
+        watch.listen()
+        sent = esp(watch.sa.spi, watch.numbers(watch.sa.id) or 0)
+        true = watch.error(protocol=17, payload=udp(4500, 4500, 1480, sent))
+        forged = [
+            (udp(4500, 4500, 1480, b""), Reason.SHORT_QUOTE),
+            (udp(4500, 4500, 1480, esp(watch.sa.spi + 9, 1)), Reason.UNKNOWN_SPI),
+            (udp(4500, 4500, 1480, esp(watch.sa.spi, 0xFFFFFF)), Reason.SEQUENCE),
+            (udp(4500, 4501, 1480, sent), Reason.PORTS),
+            (udp(500, 500, 1480, bytes(28)), Reason.UNKNOWN_SPI),
+        ]
+        for payload, _ in forged:
+            send(watch.router, replace(true, payload=payload))
+        watch.heard(len(forged))
+        assert watch.reasons == [reason for _, reason in forged] and watch.learned is None
+        send(watch.router, true)
+        eventually("the true one is believed", lambda: watch.learned == 1400, 5)
+
+
+def test_a_flood(topology: Topology) -> None:
+    """Beyond the limit nothing costs more than a rule: nothing is learned, data flows, few are judged at all."""
+    with watched(topology, 4) as watch:
+        watch.guard()
+        watch.listen()
+        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)))
+        began = time.monotonic()
+        with watch.router.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
+            for number in range(5_000):
+                sock.sendto(forged.icmp4, (forged.local, 0))
+                if number % 1000 == 0:
+                    watch.talk()
+        took = time.monotonic() - began
+        assert watch.learned is None and set(watch.reasons) == {Reason.UNKNOWN_SPI}
+        assert len(watch.judged) <= 200 + 500 * (took + 1)
+        watch.talk()
 
 
 @both_families
@@ -267,4 +311,3 @@ def test_many_peers_and_damage(topology: Topology) -> None:
             watch.gateway.kernel.cleanup()
         for tool in ("iptables-save", "ip6tables-save"):
             assert "XFRMCTL" not in watch.ns.run([tool, "-t", "mangle"]).stdout
-    assert OUTER_B
