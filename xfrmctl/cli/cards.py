@@ -9,7 +9,7 @@ from rich.text import Text
 
 from xfrmctl.cli.action import failure_lines
 from xfrmctl.cli.words import count, duration, plural, size
-from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, SaInfo, Snapshot
+from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, PolicyInfo, SaInfo, Snapshot
 
 WIDE = 140
 _USUAL = {"replay window 128", "DSCP outbound copy", "DSCP inbound keep", "ECN on"}
@@ -21,6 +21,8 @@ def render(snapshot: Snapshot, chosen: list[ConnectionInfo], width: int) -> Iter
     yield _headline(snapshot)
     if snapshot.kernel.problems:
         yield Text("\n".join(f"kernel: {problem}" for problem in snapshot.kernel.problems), style="red")
+    if snapshot.policies and len(chosen) == len(snapshot.connections):
+        yield Group(*(_policy(policy) for policy in snapshot.policies))
     if width >= WIDE:
         yield _ike_table(chosen)
         children = _child_table(chosen)
@@ -44,6 +46,14 @@ def _headline(snapshot: Snapshot) -> Text:
     if not snapshot.reload_ok:
         text.append(f"\nthe last reload failed, the old configuration is in force: {snapshot.reload_error}", "red")
     return text
+
+
+def _policy(policy: PolicyInfo) -> Text:
+    place = {"first": "before all children", "last": "after all children"}.get(
+        policy.precedence, "the more specific first"
+    )
+    where = f"{' '.join(policy.local_ts)} to {' '.join(policy.remote_ts)}"
+    return Text(f"{policy.name}: {policy.action} {where}, {place}")
 
 
 def _state(connection: ConnectionInfo) -> Text:

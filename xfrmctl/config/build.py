@@ -23,6 +23,7 @@ from xfrmctl.model.address import IPAddress
 from xfrmctl.model.plane import PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
 from xfrmctl.model.suite import Proposal
 
 HARD_ABOVE_SOFT = 1.2
@@ -34,14 +35,6 @@ HEADROOM_PACKETS = 1 << 20
 
 Report = Callable[[Key, str, str], None]
 """Takes key, cause, cure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bypass:
-    """A pair of selectors that never enters a tunnel; it holds in both directions."""
-
-    local: TrafficSelector
-    remote: TrafficSelector
 
 
 class IcmpPolicy(Enum):
@@ -61,20 +54,51 @@ class GatewaySettings:
     """What the daemon needs beside the engine; None means off, or the command line's value."""
 
     metrics: ListenAddress | None = None
-    bypass: tuple[Bypass, ...] = ()
+    policies: tuple[SpdEntry, ...] = ()
     control_group: str | None = None
     crash_detection: bool = True
     icmp: Mapping[int, IcmpPolicy] = field(default_factory=dict)
 
+    @property
+    def written_policies(self) -> tuple[SpdEntry, ...]:
+        """Those of the section of that name; those of gateway.bypass come before everything and quarrel with nobody."""
+        return tuple(p for p in self.policies if not p.name.startswith(BYPASS))
 
-def gateway(found: schema.Gateway) -> GatewaySettings:
-    """The settings of this machine."""
+
+BYPASS = "gateway.bypass"
+
+
+def gateway(found: schema.File) -> GatewaySettings:
+    """The settings of this machine, and its policies that are no child's."""
+    bypass = [
+        SpdEntry(
+            name=f"{BYPASS}[{number}]",
+            action=SpdAction.BYPASS,
+            local_ts=(entry.local,),
+            remote_ts=(entry.remote,),
+            precedence=Precedence.FIRST,
+        )
+        for number, entry in enumerate(found.gateway.bypass)
+    ]
+    written = [
+        SpdEntry(
+            name=name,
+            action=SpdAction(entry.action),
+            local_ts=entry.local_ts,
+            remote_ts=entry.remote_ts,
+            precedence=Precedence(entry.precedence),
+        )
+        for name, entry in found.policies.items()
+    ]
     return GatewaySettings(
-        metrics=found.metrics,
-        bypass=tuple(Bypass(b.local, b.remote) for b in found.bypass),
-        control_group=found.control_group,
-        crash_detection=found.crash_detection,
-        icmp={4: IcmpPolicy(found.icmp.frag_needed), 6: IcmpPolicy(found.icmp.packet_too_big)},
+        metrics=found.gateway.metrics,
+        policies=(*bypass, *written),
+        control_group=found.gateway.control_group,
+        crash_detection=found.gateway.crash_detection,
+        icmp={
+            4: IcmpPolicy(found.gateway.icmp.frag_needed),
+            6: IcmpPolicy(found.gateway.icmp.packet_too_big),
+        },
     )
 
 

@@ -1,12 +1,11 @@
-"""What no single value shows: overlapping selectors, connections nobody can tell apart, missing addresses.
+"""What no single value shows: connections nobody can tell apart, missing addresses (overlaps are in ``overlaps``).
 
 Works on the built values, so that defaults and numbers count too. Errors go to ``report``, advice to
 ``warn``.
 """
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from xfrmctl.config.build import Report
 from xfrmctl.config.document import Key
@@ -16,9 +15,9 @@ from xfrmctl.config.transport import check_transport
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.iana import Esn, ProtocolId, TransformType
-from xfrmctl.model.plane import Mark
-from xfrmctl.model.sa import Lifetime
+from xfrmctl.model.sa import DataPlane, Lifetime
 from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
 from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu, outer_mtu_for
 
 SOON_S = 14 * 86400.0
@@ -33,7 +32,54 @@ def check(connections: Mapping[str, ConnectionConfig], report: Report, warn: Rep
         for child in connection.children:
             _check_child(connection, child, report, warn)
     _check_twins(connections.values(), report)
-    _check_overlaps(connections.values(), report)
+
+
+def check_policies(
+    policies: Iterable[SpdEntry], connections: Collection[ConnectionConfig], report: Report, warn: Report
+) -> None:
+    """Policies that do more, or less, than one might think."""
+    routed = [child for c in connections for child in c.children if child.dataplane == DataPlane.INTERFACE]
+    for policy in policies:
+        key: Key = ("policies", policy.name)
+        if policy.action == SpdAction.DISCARD and _is_everything(policy.local_ts) and _is_everything(policy.remote_ts):
+            cause = "it drops whatever this gateway itself says and hears, too, but IKE and ESP: DNS, NTP, SSH, BGP"
+            warn(key, cause, "name the networks behind this gateway in local_ts; or add a bypass for what you need")
+        if policy.action == SpdAction.DISCARD and policy.precedence == Precedence.SPECIFIC:
+            _check_sides(policy, connections, report)
+        behind = [
+            c.name
+            for c in routed
+            if policy.action == SpdAction.BYPASS and _meet(policy.remote_ts, _routed(c.remote_ts))
+        ]
+        if behind:
+            cause = f"child {behind[0]!r} has dataplane: interface: its routes take these packets, whatever is bypassed"
+            warn(key, cause, "add a more specific route past the interface")
+
+
+def _check_sides(policy: SpdEntry, connections: Iterable[ConnectionConfig], report: Report) -> None:
+    """A forwarded packet is looked up both ways round: a discard with overlapping sides hits what children carry."""
+    for connection in connections:
+        for child in connection.children:
+            if _meet(child.local_ts, policy.remote_ts) and _meet(child.remote_ts, policy.local_ts):
+                other = f"child {child.name!r} of connection {connection.name!r}"
+                cause = f"its two sides overlap, so it would drop what {other} brings as well"
+                report(
+                    ("policies", policy.name), cause, "write precedence: last, or local_ts without the remote networks"
+                )
+                return
+
+
+def _is_everything(selectors: Iterable[TrafficSelector]) -> bool:
+    return any(n.prefixlen == 0 for ts in selectors for n in ts.networks())
+
+
+def _routed(selectors: Iterable[TrafficSelector]) -> list[TrafficSelector]:
+    """What gets routes: a default route is never taken over."""
+    return [ts for ts in selectors if any(n.prefixlen for n in ts.networks())]
+
+
+def _meet(one: Iterable[TrafficSelector], two: Sequence[TrafficSelector]) -> bool:
+    return any(a.intersect(b) is not None for a in one for b in two)
 
 
 def _check_connection(connection: ConnectionConfig, report: Report, warn: Report) -> None:
@@ -157,78 +203,3 @@ def _check_twins(connections: Iterable[ConnectionConfig], report: Report) -> Non
                 f"same addresses and identities as connection {twin!r}: no peer could say which one it means",
                 f"give one of them another remote.id or local.id, or put its children into {twin!r}",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """One selector pair of one child."""
-
-    connection: str
-    child: str
-    if_id: int
-    mark: Mark | None
-    local: TrafficSelector
-    remote: TrafficSelector
-
-    @property
-    def owner(self) -> tuple[str, str]:
-        return self.connection, self.child
-
-    def __str__(self) -> str:
-        return f"{self.local} to {self.remote}"
-
-
-def _check_overlaps(connections: Iterable[ConnectionConfig], report: Report) -> None:
-    """Pairs that two children claim: the kernel would give the packet to either of them.
-
-    Children of one connection may nest, but not claim exactly the same. With the interface data plane a route
-    decides, so that only equal destinations clash, unless both use one interface. A sweep over the start of
-    the remote range finds the pairs without comparing each with each.
-    """
-    pairs = [
-        _Pair(connection.name, child.name, child.if_id, child.options.mark_out, local, remote)
-        for connection in connections
-        for child in connection.children
-        for local in child.local_ts
-        for remote in child.remote_ts
-        if local.version == remote.version
-    ]
-    order = {pair.owner: number for number, pair in reversed(list(enumerate(pairs)))}
-    reported: set[tuple[tuple[str, str], tuple[str, str]]] = set()
-    for version in (4, 6):
-        open_pairs: list[_Pair] = []
-        family = [p for p in pairs if p.remote.version == version]
-        for pair in sorted(family, key=lambda p: int(p.remote.start)):
-            start = int(pair.remote.start)
-            open_pairs = [p for p in open_pairs if int(p.remote.end) >= start]
-            for other in open_pairs:
-                first, second = sorted((other, pair), key=lambda p: order[p.owner])
-                if first.owner == second.owner or (first.owner, second.owner) in reported:
-                    continue
-                clash = _clash(first, second)
-                if clash:
-                    reported.add((first.owner, second.owner))
-                    _report_overlap(first, second, clash, report)
-            open_pairs.append(pair)
-
-
-def _clash(one: _Pair, two: _Pair) -> str:
-    """How two pairs clash, "" where they do not."""
-    if one.mark is not None and two.mark is not None and one.mark.excludes(two.mark):
-        return ""
-    same = one.local == two.local and one.remote == two.remote
-    if one.if_id != two.if_id and one.if_id and two.if_id:
-        return "route the same destination as" if one.remote == two.remote else ""
-    if one.connection == two.connection:
-        return "are the same as those of" if same else ""
-    if one.local.intersect(two.local) is None or one.remote.intersect(two.remote) is None:
-        return ""
-    return "are the same as those of" if same else "overlap with those of"
-
-
-def _report_overlap(first: _Pair, second: _Pair, clash: str, report: Report) -> None:
-    report(
-        ("connections", second.connection, "children", second.child, "remote_ts"),
-        f"the selectors {second} {clash} child {first.child!r} of connection {first.connection!r} ({first})",
-        "make them disjoint, so that each packet has one SA",
-    )

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from xfrmctl.config import build, schema
 from xfrmctl.config.build import GatewaySettings
-from xfrmctl.config.check import check
+from xfrmctl.config.check import check, check_policies
 from xfrmctl.config.document import Document, Key, parse
 from xfrmctl.config.explain import explain, place_of
+from xfrmctl.config.overlaps import check_overlaps
 from xfrmctl.config.problem import ConfigError, Problem
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig
 
@@ -82,9 +83,15 @@ def loads(text: str, file: Path, previous: Configuration | None = None) -> Confi
     def warn(key: Key, cause: str, cure: str) -> None:
         warnings.append(document.problem(key, cause, cure))
 
+    def line_of(key: Key) -> int:
+        return document.problem(key, "", "").line
+
     found = _validated(document, report)
     engine = build.engine(found, file, previous.engine.connections if previous else {}, report)
+    gateway = build.gateway(found)
     check(engine.connections, report, warn)
+    check_policies(gateway.policies, engine.connections.values(), report, warn)
+    check_overlaps(engine.connections.values(), gateway.written_policies, report, warn, line_of)
     if problems:
         raise ConfigError({(p.line, p.key): p for p in reversed(problems)}.values())  # the first one of a place
     return Configuration(
@@ -140,19 +147,22 @@ def _validated(document: Document, report: build.Report) -> schema.File:
 
 
 def _without(data: dict[str, object], faulty: list[Key]) -> schema.File:
-    """The document less its faulty connections (and less gateway, if that is faulty)."""
+    """The document less its faulty connections (and less gateway or policies, if they are faulty)."""
     connections = data.get("connections")
     bad = {key[1] for key in faulty if key[0] == "connections" and len(key) > 1}
     sound: dict[str, object] = {}
     if isinstance(connections, dict):
         sound["connections"] = {name: value for name, value in connections.items() if name not in bad}
-    if all(key[0] != "gateway" for key in faulty) and "gateway" in data:
-        sound["gateway"] = data["gateway"]
+    for section in ("gateway", "policies"):
+        if all(key[0] != section for key in faulty) and section in data:
+            sound[section] = data[section]
     return schema.File.model_validate(sound)
 
 
 def _check_names(data: dict[str, object], report: build.Report) -> None:
-    connections = data.get("connections")
+    policies, connections = data.get("policies"), data.get("connections")
+    for name in policies if isinstance(policies, dict) else ():
+        _check_name(("policies", name), name, report)
     if not isinstance(connections, dict):
         return
     for name, connection in connections.items():

@@ -282,8 +282,21 @@ class Connection(Strict):
     children: dict[str, Child]
 
 
+class Policy(Strict):
+    """Traffic that no SA is for: it passes in clear, or not at all, in both directions (RFC 4301 4.4.1).
+
+    Among the children's selectors the more specific one comes first; with ``precedence`` it stands before or after all.
+    """
+
+    action: Literal["bypass", "discard"]
+    local_ts: Annotated[tuple[Selector, ...], Many]
+    remote_ts: Annotated[tuple[Selector, ...], Many]
+    precedence: Literal["first", "specific", "last"] = "specific"
+
+
 class File(Strict):
     """A whole configuration file."""
 
     gateway: Annotated[Gateway, Section] = Field(default_factory=Gateway)
+    policies: Annotated[dict[str, Policy], Section] = Field(default_factory=dict)
     connections: Annotated[dict[str, Connection], Section] = Field(default_factory=dict)

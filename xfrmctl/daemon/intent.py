@@ -42,14 +42,23 @@ from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import ICMPV6, TrafficSelector
+from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry, vagueness
 from xfrmctl.model.suite import Suite
 from xfrmctl.pmtu.clamp import mss
 from xfrmctl.pmtu.overhead import inner_mtu
 
-BYPASS_PRIORITY = 1_000
-NARROWED_PRIORITY = 100_000
+FIRST_PRIORITY = 1_000
 CHILD_PRIORITY = 200_000
-"""Bands of the SPD: the lower value wins. Within a band the more specific selector wins."""
+PASSAGE_PRIORITY = 250_000
+LAST_PRIORITY = 300_000
+"""Bands of the SPD: the lower value wins. Within a band the more specific selector wins, as what a peer has left of a
+child's selectors before the block for all of them."""
+
+BANDS = {
+    Precedence.FIRST: FIRST_PRIORITY,
+    Precedence.SPECIFIC: CHILD_PRIORITY,
+    Precedence.LAST: LAST_PRIORITY,
+}
 
 NEIGHBOUR_DISCOVERY = (135, 136)
 """Neighbor Solicitation and Advertisement (RFC 4861 4.3, 4.4); the kernel keeps an ICMP type in the source port."""
@@ -137,19 +146,41 @@ def of_peer(child: ChildConfig, established: Established, child_sizes: Sizes, *,
     keys = _child_keys(child, established.local_ts, established.remote_ts)
     ends = established.local, established.remote
     template = Template(*ends, established.reqid, established.mode, child.protocol)
-    policies = {key: _protect(key, NARROWED_PRIORITY, template) for key in keys}
+    policies = {key: _protect(key, template) for key in keys}
     interfaces = {child.interface: _interface(child, child.interface, child_sizes)} if child.interface else {}
     clamps = _clamps_of(established.local_ts, established.remote_ts, child_sizes)
     return Desired(policies, interfaces, frozenset(), clamps)
 
 
-def of_gateway(bypass: Iterable[tuple[TrafficSelector, TrafficSelector]]) -> Desired:
-    """What is excepted from every tunnel, both ways: pairs of (local, remote)."""
+def of_gateway(entries: Iterable[SpdEntry]) -> Desired:
+    """What passes in clear and what does not pass at all, both ways. It outlives the daemon, as the blocks do.
+
+    What drops all of IPv6 spares neighbour discovery: without it not even ESP would find its way.
+    """
     policies: dict[PolicyKey, Policy] = {}
-    for local, remote in bypass:
-        for key in _keys((local,), (remote,)):
-            policies[key] = Policy(key, Action.ALLOW, _priority(BYPASS_PRIORITY, key))
+    for entry in entries:
+        if entry.action is SpdAction.BYPASS:
+            policies |= passage(entry.local_ts, entry.remote_ts, max(PASSAGE_PRIORITY, BANDS[entry.precedence]))
+        action = Action.BLOCK if entry.action is SpdAction.DISCARD else Action.ALLOW
+        keys = list(_keys(entry.local_ts, entry.remote_ts))
+        policies |= {key: Policy(key, action, _priority(BANDS[entry.precedence], key)) for key in keys}
+        if action is Action.BLOCK:
+            policies |= {key: Policy(key, Action.ALLOW, _priority(FIRST_PRIORITY, key)) for key in _discovery(keys)}
     return Desired(policies)
+
+
+def passage(
+    local_ts: Sequence[TrafficSelector], remote_ts: Sequence[TrafficSelector], band: int = PASSAGE_PRIORITY
+) -> dict[PolicyKey, Policy]:
+    """What lets packets through the gateway's other half: on their way to the tunnel, and out of it.
+
+    A forwarded packet is looked up twice: as coming in (fwd) and as going out (out). Selectors of a child, or of a
+    bypass, speak of one of the two for each direction; for the other one nothing stands, and packets pass. Where a
+    discard with overlapping sides stands behind them all, it would match there, so these come before it. They come
+    after every child: no packet for a tunnel passes by them.
+    """
+    keys = _keys(remote_ts, local_ts, (Direction.OUT, Direction.FWD))
+    return {key: Policy(key, Action.ALLOW, _priority(band, key)) for key in keys}
 
 
 def _policies(
@@ -157,7 +188,7 @@ def _policies(
 ) -> dict[PolicyKey, Policy]:
     keys = list(_child_keys(child, child.local_ts, child.remote_ts))
     aside = _guards(child)
-    aside |= {k: Policy(k, Action.ALLOW, _priority(BYPASS_PRIORITY, k)) for k in _neighbour_discovery(child, keys)}
+    aside |= {k: Policy(k, Action.ALLOW, _priority(FIRST_PRIORITY, k)) for k in _neighbour_discovery(child, keys)}
     if stopping or (established is None and not _has_template(connection, child)):
         if not child.fail_closed or child.if_id:
             return {}
@@ -170,11 +201,11 @@ def _policies(
     template = Template(local, remote, child.reqid, mode, child.protocol)
     narrowed = established is not None and not _same(child, established)
     for key in keys:
-        found[key] = _block(key) if narrowed else _protect(key, CHILD_PRIORITY, template)
+        found[key] = _block(key) if narrowed else _protect(key, template)
     if narrowed:
         assert established is not None
         for key in _child_keys(child, established.local_ts, established.remote_ts):
-            found[key] = _protect(key, NARROWED_PRIORITY, template)
+            found[key] = _protect(key, template)
     return found
 
 
@@ -206,10 +237,10 @@ def _same(child: ChildConfig, established: Established) -> bool:
     return covered(child.local_ts, established.local_ts) and covered(child.remote_ts, established.remote_ts)
 
 
-def _protect(key: PolicyKey, band: int, out: Template) -> Policy:
+def _protect(key: PolicyKey, out: Template) -> Policy:
     """Demand the SA of ``out``, or the one in the other direction."""
     back = replace(out, source=out.destination, destination=out.source)
-    return Policy(key, Action.ALLOW, _priority(band, key), out if key.direction is Direction.OUT else back)
+    return Policy(key, Action.ALLOW, _priority(CHILD_PRIORITY, key), out if key.direction is Direction.OUT else back)
 
 
 def _directions(child: ChildConfig) -> tuple[Direction, ...]:
@@ -217,10 +248,12 @@ def _directions(child: ChildConfig) -> tuple[Direction, ...]:
     return tuple(d for d in Direction if d is not Direction.FWD or child.mode is Mode.TUNNEL)
 
 
-def _neighbour_discovery(child: ChildConfig, keys: Iterable[PolicyKey]) -> Iterator[PolicyKey]:
+def _neighbour_discovery(child: ChildConfig, keys: Iterable[PolicyKey]) -> Iterable[PolicyKey]:
     """Policies for what must pass before IPv6 neighbours can exchange any ESP."""
-    if child.mode is Mode.TUNNEL:
-        return
+    return () if child.mode is Mode.TUNNEL else _discovery(keys)
+
+
+def _discovery(keys: Iterable[PolicyKey]) -> Iterator[PolicyKey]:
     for key in keys:
         if key.source.version == 6 and key.protocol in (0, ICMPV6):
             for icmp_type in NEIGHBOUR_DISCOVERY:
@@ -253,10 +286,8 @@ def _keys(
 
 
 def _priority(band: int, key: PolicyKey) -> int:
-    """The more specific wins: by addresses, then by mark, then by protocol and ports."""
-    bits = 2 * key.source.max_prefixlen - key.source.prefixlen - key.destination.prefixlen
-    ports = 32 - key.source_port.mask.bit_count() - key.destination_port.mask.bit_count() if key.protocol else 33
-    return band + 128 * bits + (0 if key.mark else 64) + ports
+    ports = key.source_port, key.destination_port
+    return band + vagueness(key.source, key.destination, key.protocol, ports, marked=key.mark is not None)
 
 
 def _interface_plane(

@@ -27,7 +27,7 @@ from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
 from xfrmctl.daemon.lifecycle import notify
 from xfrmctl.daemon.network import NetworkWatch
-from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, BypassPairs, Reconciler
+from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
 from xfrmctl.daemon.udp import UdpPorts
@@ -69,7 +69,7 @@ class Daemon:
         self._log = structlog.get_logger("daemon")
         self._secret = secret.kept(options.state, clock.entropy, self._log.warning)
         self.engine = IkeEngine(self.resolved(configuration), clock.entropy, clock.wall)
-        self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self._bypass(configuration))
+        self.reconciler = Reconciler(self.engine, self.kernel, self.bus, configuration.gateway.policies)
         self._icmp = IcmpWatch(
             self.engine,
             self.bus,
@@ -98,10 +98,6 @@ class Daemon:
 
     # -- configuration
 
-    @staticmethod
-    def _bypass(configuration: Configuration) -> BypassPairs:
-        return tuple((b.local, b.remote) for b in configuration.gateway.bypass)
-
     def resolved(self, configuration: Configuration) -> EngineConfig:
         """The engine's configuration with local addresses filled in from the routes where none is written."""
         connections = {
@@ -122,10 +118,13 @@ class Daemon:
             self._log.error("reload refused, the old configuration stays in force", problems=str(error))
             return ReloadResult(ok=False, message=str(error))
         changes = self.configuration.changes(newer)
-        if newer.gateway != self.configuration.gateway:
+        before = replace(
+            newer.gateway, policies=self.configuration.gateway.policies, icmp=self.configuration.gateway.icmp
+        )
+        if before != self.configuration.gateway:
             self._log.warning("gateway settings other than bypass and icmp take effect at the next start")
         self.configuration, self._reload_error = newer, ""
-        self.reconciler.bypass, self._icmp.policies = self._bypass(newer), newer.gateway.icmp
+        self.reconciler.entries, self._icmp.policies = newer.gateway.policies, newer.gateway.icmp
         resolved = self.resolved(newer)
         self.runtime.step(lambda now: self.engine.reload(resolved, now))
         self.runtime.step(self.engine.handle_network)

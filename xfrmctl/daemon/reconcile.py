@@ -28,8 +28,10 @@ from xfrmctl.model.events import (
     PathChanged,
     PeerMoved,
 )
+from xfrmctl.model.overlap import Pairs
 from xfrmctl.model.path import Path
 from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.spd import SpdAction, SpdEntry
 
 GATEWAY = 0
 """The number of the part that belongs to no child."""
@@ -39,8 +41,6 @@ SETTLE_S = 0.02
 
 FULL_INTERVAL_S = 60.0
 MTU_INTERVAL_S = 5.0
-
-BypassPairs = tuple[tuple[TrafficSelector, TrafficSelector], ...]
 
 
 OuterPair = tuple[IPAddress | None, IPAddress]
@@ -67,11 +67,12 @@ class Reconciler:
     engine: IkeEngine
     kernel: Kernel
     bus: Bus
-    bypass: BypassPairs = ()
+    entries: tuple[SpdEntry, ...] = ()
     problems: tuple[str, ...] = ()
     faults: list[str] = field(default_factory=list)
     _parts: dict[int, Part] = field(default_factory=dict)
     _union: Union = field(default_factory=Union)
+    _discards: Pairs[SpdEntry] = field(default_factory=Pairs)
     _outer: dict[OuterPair, int | None] = field(default_factory=dict)
     _dirty: set[int] = field(default_factory=set)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -148,7 +149,8 @@ class Reconciler:
             return None
         config, path = newest[1].config, (established.local, established.remote)
         sizes = intent.sizes(newest[0].config, config, established, self._outer_mtu(path))
-        return Part(intent.of_peer(config, established, sizes, stopping=stopping), sizes, path)
+        desired = intent.of_peer(config, established, sizes, stopping=stopping)
+        return Part(self._passing(desired, established.local_ts, established.remote_ts), sizes, path)
 
     def _configured_part(self, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False) -> Part:
         established = self.established(child.reqid)
@@ -156,7 +158,18 @@ class Reconciler:
         local = established.local if established else connection.local
         path = (local, remote) if remote is not None else None
         sizes = intent.sizes(connection, child, established, self._outer_mtu(path) if path else None)
-        return Part(intent.of_child(connection, child, established, sizes, stopping=stopping), sizes, path)
+        desired = intent.of_child(connection, child, established, sizes, stopping=stopping)
+        return Part(self._passing(desired, child.local_ts, child.remote_ts), sizes, path)
+
+    def _passing(
+        self, part: Desired, local_ts: tuple[TrafficSelector, ...], remote_ts: tuple[TrafficSelector, ...]
+    ) -> Desired:
+        """A part of a tunnel; with what lets its packets past a discard that would match them the wrong way round."""
+        if not any(self._discards.overlapping(local_ts, remote_ts)):
+            return part
+        if all(policy.template is None for policy in part.policies.values()):
+            return part
+        return replace(part, policies=intent.passage(local_ts, remote_ts) | part.policies)
 
     def _outer_mtu(self, path: OuterPair) -> int | None:
         if path not in self._outer:
@@ -192,9 +205,13 @@ class Reconciler:
         async with self._lock:
             self._dirty.clear()
             self._outer.clear()
+            self._discards = Pairs()
+            for entry in self.entries:
+                if entry.action is SpdAction.DISCARD:
+                    self._discards.add(entry.remote_ts, entry.local_ts, entry)
             wanted = {reqid: self._part(reqid, stopping=stopping) for reqid in self._reqids()}
             self._parts = {reqid: part for reqid, part in wanted.items() if part is not None}
-            gateway = Desired() if stopping else intent.of_gateway(self.bypass)
+            gateway = intent.of_gateway(self.entries)
             self._union = Union({GATEWAY: gateway} | {reqid: part.desired for reqid, part in self._parts.items()})
             self._icmp = IcmpGuard() if stopping else self._icmp_wanted
             desired = replace(self.desired(), icmp=self._icmp)

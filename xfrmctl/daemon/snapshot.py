@@ -25,6 +25,7 @@ from xfrmctl.model.snapshot import (
     KernelInfo,
     MtuInfo,
     PlaneInfo,
+    PolicyInfo,
     SaInfo,
     Snapshot,
 )
@@ -80,6 +81,16 @@ class SnapshotBuilder:
             reload_error=state.reload_error,
             half_open=self._engine.half_open,
             connections=[self.connection(c, seen) for c in self._engine.config.connections.values()],
+            policies=[
+                PolicyInfo(
+                    name=entry.name,
+                    action=entry.action.value,
+                    local_ts=[str(t) for t in entry.local_ts],
+                    remote_ts=[str(t) for t in entry.remote_ts],
+                    precedence=entry.precedence.value,
+                )
+                for entry in self._reconciler.entries
+            ],
             clamps=seen.clamps,
             kernel=KernelInfo(
                 xfrm_stat=seen.xfrm_stat,

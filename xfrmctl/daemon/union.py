@@ -1,15 +1,15 @@
 """The parts of the desired state put together, so that one part can change at the cost of that part.
 
-Parts may ask for the same thing. A policy is then the one of the part with the highest number: peers come after the
-blocks of the connection that serves them. An interface has the smallest MTU that anybody needs. A route or a clamp
-stands as long as somebody wants it.
+Parts may ask for the same thing. A policy is then the one of the part with the highest number (peers come after the
+blocks of the connection that serves them), but nothing passes in clear that another part protects or drops. An
+interface has the smallest MTU that anybody needs. A route or a clamp stands as long as somebody wants it.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from xfrmctl.kernel.desired import Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
 
 T = TypeVar("T")
 Asked = tuple[tuple[int, Policy], ...]
@@ -72,7 +72,7 @@ class Union:
         for key, policy in part.policies.items():
             asked = self._policies.get(key)
             mine = (number, policy)
-            self._policies[key] = tuple(sorted((*asked, mine), key=lambda a: a[0])) if asked else (mine,)
+            self._policies[key] = tuple(sorted((*asked, mine), key=_rank)) if asked else (mine,)
         for name, interface in part.interfaces.items():
             self._interfaces.setdefault(name, Counter())[interface] += 1
         self._routes.update(part.routes)
@@ -99,6 +99,12 @@ def _count_down(counts: Counter[T], things: Iterable[T]) -> None:
         counts[thing] -= 1
         if not counts[thing]:
             del counts[thing]
+
+
+def _rank(asked: tuple[int, Policy]) -> tuple[bool, int]:
+    """What lets packets pass in clear yields to what protects or drops them; else the number decides."""
+    number, policy = asked
+    return policy.template is not None or policy.action is Action.BLOCK, number
 
 
 def _smallest(asked: Counter[XfrmInterface]) -> XfrmInterface:

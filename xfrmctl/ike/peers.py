@@ -141,7 +141,7 @@ class Peers:
         peer, claims = self._peers.get(sa.serial), self._claims.get(sa.connection)
         if peer is not None and claims is not None:
             claims.remove(_claim(peer, child))
-            if not len(claims):
+            if not claims:
                 del self._claims[sa.connection]
 
 

@@ -152,6 +152,17 @@ class ClampInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInfo:
+    """An entry of the SPD that is no child's. ``action``: bypass, discard; ``precedence``: first, specific, last."""
+
+    name: str
+    action: str
+    local_ts: list[str]
+    remote_ts: list[str]
+    precedence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelInfo:
     """What the kernel side reports: xfrm_stat by name, drift that could not be mended, the last refusal."""
 
@@ -174,6 +185,7 @@ class Snapshot:
     reload_error: str
     half_open: int
     connections: list[ConnectionInfo]
+    policies: list[PolicyInfo]
     clamps: list[ClampInfo]
     kernel: KernelInfo
     counters: dict[str, int]

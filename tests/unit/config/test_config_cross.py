@@ -4,45 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.config.config_files import BASE, ROUTED, loaded, minimal, only, pair
+from tests.unit.config.config_files import BASE, loaded, minimal, only, pair
 from xfrmctl.ike.config import Start, Unique
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "word"),
-    [
-        (BASE, BASE, "are the same as"),
-        (BASE, "local_ts: 10.1.1.0/24, remote_ts: 10.2.3.0/24", "overlap with"),
-        ("local_ts: [10.9.0.0/16, 10.1.0.0/16], remote_ts: 0.0.0.0/0", BASE, "overlap with"),
-        (BASE + ROUTED, BASE + ROUTED, "route the same destination as"),
-        (BASE + ROUTED, BASE, "are the same as"),
-        ("local_ts: 0.0.0.0/0, remote_ts: 0.0.0.0/0" + ROUTED + ", interface: i1", BASE, "overlap with"),
-        (BASE + ROUTED + ", interface: i1", BASE + ROUTED + ", interface: i1", "are the same as"),
-    ],
-)
-def test_overlapping_selectors_name_both(place: Path, one: str, two: str, word: str) -> None:
-    problem = only(place, pair(one, two))
-    assert word in problem.cause and "child 'lan' of connection 'a'" in problem.cause
-    assert problem.key == "connections.b.children.lan.remote_ts" and problem.line == 11
-
-
-@pytest.mark.parametrize(
-    ("one", "two"),
-    [
-        (BASE, "local_ts: 10.1.0.0/16, remote_ts: 10.3.0.0/16"),
-        (BASE, "local_ts: 10.5.0.0/16, remote_ts: 10.2.0.0/16"),
-        (BASE + ROUTED, "local_ts: 10.1.0.0/16, remote_ts: 10.2.3.0/24" + ROUTED),
-        ("local_ts: fd00::/16, remote_ts: fd01::/16", BASE),
-    ],
-)
-def test_selectors_that_do_not_clash(place: Path, one: str, two: str) -> None:
-    assert len(loaded(place, pair(one, two)).engine.connections) == 2
-
-
-def test_children_of_one_connection_may_nest_but_not_repeat(place: Path) -> None:
-    nested = "local_ts: 10.7.0.0/16, remote_ts: 10.8.0.0/16"
-    loaded(place, pair(BASE, nested, more=", x: {local_ts: 10.7.1.0/24, remote_ts: 10.8.0.0/16}"))
-    assert "same as those of child 'lan'" in only(place, pair(BASE, nested, more=f", x: {{{nested}}}")).cause
 
 
 def test_twins(place: Path) -> None:

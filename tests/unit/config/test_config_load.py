@@ -29,7 +29,7 @@ def test_the_example_of_the_design(place: Path) -> None:
     assert (child.df, child.replay_window, child.fail_closed, child.mode) == (DfPolicy.COPY, 128, True, Mode.TUNNEL)
     assert is_ours(child.reqid) and child.if_id == 0 and child.interface is None
     assert str(found.gateway.metrics) == "127.0.0.1:9877"
-    assert str(found.gateway.bypass[0].remote) == "10.1.0.0/16"
+    assert str(found.gateway.policies[0].remote_ts[0]) == "10.1.0.0/16"
     assert found.warnings == ()
 
 

@@ -20,6 +20,7 @@ from xfrmctl.model.snapshot import (
     KernelInfo,
     MtuInfo,
     PlaneInfo,
+    PolicyInfo,
     SaInfo,
     Snapshot,
 )
@@ -148,6 +149,15 @@ SNAPSHOT = Snapshot(
     reload_error="",
     half_open=0,
     connections=[UP, DOWN],
+    policies=[
+        PolicyInfo(
+            name="printers",
+            action="bypass",
+            local_ts=["10.1.1.0/24"],
+            remote_ts=["10.9.0.0/24"],
+            precedence="specific",
+        )
+    ],
     clamps=[ClampInfo(family=4, mss=1298, pairs=2, packets=7, bytes=420, standing=True)],
     kernel=KernelInfo(xfrm_stat={"XfrmInNoStates": 3}, policies=6, states=2, problems=[]),
     counters={"steps": 12},

@@ -13,7 +13,7 @@ from xfrmctl.model.flow import ANY, Port, port
 from xfrmctl.model.iana import Encr, ProtocolId
 from xfrmctl.model.plane import Mark, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
-from xfrmctl.model.selector import parse_selector
+from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
 from xfrmctl.model.suite import Suite
 
 GCM = Suite(ProtocolId.ESP, Encr.AES_GCM_16, 256)
@@ -76,9 +76,81 @@ def test_a_more_specific_child_wins() -> None:
     assert max(p.priority for p in narrow.policies.values()) < min(p.priority for p in wide.policies.values())
 
 
+def entry(
+    action: str, local: str, remote: str, precedence: Precedence = Precedence.SPECIFIC, name: str = "p"
+) -> SpdEntry:
+    return SpdEntry(
+        name=name,
+        action=SpdAction(action),
+        local_ts=selectors(local),
+        remote_ts=selectors(remote),
+        precedence=precedence,
+    )
+
+
+def packet(desired: Desired, local: str, remote: str) -> str:
+    """What happens to a packet that goes out."""
+    here, there = ip_address(local), ip_address(remote)
+    found = [
+        p
+        for k, p in desired.policies.items()
+        if k.direction == Direction.OUT and here in k.source and there in k.destination
+    ]
+    first = min(found, key=lambda p: p.priority)
+    assert sum(p.priority == first.priority for p in found) == 1, "no tie"
+    return "protect" if first.template is not None else "discard" if first.action is Action.BLOCK else "bypass"
+
+
+@pytest.mark.rfc("4301", "4.4.1")
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_bypass_and_discard_stand_among_the_children_by_how_specific_they_are(narrowed: bool) -> None:
+    sa = established("10.1.0.0/17", "10.2.0.0/16") if narrowed else established("10.1.0.0/16", "10.2.0.0/16")
+    tunnel = part(child(local="10.1.0.0/16", remote="10.2.0.0/16"), sa)
+    policies = of_gateway(
+        [
+            entry("discard", "10.0.0.0/8", "10.0.0.0/8"),
+            entry("bypass", "10.1.0.0/16", "10.2.7.0/24"),
+            entry("discard", "10.1.1.1/32", "10.2.7.0/24"),
+            entry("discard", "10.1.9.0/24", "0.0.0.0/0", Precedence.FIRST),
+            entry("bypass", "10.0.0.0/8", "0.0.0.0/0", Precedence.LAST),
+            entry("discard", "0.0.0.0/0", "0.0.0.0/0", Precedence.LAST),
+        ]
+    )
+    spd = Union({0: policies, 1: tunnel}).whole()
+    found = {
+        (here, there): packet(spd, here, there)
+        for here, there in (
+            ("10.1.2.2", "10.2.1.1"),
+            ("10.1.200.2", "10.2.1.1"),
+            ("10.1.2.2", "10.2.7.1"),
+            ("10.1.1.1", "10.2.7.1"),
+            ("10.1.9.1", "10.2.1.1"),
+            ("10.5.0.1", "10.6.0.1"),
+            ("10.5.0.1", "192.0.2.1"),
+            ("192.0.2.9", "192.0.2.1"),
+        )
+    }
+    assert list(found.values()) == [
+        "protect",
+        "discard" if narrowed else "protect",
+        "bypass",
+        "discard",
+        "discard",
+        "discard",
+        "bypass",
+        "discard",
+    ]
+
+
+def test_what_drops_all_of_ipv6_lets_neighbours_find_each_other() -> None:
+    found = of_gateway([entry("discard", "::/0", "::/0", Precedence.LAST)]).policies
+    passing = {(k.protocol, k.source_port) for k, p in found.items() if p.action is Action.ALLOW}
+    assert passing == {(58, 135), (58, 136)}
+
+
 @pytest.mark.rfc("3948", "5.2")
 def test_bypass_goes_before_everything() -> None:
-    bypass = of_gateway([(parse_selector("0.0.0.0/0"), parse_selector("0.0.0.0/0"))])
+    bypass = of_gateway([entry("bypass", "0.0.0.0/0", "0.0.0.0/0", Precedence.FIRST)])
     tunnel = part(child(local="10.1.1.1/32", remote="10.1.2.1/32"))
     assert max(p.priority for p in bypass.policies.values()) < min(p.priority for p in tunnel.policies.values())
     assert all(p.template is None and p.action is Action.ALLOW for p in bypass.policies.values())

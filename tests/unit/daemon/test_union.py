@@ -1,12 +1,12 @@
 """Parts put together: whatever order they come and go in, what is touched is told as it was and as it is."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfrmctl.daemon.union import Union
-from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.model.sa import Direction
 
@@ -42,9 +42,13 @@ def test_changes_bring_the_kernel_to_the_whole_without_a_look_at_it(steps: list[
 
 def test_a_part_with_a_higher_number_hides_what_a_lower_one_wants_and_gives_it_back() -> None:
     key = PolicyKey(Direction.OUT, HERE, NETS[0])
-    block, protect = (Desired({key: Policy(key, action, 7)}) for action in (Action.BLOCK, Action.ALLOW))
+    ends = ip_address("192.0.2.1"), ip_address("192.0.2.2")
+    block = Desired({key: Policy(key, Action.BLOCK, 7)})
+    protect = Desired({key: Policy(key, Action.ALLOW, 7, Template(*ends, 0x58800001))})
+    bypass = Desired({key: Policy(key, Action.ALLOW, 7)})
     union = Union({1: block})
     before, after = union.replace({0x58800001: protect})
     assert (before, after) == (block, protect)
     assert union.replace({1: block}) == (protect, protect), "what the hidden part wants changes nothing"
-    assert union.replace({0x58800001: None}) == (protect, block)
+    assert union.replace({0x58800002: bypass}) == (protect, protect), "nothing passes in clear that others protect"
+    assert union.replace({0x58800001: None, 0x58800002: None}) == (protect, block)
