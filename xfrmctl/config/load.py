@@ -96,7 +96,7 @@ def loads(text: str, file: Path, previous: Configuration | None = None) -> Confi
         raise ConfigError({(p.line, p.key): p for p in reversed(problems)}.values())  # the first one of a place
     return Configuration(
         file=file,
-        gateway=build.gateway(found.gateway),
+        gateway=gateway,
         engine=engine,
         digests={name: _digest(connection) for name, connection in engine.connections.items()},
         warnings=tuple(sorted(warnings, key=lambda p: (p.line, p.column))),
