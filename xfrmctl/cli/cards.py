@@ -180,6 +180,8 @@ def _options(child: ChildInfo) -> str:
         f"mark out {plane.mark_outbound}",
         f"sets mark in {plane.set_mark_inbound}",
         f"sets mark out {plane.set_mark_outbound}",
+        f"offload in {child.inbound.offload}",
+        f"offload out {child.outbound.offload}",
         f"if_id {child.if_id:#x}" if child.if_id and child.interface is None else "if_id ",
     ]
     return "; ".join(text for text in found if text not in _USUAL and not text.endswith(" "))

@@ -20,7 +20,7 @@ from xfrmctl.ike.config import (
     Unique,
 )
 from xfrmctl.model.address import IPAddress
-from xfrmctl.model.plane import PlaneOptions
+from xfrmctl.model.plane import Offload, PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
@@ -283,6 +283,7 @@ def _options(found: schema.Child) -> PlaneOptions:
         mark_out=found.mark.outbound,
         set_mark_in=found.set_mark.inbound or found.mark.inbound,
         set_mark_out=found.set_mark.outbound,
+        offload=Offload(found.offload),
     )
 
 

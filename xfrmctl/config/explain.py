@@ -53,6 +53,8 @@ def _problem(detail: ErrorDetails, document: Document, root: type[BaseModel]) ->
                 extra = ": the kernel sets DF as the inner packet has it, or never"
             if key[-2:] == ("dscp", "outbound") and isinstance(detail["input"], int):
                 return document.problem(key, *_fixed_dscp(detail["input"]))
+            if (key[-1], detail["input"]) == ("offload", "packet"):
+                extra = ": whole packets need policies in the device as well, and this version offloads SAs only"
             cause = f"{_short(detail['input'])} is not one of the words for {key[-1]}{extra}"
             return document.problem(key, cause, f"{hint}write one of: {', '.join(allowed)}")
         case "model_type" | "dict_type" | "mapping_type" | "model_attributes_type":

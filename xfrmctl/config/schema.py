@@ -265,6 +265,7 @@ class Child(Strict):
     mark: Annotated[Marks, Section, BeforeValidator(_both_ways)] = Field(default_factory=Marks)
     set_mark: Annotated[Marks, Section, BeforeValidator(_both_ways)] = Field(default_factory=Marks)
     if_id: Annotated[int, BeforeValidator(IfId)] | None = None
+    offload: Literal["auto", "crypto", "no"] = "no"
     fail: Literal["closed", "open"] = "closed"
     rekey: Annotated[ChildRekey, Section] = Field(default_factory=ChildRekey)
     lifetime: Annotated[ChildLifetime, Section] = Field(default_factory=ChildLifetime)

@@ -253,6 +253,7 @@ def _sa(sa_id: SaId, lifetime: Lifetime, seen: Observed) -> SaInfo:
         missing=counted is None,
         soft_expires_in_s=left(lifetime.soft_seconds),
         hard_expires_in_s=left(lifetime.hard_seconds),
+        offload=counted.offload if counted else "",
     )
 
 

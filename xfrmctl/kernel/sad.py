@@ -3,17 +3,24 @@
 A mark is a part of an SA's name in the kernel, so marks are remembered: without its mark an SA cannot be deleted.
 """
 
-from collections.abc import Sequence
-from errno import EINTR, ESRCH
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from errno import EINTR, EINVAL, EIO, ENODEV, ENOSPC, EOPNOTSUPP, ESRCH
 
 from xfrmctl.kernel.netlink import move
 from xfrmctl.kernel.netlink import sa as messages
 from xfrmctl.kernel.netlink.constants import NETLINK_XFRM, XFRM_MSG_DELSA
 from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
+from xfrmctl.kernel.offload import Offload as Offloading
+from xfrmctl.kernel.offload import offloaded
 from xfrmctl.kernel.refusal import refusal, sa_words
+from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
-from xfrmctl.model.plane import Mark
-from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
+from xfrmctl.model.plane import Mark, Offload
+from xfrmctl.model.sa import Direction, KernelSa, SaCounters, SaId, SaKeys, SaMove
+
+OFFLOAD_REFUSED = frozenset({EINVAL, EOPNOTSUPP, ENODEV, ENOSPC, EIO})
+"""What drivers say to an SA that they cannot take; whatever else is wrong with it shows again without offload."""
 
 
 class Sad:
@@ -24,6 +31,8 @@ class Sad:
         self._reader = NetlinkSocket(NETLINK_XFRM)
         self._marks: dict[SaId, Mark] = {}
         self._looked = False
+        self._wishes: dict[SaId, str] = {}
+        self._offload = Offloading()
 
     @property
     def port(self) -> int:
@@ -34,12 +43,21 @@ class Sad:
         """Close the sockets."""
         self._socket.close()
         self._reader.close()
+        self._offload.close()
 
     def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
         """Add SAs, all or none. Raises KernelRefusal; those already added are then gone again."""
-        self._marks.update((sa.id, mark) for sa, _ in sas if (mark := messages.mark_of(sa)) is not None)
-        errors = self._transact("install SA", [messages.new_sa(sa, keys) for sa, keys in sas])
+        errors = self._attempt(sas, offload=True)
+        asked = [sa for sa, _ in sas if sa.options.offload is not Offload.NO]
+        if errors and asked and all(error.code in OFFLOAD_REFUSED for error in errors.values()):
+            self.delete([sa.id for position, (sa, _) in enumerate(sas) if position not in errors])
+            reason = str(min(errors.items())[1])
+            errors = self._attempt(sas, offload=False)
+            reasons = {sa.id: reason for sa in asked}
+        else:
+            reasons = {sa.id: self._silent_reason(sa) for sa in asked} if not errors else {}
         if not errors:
+            self._wishes |= reasons
             return
         added = [sa.id for position, (sa, _) in enumerate(sas) if position not in errors]
         if added:
@@ -48,8 +66,22 @@ class Sad:
         sa = sas[position][0]
         raise refusal("install SA", str(sa.id), error, sa_words(messages.algorithm_name(sa)))
 
+    def _attempt(self, sas: Sequence[tuple[KernelSa, SaKeys]], *, offload: bool) -> dict[int, NetlinkError]:
+        self._marks.update((sa.id, mark) for sa, _ in sas if (mark := messages.mark_of(sa)) is not None)
+        return self._transact("install SA", [messages.new_sa(sa, keys, offload=offload) for sa, keys in sas])
+
+    def _silent_reason(self, sa: KernelSa) -> str:
+        """Why the kernel encrypts itself what it did not refuse to offload; "" where it does not."""
+        try:
+            shown = self._socket.get(move.get_sa(sa.id, messages.mark_of(sa)))
+        except OSError as error:
+            return str(NetlinkError(error.errno or EINTR))
+        return "" if offloaded(shown) else self._offload.why_not(_peer(sa))
+
     def delete(self, ids: Sequence[SaId]) -> None:
         """Delete SAs; one that is gone already is no failure. Raises KernelRefusal for anything else."""
+        for sa in ids:
+            self._wishes.pop(sa, None)
         errors = self._transact("delete SA", [messages.delete_sa(sa, self._marks.pop(sa, None)) for sa in ids])
         for position, error in errors.items():
             if error.code != ESRCH:
@@ -71,6 +103,8 @@ class Sad:
             requests = move.requests(found, wanted)
             if wanted.id in self._marks:
                 self._marks[wanted.new_id] = self._marks.pop(wanted.id)
+            if wanted.id in self._wishes:
+                self._wishes[wanted.new_id] = self._wishes.pop(wanted.id)
             for position, failure in self._transact("move SA", requests).items():
                 if requests[position].type != XFRM_MSG_DELSA or failure.code != ESRCH:
                     refused = refused or refusal("move SA", str(wanted.id), failure)
@@ -85,10 +119,27 @@ class Sad:
             raise refusal("dump SAs", "SAD", NetlinkError(error.errno or EINTR)) from error
         if self._marks or not self._looked:
             self._marks, self._looked = messages.marks_from(found), True
-        return messages.counters_from(found)
+        counters = messages.counters_from(found)
+        for sa_id, shown in self._offloaded(found):
+            if sa_id in counters:
+                counters[sa_id] = replace(counters[sa_id], offload=shown)
+        return counters
+
+    def _offloaded(self, found: Sequence[tuple[int, memoryview]]) -> Iterator[tuple[SaId, str]]:
+        """What became of each wish for hardware, as the kernel has it now."""
+        if not self._wishes:
+            return
+        for sa_id, shown in messages.named(found):
+            if sa_id in self._wishes:
+                reason = self._wishes[sa_id] or "the device has let go of it"
+                yield sa_id, offloaded(shown) or f"no: {reason}"
 
     def _transact(self, operation: str, requests: Sequence[Request]) -> dict[int, NetlinkError]:
         try:
             return self._socket.transact(requests)
         except OSError as error:
             raise refusal(operation, "netlink", NetlinkError(error.errno or EINTR)) from error
+
+
+def _peer(sa: KernelSa) -> IPAddress:
+    return sa.source if sa.direction is Direction.IN else sa.destination

@@ -187,6 +187,11 @@ def _children(snapshot: Snapshot) -> Iterator[Metric]:
     inner = GaugeMetricFamily(
         "xfrmctl_child_inner_mtu_bytes", "Largest inner IP packet that fits the outer MTU.", labels=CHILD
     )
+    offload = GaugeMetricFamily(
+        "xfrmctl_child_offloaded",
+        "1 where the network device encrypts, 0 where it was asked to and the kernel does it.",
+        labels=(*CHILD, "direction"),
+    )
     mss = GaugeMetricFamily("xfrmctl_child_mss_bytes", "TCP MSS that the clamp allows.", labels=(*CHILD, "family"))
     for connection in snapshot.connections:
         newest = _newest(connection)
@@ -198,13 +203,16 @@ def _children(snapshot: Snapshot) -> Iterator[Metric]:
                 continue
             if child.inbound.hard_expires_in_s is not None:
                 expires.add_metric(key, child.inbound.hard_expires_in_s)
+            for direction, sa in (("in", child.inbound), ("out", child.outbound)):
+                if sa.offload:
+                    offload.add_metric((*key, direction), int(not sa.offload.startswith("no")))
             if child.mtu is not None:
                 outer.add_metric(key, child.mtu.outer_mtu)
                 inner.add_metric(key, child.mtu.inner_mtu)
                 for family, value in (("ipv4", child.mtu.mss_ipv4), ("ipv6", child.mtu.mss_ipv6)):
                     if value is not None:
                         mss.add_metric((*key, family), value)
-    yield from (up, expires, outer, inner, mss)
+    yield from (up, expires, outer, inner, mss, offload)
 
 
 def _newest(connection: ConnectionInfo) -> dict[str, ChildInfo]:

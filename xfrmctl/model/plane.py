@@ -1,6 +1,7 @@
-"""What the data plane does with the packets of an SA besides encrypting them: DSCP, ECN, marks."""
+"""What the data plane does with the packets of an SA besides encrypting them: DSCP, ECN, marks, offload."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 ALL_BITS = 0xFFFFFFFF
 
@@ -18,6 +19,14 @@ class Mark:
 
     def __str__(self) -> str:
         return f"{self.value:#x}" if self.mask == ALL_BITS else f"{self.value:#x}/{self.mask:#x}"
+
+
+class Offload(Enum):
+    """Who encrypts. CRYPTO: the network device, where it can. AUTO: the same, and no word where it cannot."""
+
+    NO = "no"
+    AUTO = "auto"
+    CRYPTO = "crypto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +49,7 @@ class PlaneOptions:
     mark_out: Mark | None = None
     set_mark_in: Mark | None = None
     set_mark_out: Mark | None = None
+    offload: Offload = Offload.NO
 
 
 ORDINARY = PlaneOptions()

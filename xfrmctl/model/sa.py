@@ -136,7 +136,10 @@ class SaKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaCounters:
-    """What the kernel has counted on one SA. ``added_at`` and ``used_at`` are wall-clock seconds, 0 if never."""
+    """What the kernel has counted on one SA. ``added_at`` and ``used_at`` are wall-clock seconds, 0 if never.
+
+    ``offload`` is what became of the wish for hardware: ``crypto on eth0``, or ``no: `` and the reason; "" without one.
+    """
 
     id: SaId
     reqid: int
@@ -146,3 +149,4 @@ class SaCounters:
     integrity_failures: int
     added_at: int
     used_at: int
+    offload: str = ""

@@ -23,7 +23,10 @@ class FailureInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaInfo:
-    """One direction of a CHILD SA, counted by the kernel. ``missing`` means the kernel no longer has it."""
+    """One direction of a CHILD SA, counted by the kernel. ``missing`` means the kernel no longer has it.
+
+    ``offload`` is ``crypto on eth0``, or ``no: `` and why not; "" where nobody has asked for it.
+    """
 
     spi: str
     bytes: int
@@ -33,6 +36,7 @@ class SaInfo:
     missing: bool
     soft_expires_in_s: float | None
     hard_expires_in_s: float | None
+    offload: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ ONE_FAULT = [
     ("replay_window: 16", "", "", "replay_window", "32 to 4096", "128"),
     ("replay_window: off\nesp: aes256gcm16-esn", "", "", "replay_window", "extended sequence numbers", "take esn out"),
     ("dscp: {outbound: 46}", "", "", "dscp.outbound", "is not one of", "set_mark: {outbound: 0x2e}"),
+    ("offload: packet", "", "", "lan.offload", "whole packets need policies", "auto, crypto, no"),
     ("dscp: {in: copy}", "", "", "dscp.in", "unknown key", "outbound, inbound"),
     ("mark: 0x2a/0", "", "", "lan.mark", "empty mask", "leave the mark out"),
     ("mark: {outbound: 0x12a/0xff}", "", "", "lan.mark.outbound", "bits outside its mask", "write 0x2a/0xff"),

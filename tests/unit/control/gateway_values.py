@@ -47,6 +47,7 @@ def sa(spi: str, octets: int, packets: int) -> SaInfo:
         missing=False,
         soft_expires_in_s=None,
         hard_expires_in_s=3600.0,
+        offload="",
     )
 
 

@@ -19,7 +19,7 @@ from xfrmctl.kernel.ownership import if_id_for, index_for, reqid_for
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.flow import port
 from xfrmctl.model.iana import Encr, Integ, ProtocolId
-from xfrmctl.model.plane import Mark, PlaneOptions
+from xfrmctl.model.plane import Mark, Offload, PlaneOptions
 from xfrmctl.model.sa import DfPolicy, Direction, Encap, KernelSa, Lifetime, Mode, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector, parse_selector
 from xfrmctl.model.suite import Suite
@@ -245,6 +245,15 @@ def test_options_of_the_data_plane_are_on_the_sa_of_their_direction() -> None:
     assert back["flags"] == c.XFRM_STATE_AF_UNSPEC | c.XFRM_STATE_NOECN | c.XFRM_STATE_DECAP_DSCP
     for name in ("XFRMA_SA_EXTRA_FLAGS", "XFRMA_MARK", "XFRMA_SET_MARK"):
         assert back.get_attr(name) is None, "nobody has marked what comes encrypted, so it is not looked up by a mark"
+
+
+@pytest.mark.parametrize(("direction", "flags"), [(Direction.OUT, 0), (Direction.IN, c.XFRM_OFFLOAD_INBOUND)])
+def test_offload_is_asked_of_the_device_of_the_route(direction: Direction, flags: int) -> None:
+    wish = PlaneOptions(offload=Offload.AUTO)
+    asked = decoded(sa(direction=direction, options=wish)).get_attr("XFRMA_OFFLOAD_DEV")
+    assert (asked["ifindex"], asked["flags"]) == (0, flags)
+    without = tables.decode(tables.UserSaInfo, memoryview(new_sa(sa(options=wish), GCM_KEYS, offload=False).payload))
+    assert without.get_attr("XFRMA_OFFLOAD_DEV") is None
 
 
 def test_a_marked_policy_is_named_by_its_mark() -> None:

@@ -6,12 +6,12 @@ itself (IPv4; IPv6 ignores the bit).
 """
 
 from collections.abc import Callable, Sequence
-from socket import AF_INET
+from socket import AF_INET, if_indextoname
 from struct import Struct
 
 from xfrmctl.kernel.desired import Route
 from xfrmctl.kernel.netlink import constants as c
-from xfrmctl.kernel.netlink.socket import Request
+from xfrmctl.kernel.netlink.socket import NetlinkSocket, Request
 from xfrmctl.kernel.netlink.structs import (
     ATTR_U32,
     U32,
@@ -21,6 +21,7 @@ from xfrmctl.kernel.netlink.structs import (
     network_from,
 )
 from xfrmctl.kernel.ownership import ROUTE_PROTOCOL
+from xfrmctl.model.address import IPAddress
 
 RTMSG = Struct("=BBBBBBBBI")
 """``struct rtmsg``: family dst_len src_len tos table protocol scope type flags."""
@@ -103,3 +104,12 @@ def _header(route: Route, scope: int) -> bytes:
 def _u32(payload: memoryview, kind: int) -> int | None:
     found = find_attribute(payload, RTMSG.size, kind)
     return U32.unpack(found)[0] if found is not None else None
+
+
+def output_device(netlink: NetlinkSocket, destination: IPAddress) -> str:
+    """The device through which packets to an address leave; "" without one. Raises OSError with the kernel's errno."""
+    family = family_of(destination)
+    head = RTMSG.pack(family, destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    answer = netlink.get(Request(c.RTM_GETROUTE, 0, head + attribute(RTA_DST, destination.packed)))
+    index = find_attribute(answer, RTMSG.size, RTA_OIF)
+    return if_indextoname(U32.unpack(index)[0]) if index is not None else ""

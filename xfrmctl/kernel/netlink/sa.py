@@ -10,7 +10,7 @@ Rules of the kernel that shape the message (``verify_newsa_info``, ``verify_repl
 * NOPMTUDISC (outer DF clear) belongs on the output SA and cannot be changed later (KERNEL-FACTS 9).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from socket import htonl, htons, ntohl
@@ -23,7 +23,7 @@ from xfrmctl.kernel.ownership import MARK, is_our_reqid
 from xfrmctl.model.algorithms import INTEG
 from xfrmctl.model.flow import flows
 from xfrmctl.model.iana import Encr, Integ, ProtocolId
-from xfrmctl.model.plane import Mark
+from xfrmctl.model.plane import Mark, Offload
 from xfrmctl.model.sa import DfPolicy, Direction, KernelSa, Lifetime, Mode, SaCounters, SaId, SaKeys
 
 LEGACY_WINDOW = 32
@@ -60,8 +60,8 @@ def algorithm_name(sa: KernelSa) -> str:
     return f"{_CRYPT.get(sa.suite.encr, b'?').decode()} with {integ.decode()}"
 
 
-def new_sa(sa: KernelSa, keys: SaKeys) -> Request:
-    """XFRM_MSG_NEWSA: exclusive, an SA of the same name is refused with EEXIST.
+def new_sa(sa: KernelSa, keys: SaKeys, *, offload: bool = True) -> Request:
+    """XFRM_MSG_NEWSA: exclusive, an SA of the same name is refused with EEXIST. ``offload``: where it is wished for.
 
     Raises ValueError for an SA that must not reach the kernel: foreign reqid, unknown algorithm, wrong key size.
     """
@@ -124,6 +124,8 @@ def new_sa(sa: KernelSa, keys: SaKeys) -> Request:
     if sa.if_id:
         parts.append(s.ATTR_U32.pack(8, c.XFRMA_IF_ID, sa.if_id))
     parts += _packet_options(sa)
+    if offload and sa.options.offload is not Offload.NO:
+        parts.append(_user_offload(sa))
     return Request(c.XFRM_MSG_NEWSA, 0, b"".join(parts))
 
 
@@ -157,6 +159,13 @@ def _packet_options(sa: KernelSa) -> list[bytes]:
     return found
 
 
+def _user_offload(sa: KernelSa) -> bytes:
+    """``struct xfrm_user_offload``; with ifindex 0 the kernel takes the device of the route to the peer."""
+    flags = c.XFRM_OFFLOAD_INBOUND if sa.direction is Direction.IN else 0
+    flags |= c.XFRM_OFFLOAD_IPV6 if sa.destination.version == 6 else 0
+    return s.attribute(c.XFRMA_OFFLOAD_DEV, s.USER_OFFLOAD.pack(0, flags))
+
+
 def delete_sa(sa: SaId, mark: Mark | None = None) -> Request:
     """XFRM_MSG_DELSA; answered with ESRCH where the SA is gone, or where it has another ``mark``."""
     address = sa.destination
@@ -174,14 +183,17 @@ def dump_sas() -> Request:
 
 def marks_from(messages: Sequence[tuple[int, memoryview]]) -> dict[SaId, Mark]:
     """The marks in a dump, of SAs of ours that have one."""
-    found: dict[SaId, Mark] = {}
+    shown = ((sa, s.mark_from(payload, s.USERSA_INFO.size)) for sa, payload in named(messages))
+    return {sa: mark for sa, mark in shown if mark is not None}
+
+
+def named(messages: Sequence[tuple[int, memoryview]]) -> Iterator[tuple[SaId, memoryview]]:
+    """The SAs of ours in a dump, with what the kernel shows of them."""
     for kind, payload in messages:
-        mark = s.mark_from(payload, s.USERSA_INFO.size) if kind == c.XFRM_MSG_NEWSA else None
-        if mark is not None:
+        if kind == c.XFRM_MSG_NEWSA:
             daddr, spi, proto, *_, reqid, family = s.USERSA_COUNTERS.unpack_from(payload)
             if reqid >> 24 == MARK and proto in c.PROTOCOL_OF:
-                found[SaId(s.address_from(daddr, family), c.PROTOCOL_OF[proto], ntohl(spi))] = mark
-    return found
+                yield SaId(s.address_from(daddr, family), c.PROTOCOL_OF[proto], ntohl(spi)), payload
 
 
 def counters_from(messages: Sequence[tuple[int, memoryview]]) -> dict[SaId, SaCounters]:

@@ -54,6 +54,8 @@ U64: Final = Struct("=Q")
 MARK: Final = Struct("=II")
 NLATTR: Final = Struct("=HH")
 ATTR_U32: Final = Struct("=HHI")
+USER_OFFLOAD: Final = Struct("=iB3x")
+"""xfrm_user_offload: ifindex flags."""
 ATTR_MARK: Final = Struct("=HHII")
 """xfrm_mark: v m."""
 ATTR_ALGO: Final = Struct("=HH64sI")
