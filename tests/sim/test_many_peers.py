@@ -383,6 +383,29 @@ def test_a_peer_that_moves_behind_its_nat_takes_its_policies_along() -> None:
     assert hub.goes_to("10.129.0.1") == "172.16.9.9"
 
 
+# -- a key for each
+
+
+@pytest.mark.rfc("7296", "2.15")
+def test_each_peer_proves_itself_with_its_own_key_and_with_no_others() -> None:
+    world = World()
+    keys = {parse_identity(f"fqdn:spoke{n}.example.org"): f"the key of spoke {n}".encode() for n in (1, 2)}
+    hub = Hub(world, psk=b"", psks=keys)
+    one, two = keys.values()
+    came_up(world, spoke(world, 1, "172.16.1.1", "10.129.0.0/16", psk=one))
+    came_up(world, spoke(world, 2, "172.16.1.2", "10.130.0.0/16", psk=two))
+    assert [hub.goes_to("10.129.0.1"), hub.goes_to("10.130.0.1")] == ["172.16.1.1", "172.16.1.2"]
+    came_up(world, spoke(world, 1, "172.16.1.3", "10.131.0.0/16", psk=two))
+    came_up(world, spoke(world, 9, "172.16.1.4", "10.132.0.0/16", psk=one))
+    came_up(world, spoke(world, 8, "172.16.1.5", "10.133.0.0/16", psk=b""))
+    texts = [failure.text for failure in hub.failures]
+    assert "the peer's proof of identity fqdn:spoke1.example.org does not verify" in texts
+    assert "connection all has no key for fqdn:spoke9.example.org" in texts
+    assert "connection all has no key for fqdn:spoke8.example.org" in texts
+    assert hub.goes_to("10.129.0.1") == "172.16.1.1", "nobody takes another's place with a key of his own"
+    assert hub.node.engine.peers.count("all") == 2
+
+
 # -- what it costs
 
 

@@ -205,6 +205,7 @@ def _connection(
         remote_id=remote_id,
         remote_pattern=remote_pattern,
         psk=proofs.psk,
+        psks=proofs.psks,
         credential=proofs.credential,
         trust=proofs.trust,
         remote_keys=proofs.remote_keys,

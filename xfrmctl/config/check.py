@@ -97,9 +97,22 @@ def _check_connection(connection: ConnectionConfig, report: Report, warn: Report
         _check_validity(connection.credential.certificate, (*key, "auth", "certificate"), warn)
     for anchor in connection.trust.anchors if connection.trust is not None else ():
         _check_validity(anchor, (*key, "auth", "ca"), warn)
-    if 0 < len(connection.psk) < GOOD_BYTES:
-        cause = f"the key has {len(connection.psk)} bytes: who records one handshake can guess it offline"
-        warn((*key, "auth", "psk"), cause, "make a strong one: openssl rand -base64 32")
+    _check_psks((*key, "auth"), connection, report, warn)
+
+
+def _check_psks(key: Key, connection: ConnectionConfig, report: Report, warn: Report) -> None:
+    for psk in (connection.psk, *connection.psks.values()):
+        if 0 < len(psk) < GOOD_BYTES:
+            cause = f"the key has {len(psk)} bytes: who records one handshake can guess it offline"
+            warn((*key, "psk"), cause, "make a strong one: openssl rand -base64 32")
+            break
+    many = connection.remote is None and connection.remote_id is None
+    if connection.psks and not many:
+        cause = "keys by identity are for a connection that serves many peers, and this one has a single peer"
+        report((*key, "psks"), cause, "write psk; or leave remote.address out, with remote.id: any or a pattern")
+    elif many and connection.psk and connection.trust is None:
+        cause = "all peers share one key, so each of them can take another's identity, and its place"
+        warn((*key, "psk"), cause, "give each its own: psks: {fqdn:NAME: !file secrets/NAME.psk}; or use certificates")
 
 
 def _check_validity(certificate: Certificate, key: Key, warn: Report) -> None:

@@ -1,6 +1,7 @@
 """How the ends of a connection prove who they are: ``auth:`` -> keys, certificates and CAs in memory.
 
     auth: {psk: !file secrets/branch-7.psk}                               both by a shared key
+    auth: {psks: {fqdn:a.example.org: !file secrets/a.psk, …}}            each of many peers by a key of its own
     auth: {certificate: certs/moon.pem, key: certs/moon.key, ca: certs/ca.pem}    both by certificate
     auth: {certificate: …, key: …, psk: …}                                we by certificate, the peer by the shared key
     auth: {psk: …, ca: …}                                                 the other way round
@@ -13,8 +14,9 @@ sent along. Files that several connections name are read once in a load. Private
 and are not encrypted: a daemon that starts by itself has nobody to ask for a passphrase.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from xfrmctl.config import schema, secrets
 from xfrmctl.config.document import Key
 from xfrmctl.config.problem import Wrong
+from xfrmctl.config.spelling import identity
 from xfrmctl.crypto import ocsp
 from xfrmctl.crypto.certificate import Certificate, CertificateError, read_pem, spki_digest
 from xfrmctl.crypto.credential import Credential
@@ -31,6 +34,7 @@ from xfrmctl.crypto.rawkey import RawKey
 from xfrmctl.crypto.revocation import Crl, Revocation, StatusCheck, is_usable
 from xfrmctl.crypto.signature import PrivateKey, RsaPadding, describe, unfit
 from xfrmctl.crypto.trust import TrustStore
+from xfrmctl.model.identity import Identity
 
 MAX_BYTES = 16 * 2**20
 MAX_CHAIN = 10
@@ -48,6 +52,7 @@ class Proofs:
     """What ``auth:`` has become."""
 
     psk: bytes = b""
+    psks: Mapping[Identity, bytes] = field(default_factory=dict, repr=False)
     credential: Credential | None = None
     trust: TrustStore | None = None
     remote_keys: tuple[RawKey, ...] = ()
@@ -70,6 +75,7 @@ class Credentials:
         remote_keys: tuple[RawKey, ...] = ()
         if auth.psk is not None:
             psk = self._try((*key, "psk"), lambda: secrets.fetch(auth.psk or "", self._file)) or b""
+        psks = self._psks(auth, (*key, "psks"))
         if auth.certificate is not None and auth.key is not None:
             credential = self._credential(auth, key, auth.certificate, auth.key)
         if auth.pubkey is not None and auth.key is not None:
@@ -78,11 +84,27 @@ class Credentials:
             trust = self._trust(auth, key)
         if auth.remote_pubkey:
             remote_keys = self._remote_keys(auth, key)
-        return Proofs(psk=psk, credential=credential, trust=trust, remote_keys=remote_keys)
+        return Proofs(psk=psk, psks=psks, credential=credential, trust=trust, remote_keys=remote_keys)
+
+    def _psks(self, auth: schema.Auth, key: Key) -> dict[Identity, bytes]:
+        """The keys of many peers by identity; each is another's secret, so no two names may mean the same."""
+        found: dict[Identity, bytes] = {}
+        for name, secret in auth.psks.items():
+            place = (*key, name)
+            who = self._try(place, partial(identity, name))
+            value = self._try(place, partial(secrets.fetch, secret, self._file))
+            if not isinstance(who, Identity):
+                if who is not None or name == "any":
+                    self._report(place, f"{name} is more than one identity", "write one for each key; for any: psk")
+            elif who in found:
+                self._report(place, f"a second key for {who}", "keep one of the two")
+            elif value:
+                found[who] = value
+        return found
 
     def _complete(self, auth: schema.Auth, key: Key) -> bool:
         """Whether both ends have something to prove themselves with, and nothing is superfluous."""
-        private, psk = auth.key, auth.psk
+        private, psk = auth.key, auth.psk or auth.psks or None
         own = "certificate" if auth.certificate is not None else "pubkey" if auth.pubkey is not None else ""
         theirs = "ca" if auth.ca else "remote_pubkey" if auth.remote_pubkey else ""
         wrong: list[tuple[str, str, str]] = []

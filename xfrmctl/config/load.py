@@ -189,8 +189,14 @@ def _check_name(key: Key, name: str, report: build.Report) -> None:
 
 
 def _digest(connection: ConnectionConfig) -> str:
-    content = repr(replace(connection, psk=b"")).encode()
-    return hashlib.sha256(hashlib.sha256(connection.psk).digest() + content).hexdigest()
+    content = repr(replace(connection, psk=b"", psks={})).encode()
+    return hashlib.sha256(_hashed(connection) + content).hexdigest()
+
+
+def _hashed(connection: ConnectionConfig) -> bytes:
+    """The shared keys of a connection, with whom they are for, as digests in the order of the file."""
+    keys = [connection.psk, *(f"{who.type}:".encode() + who.data + b"\0" + psk for who, psk in connection.psks.items())]
+    return b"".join(hashlib.sha256(key).digest() for key in keys)
 
 
 def _public_hash(gateway: GatewaySettings, engine: EngineConfig) -> str:
@@ -198,8 +204,8 @@ def _public_hash(gateway: GatewaySettings, engine: EngineConfig) -> str:
 
     It is published (``show``, metrics), so the secrets go in through scrypt (RFC 7914), once for all of them.
     """
-    bare: Mapping[str, ConnectionConfig] = {n: replace(c, psk=b"") for n, c in engine.connections.items()}
+    bare: Mapping[str, ConnectionConfig] = {n: replace(c, psk=b"", psks={}) for n, c in engine.connections.items()}
     content = hashlib.sha256(repr((gateway, replace(engine, connections=dict(bare)))).encode()).digest()
-    keys = b"".join(hashlib.sha256(c.psk).digest() for c in engine.connections.values())
+    keys = b"".join(map(_hashed, engine.connections.values()))
     secret = hashlib.scrypt(keys, salt=content, n=2**14, r=8, p=1, dklen=32)
     return hashlib.sha256(content + secret).hexdigest()

@@ -161,9 +161,10 @@ class LocalSide(Side):
 
 
 class Auth(Strict):
-    """How the two ends prove who they are."""
+    """How the two ends prove who they are; ``psks`` has a key for each of many peers, by identity."""
 
     psk: Secret | None = None
+    psks: Annotated[dict[str, Secret], Section] = Field(default_factory=dict)
     certificate: FilePath | None = None
     key: FilePath | None = None
     pubkey: FilePath | None = None

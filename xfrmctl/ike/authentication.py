@@ -106,14 +106,20 @@ def _covered(sa: IkeSa, identity: Id, *, of_initiator: bool) -> MacInput:
 
 
 def prove(
-    sa: IkeSa, config: ConnectionConfig, identity: Id, *, of_initiator: bool, like: str = ""
+    sa: IkeSa,
+    config: ConnectionConfig,
+    identity: Id,
+    *,
+    of_initiator: bool,
+    like: str = "",
+    peer: Identity | None = None,
 ) -> list[Payload] | Failure:
-    """Our certificates if we have any, and AUTH; ``like`` is how the peer has signed, where it has."""
+    """Our certificates if we have any, and AUTH; ``like`` is how ``peer`` has signed, where it has."""
     prf, *rest = _covered(sa, identity, of_initiator=of_initiator)
     credential = config.credential
     if credential is None:
         sa.local_proof = "psk"
-        return [Auth(AuthMethod.SHARED_KEY_MIC, psk_auth(prf, config.psk, *rest))]
+        return [Auth(AuthMethod.SHARED_KEY_MIC, psk_auth(prf, config.psk_of(peer), *rest))]
     octets = signed_octets(prf, *rest)
     key = credential.public
     if sa.peer_hashes is None:
@@ -197,7 +203,10 @@ class PeerProof:
         if self.auth.method != AuthMethod.SHARED_KEY_MIC:
             return failures.wrong_method(self.auth.method, config.name)
         prf, message, nonce, key, body = _covered(sa, self.identity, of_initiator=self.of_initiator)
-        if not config.psk or not psk_verify(prf, config.psk, message, nonce, key, body, self.auth.data):
+        psk = config.psk_of(self.identity.identity)
+        if not psk:
+            return failures.no_psk(self.identity.identity, config.name)
+        if not psk_verify(prf, psk, message, nonce, key, body, self.auth.data):
             return failures.psk_mismatch(config.local_id, self.identity.identity)
         self.how = "psk"
         return None

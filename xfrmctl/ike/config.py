@@ -5,6 +5,7 @@ engine trusts it. Two values that compare equal mean the same behaviour: a reloa
 Names that end in ``_s`` are seconds, sizes are bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
@@ -138,8 +139,8 @@ class ConnectionConfig:
     ``local`` None means any local address; ``remote`` None any peer address, and then we only respond.
     ``remote_id`` None accepts any identity that knows the key, or of those that match ``remote_pattern`` where there
     is one. We prove ourselves with ``credential`` or else with ``psk``; of the peer we want a certificate that
-    ``trust`` believes, a signature by one of ``remote_keys``, or else knowledge of ``psk``. ``sha1`` allows old
-    peers to sign with it.
+    ``trust`` believes, a signature by one of ``remote_keys``, or else knowledge of ``psk``, or where there are many
+    peers of its own one in ``psks``. ``sha1`` allows old peers to sign with it.
     ``dpd_s`` None means no liveness checks.
     ``rekey_s`` is the age at which an IKE SA gets new keys, ``reauth_s`` the age at which the peer must prove its
     identity again; None means never.
@@ -178,6 +179,11 @@ class ConnectionConfig:
     roams: bool = False
     alternates: tuple[IPAddress, ...] = ()
     unique: Unique = Unique.NO
+    psks: Mapping[Identity, bytes] = field(default_factory=dict, repr=False)
+
+    def psk_of(self, peer: Identity | None) -> bytes:
+        """The key that we share with this peer; empty without one. ``psk`` is for whoever has none in ``psks``."""
+        return self.psks.get(peer, self.psk) if peer is not None else self.psk
 
     def child(self, name: str) -> ChildConfig | None:
         """The child of that name, or None."""

@@ -99,7 +99,7 @@ def _try(core: Core, name: str) -> None:
     for child in connection.demanded:
         if child in up:
             connection.child_up(child)
-    demanded = connection.demanded
+    demanded = set(connection.demanded)
     for old in everything:
         if old.superseded and old.state == IkeState.ESTABLISHED and {c.config.name for c in old.children} <= up:
             informational.delete_ike(core, old, failures.reauthenticated())

@@ -133,6 +133,17 @@ def psk_mismatch(local_id: Identity, remote_id: Identity) -> Failure:
     )
 
 
+def no_psk(remote_id: Identity, connection: str) -> Failure:
+    """A peer of many for which we have no key."""
+    return Failure(
+        code=FailureCode.AUTHENTICATION_FAILED,
+        notify=NotifyType.AUTHENTICATION_FAILED.name,
+        text=f"connection {connection} has no key for {remote_id}",
+        cause="auth.psks has no such identity, and there is no auth.psk for everybody",
+        cure=f"add {remote_id} to auth.psks with the peer's key, or mend the identity on the peer",
+    )
+
+
 def peer_rejected_auth(local_id: Identity, remote_id: Identity | None) -> Failure:
     """The peer answered AUTHENTICATION_FAILED; it does not say why (RFC 7296 2.21.2)."""
     return Failure(

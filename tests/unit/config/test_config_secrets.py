@@ -8,6 +8,7 @@ import pytest
 from tests.unit.config.config_files import MINIMAL, loaded, only
 from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
+from xfrmctl.model.identity import parse_identity
 
 
 def inline(place: Path, key: str, mode: int = 0o600) -> bytes:
@@ -85,3 +86,57 @@ def test_short_secret_is_warned_about(place: Path) -> None:
 
 def test_secrets_are_never_shown(place: Path) -> None:
     assert "boring" not in repr(loaded(place, MINIMAL))
+
+
+MANY = """\
+connections:
+  c:
+    local: {address: 192.0.2.1}
+    remote: {id: fqdn:*.example.org}
+    auth:
+      psks:
+        fqdn:a.example.org: !file k
+        b.example.org: another-secret-of-forty-and-more-characters
+    children: {lan: {local_ts: 10.1.0.0/16, remote_ts: 10.2.0.0/16}}
+"""
+
+
+def many(place: Path, text: str = MANY) -> Path:
+    file = place / "many.yaml"
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
+
+
+def test_each_of_many_peers_has_a_key_that_is_told_by_nobody(place: Path) -> None:
+    found = load(many(place))
+    (connection,) = found.engine.connections.values()
+    assert {str(who) for who in connection.psks} == {"fqdn:a.example.org", "fqdn:b.example.org"}
+    assert connection.psk_of(parse_identity("b.example.org")) == b"another-secret-of-forty-and-more-characters"
+    assert connection.psk_of(parse_identity("c.example.org")) == b""
+    assert "another-secret" not in repr(found) and "boring" not in repr(found)
+    newer = load(many(place, MANY.replace("forty", "fifty")))
+    assert found.changes(newer).changed == ("c",)
+    swapped = MANY.replace("b.example.org", "c.example.org")
+    assert found.changes(load(many(place, swapped))).changed == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "cause"),
+    [
+        ("fqdn:a.example.org", "fqdn:*.example.org", "psks.fqdn:*.example.org", "more than one identity"),
+        ("fqdn:a.example.org", "any", "psks.any", "more than one identity"),
+        ("fqdn:a.example.org", "fqdn:b.example.org", "psks.b.example.org", "a second key for fqdn:b.example.org"),
+        ("remote: {", "remote: {address: 192.0.2.2, ", "auth.psks", "this one has a single peer"),
+    ],
+)
+def test_a_key_belongs_to_one_identity_of_many_peers(place: Path, old: str, new: str, key: str, cause: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(many(place, MANY.replace(old, new)))
+    (problem,) = caught.value.problems
+    assert cause in problem.cause and problem.key.endswith(key) and "another-secret" not in str(problem)
+
+
+def test_one_key_for_many_peers_is_warned_about(place: Path) -> None:
+    text = MINIMAL.replace("remote: {address: 192.0.2.2}", "remote: {id: any}")
+    assert any("take another's identity" in warning.cause for warning in loaded(place, text).warnings)

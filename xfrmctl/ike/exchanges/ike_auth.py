@@ -187,7 +187,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
     if outcome.credential is not None:
         authentication.learn_wishes(sa, payloads)
     mine = Id(PayloadType.IDR, outcome.local_id)
-    ours = authentication.prove(sa, outcome, mine, of_initiator=False, like=proof.how)
+    ours = authentication.prove(sa, outcome, mine, of_initiator=False, like=proof.how, peer=identity.identity)
     if isinstance(ours, Failure):
         _reject(core, sa, ours)
         return
