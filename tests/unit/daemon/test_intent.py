@@ -144,7 +144,7 @@ def test_bypass_and_discard_stand_among_the_children_by_how_specific_they_are(na
 
 def test_what_drops_all_of_ipv6_lets_neighbours_find_each_other() -> None:
     found = of_gateway([entry("discard", "::/0", "::/0", Precedence.LAST)]).policies
-    passing = {(k.protocol, k.source_port) for k, p in found.items() if p.action is Action.ALLOW}
+    passing = {(k.protocol, k.source_port.value) for k, p in found.items() if p.action is Action.ALLOW}
     assert passing == {(58, 135), (58, 136)}
 
 
