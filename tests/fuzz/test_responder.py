@@ -22,11 +22,11 @@ from xfrmctl.wire.header import Header
 from xfrmctl.wire.message import Fragment
 from xfrmctl.wire.natt import frame
 
-ROUNDS = 80_000
+ROUNDS = 95_000
 """Mutations of what an honest initiator says."""
 
-SEALED_ROUNDS = 20_000
-"""Nonsense sealed with the right keys; each costs a whole exchange."""
+SEALED_ROUNDS = 5_000
+"""Nonsense sealed with the right keys; each costs a whole exchange; `make fuzz` has more of them."""
 
 ENGINE_REASONS = {
     "half_open_limit",
@@ -116,7 +116,7 @@ def test_nonsense_of_an_authenticated_peer() -> None:
         rounds += _torment(world, alice, bob, rng, min(2000, SEALED_ROUNDS - rounds))
         world.run(300)
         assert bob.engine.half_open == 0
-    assert established >= 5
+    assert established >= 2
 
 
 def _torment(world: World, alice: Node, bob: Node, rng: Random, limit: int) -> int:
