@@ -3,7 +3,8 @@
 #
 #   tools/setup.sh lab     system packages of the lab, the virtual environment, and, where the running kernel
 #                          has no ESP, what building the lab kernel takes
-#   tools/setup.sh test    the same, plus strongSwan (the foreign daemon of the interop tests) and the test tools
+#   tools/setup.sh test    the same, plus strongSwan, libreswan and OpenIKED (the foreign daemons of the interop
+#                          tests) and the test tools
 #
 # Debian 12 and 13, Ubuntu 24.04. Runs as root, or through sudo where that asks no password or has a terminal.
 set -euo pipefail
@@ -27,7 +28,10 @@ lab_packages=(iproute2 iptables ipset tcpdump ethtool iputils-ping procps busybo
     gcc libc6-dev libnetfilter-queue-dev)
 kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins
-    libstrongswan-extra-plugins libstrongswan-standard-plugins)
+    libstrongswan-extra-plugins libstrongswan-standard-plugins libnss3-tools)
+# libreswan conflicts with strongSwan, and OpenIKED would start at every boot: the lab runs both from where their
+# packages are unpacked, and only the libraries that they are linked with are installed.
+unpacked_peers=(libreswan openiked)
 
 missing() { # the packages among "$@" that are not installed
     local have
@@ -68,6 +72,25 @@ install_packages() { # why package...
     rm -f /tmp/xfrmctl-setup.$$
 }
 
+unpack_peer() { # package: into build/peers/package, with its libraries
+    local name=$1 place=build/peers/$1 libraries
+    if [ ! -e "$place" ]; then
+        refresh_index
+        say "unpacking $name"
+        rm -rf "$place".part && mkdir -p "$place".part
+        (cd "$place".part && apt-get -qq -o Acquire::Retries=3 download "$name" 2>/dev/null) ||
+            die "no package $name among the configured package sources"
+        dpkg-deb -f "$place".part/*.deb Version >"$place".part/version
+        # The alternatives of a dependency and its versions do not matter here: those of this distribution's release.
+        dpkg-deb -f "$place".part/*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p' >"$place".part/libraries
+        dpkg -x "$place".part/*.deb "$place".part
+        rm "$place".part/*.deb
+        mv "$place".part "$place"
+    fi
+    mapfile -t libraries <"$place"/libraries
+    install_packages "$name" "${libraries[@]}"
+}
+
 kernel_has_esp() { # as root: the same question as xfrmctl/lab/kernel/native.py asks
     "${as_root[@]}" unshare --net sh -c '
         ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode tunnel \
@@ -105,6 +128,9 @@ if [ "$level" = test ]; then
     if [ -n "$had_charon" ] && [ -d /run/systemd/system ]; then
         "${as_root[@]}" systemctl disable --quiet strongswan.service 2>/dev/null || true
     fi
+    for name in "${unpacked_peers[@]}"; do
+        unpack_peer "$name"
+    done
 fi
 
 # ---- the virtual environment ----------------------------------------------------------------------------------

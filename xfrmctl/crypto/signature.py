@@ -2,8 +2,8 @@
 
 Method 14 names its algorithm by a DER AlgorithmIdentifier. The ones in use are constants (RFC 7427 appendix A), so
 that nothing is parsed: an identifier is in the table or it is unknown. RSASSA-PSS has four spellings of the same
-parameters (hash with or without NULL, trailer field written or left to its default); we send the one of appendix
-A.4.3 and take all four.
+parameters (hash with or without NULL, trailer field written or left to its default); we take all four and send what
+is DER, without the trailer field that appendix A.4.3 prints: libreswan compares octets and takes nothing else.
 
 The old methods (RFC 7296 3.8, RFC 4754) fix the hash with the method or leave it unsaid (RSA). They serve peers that
 do not announce hash algorithms; SHA-1 only where the configuration allows it.
@@ -93,7 +93,7 @@ _RSASSA_PSS = bytes.fromhex("06092a864886f70d01010a")
 _PSS = ((H.SHA2_256, 1, 32), (H.SHA2_384, 2, 48), (H.SHA2_512, 3, 64))
 
 SCHEMES = (
-    *(Scheme(Kind.RSA_PSS, h, _pss(number, salt)) for h, number, salt in _PSS),
+    *(Scheme(Kind.RSA_PSS, h, _pss(number, salt, trailer=False)) for h, number, salt in _PSS),
     Scheme(Kind.RSA_PKCS1, H.SHA2_256, bytes.fromhex("300d06092a864886f70d01010b0500")),
     Scheme(Kind.RSA_PKCS1, H.SHA2_384, bytes.fromhex("300d06092a864886f70d01010c0500")),
     Scheme(Kind.RSA_PKCS1, H.SHA2_512, bytes.fromhex("300d06092a864886f70d01010d0500")),

@@ -22,8 +22,6 @@ PRINTED = {
     "ecdsa-sha256": "300a06082a8648ce3d040302",
     "ecdsa-sha384": "300a06082a8648ce3d040303",
     "ecdsa-sha512": "300a06082a8648ce3d040304",
-    "rsa-pss-sha256": "304606092a864886f70d01010a3039a00f300d06096086480165030402010500"
-    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120a303020101",
     "ed25519": "300506032b6570",
     "ed448": "300506032b6571",
 }
@@ -36,13 +34,24 @@ def test_identifiers_are_those_of_the_rfc(name: str, octets: str) -> None:
     assert scheme.name == name and scheme.identifier.hex() == octets
 
 
-def test_pss_parameters_are_taken_in_every_spelling() -> None:
-    """charon leaves the trailer field to its default, as DER has it."""
-    spelled = bytes.fromhex(
-        "304106092a864886f70d01010a3034a00f300d06096086480165030402030500"
-        "a11c301a06092a864886f70d010108300d06096086480165030402030500a203020140"
-    )
-    assert BY_IDENTIFIER[spelled].name == "rsa-pss-sha512"
+#: RSASSA-PSS with SHA-256 as DER has it, and with the trailer field that RFC 7427 A.4.3 prints beside its default.
+PSS = (
+    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500"
+    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120"
+)
+PSS_TRAILER = (
+    "304606092a864886f70d01010a3039a00f300d06096086480165030402010500"
+    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120a303020101"
+)
+
+
+@pytest.mark.rfc("7427", "A.4.3")
+def test_pss_parameters_are_taken_in_every_spelling_and_sent_in_der() -> None:
+    """X.690 11.5: DER leaves out what is the default. pluto compares octets, and takes no other spelling."""
+    for spelled in (PSS, PSS_TRAILER):
+        scheme = BY_IDENTIFIER[bytes.fromhex(spelled)]
+        assert scheme.name == "rsa-pss-sha256"
+        assert scheme.identifier.hex() == PSS
     assert len([s for s in BY_IDENTIFIER.values() if s.kind == sig.Kind.RSA_PSS]) == 12
 
 

@@ -17,7 +17,8 @@ from types import TracebackType
 
 from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.namespace import Namespace
-from xfrmctl.lab.peers.swanctl import ChildSa, Connection, IkeSa, ike_sas, render
+from xfrmctl.lab.peers.peer import PeerTunnel
+from xfrmctl.lab.peers.swanctl import ChildSa, Connection, IkeSa, connection, ike_sas, render
 
 _PLUGINS = (
     "random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 hmac kdf drbg gcm chapoly "
@@ -46,7 +47,7 @@ class StrongSwan:
         self.namespace = namespace
         self.directory = Path(tempfile.mkdtemp(prefix=f"{namespace.name}-charon-", dir="/dev/shm"))
         self.log = self.directory / "charon.log"
-        self._log_level, self._options = log_level, daemon_options
+        self._log_level, self._options, self._name = log_level, daemon_options, ""
         self._process: subprocess.Popen[bytes] | None = None
         self._swanctl_dir = self.directory / "swanctl"
         for name in _CREDENTIALS.split():
@@ -143,6 +144,46 @@ class StrongSwan:
     def terminate(self, ike: str = "net") -> str:
         """Take an IKE SA and all its children down."""
         return self.swanctl("--terminate", "--ike", ike, check=False)
+
+    # ---- as every peer can be told and asked (peer.Peer) -----------------------------------------------------
+
+    def tell(self, tunnel: PeerTunnel) -> None:
+        """Have this tunnel and no other; what was up before is deleted."""
+        self.forget()
+        if tunnel.credentials is not None:
+            given = tunnel.credentials
+            for folder, text in (("x509", given.certificate), ("private", given.key), ("x509ca", given.ca)):
+                self.credential(folder, f"{given.name}.pem", text.encode())
+        self._name = tunnel.name
+        self.configure([connection(tunnel)])
+        self.load()
+
+    def forget(self) -> None:
+        """Delete all SAs, and have no connection."""
+        for sa in self.sas():
+            self.swanctl("--terminate", "--ike", sa.name, "--timeout", "5", check=False)
+        self.configure([])
+        self.load()
+
+    def rekey_child(self) -> None:
+        """Begin to rekey the CHILD SA."""
+        self.swanctl("--rekey", "--child", "net")
+
+    def rekey_ike(self) -> None:
+        """Begin to rekey the IKE SA."""
+        self.swanctl("--rekey", "--ike", self._name)
+
+    def delete_child(self) -> None:
+        """Delete the CHILD SA; the IKE SA stays."""
+        self.swanctl("--terminate", "--child", "net")
+
+    def delete_ike(self) -> None:
+        """Delete the IKE SA with its child."""
+        self.terminate(self._name)
+
+    def ike_sas(self) -> int:
+        """How many IKE SAs are established."""
+        return sum(sa.state == "ESTABLISHED" for sa in self.sas())
 
     def sas(self) -> list[IkeSa]:
         """All IKE SAs with their children."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xfrmctl.lab.peers.peer import PeerTunnel
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
@@ -51,6 +53,28 @@ class Connection:
     dpd_delay_s: int = 0
     rekey_time_s: int | None = None
     extra: Sequence[str] = ()
+
+
+def connection(tunnel: PeerTunnel) -> Connection:
+    """This tunnel as strongSwan has it: its proposals are spelled as ours are."""
+    given = tunnel.credentials
+    padding = "" if given is None or given.kind != "rsa" else ("rsa/pss-sha256" if tunnel.pss else "rsa-sha256")
+    pubkey = f"auth = {padding or 'pubkey'}"
+    child = Child(local_ts=tunnel.local_ts, remote_ts=tunnel.remote_ts, esp_proposals=[tunnel.esp])
+    return Connection(
+        name=tunnel.name,
+        local=tunnel.local,
+        remote=tunnel.remote,
+        psk=tunnel.psk,
+        local_id=tunnel.local_id,
+        remote_id=tunnel.remote_id,
+        local_auth=("auth = psk",) if given is None else (pubkey, f"certs = {given.name}.pem"),
+        remote_auth=("auth = psk",) if given is None else ("auth = pubkey", f"cacerts = {given.name}.pem"),
+        proposals=[tunnel.ike],
+        encap=tunnel.encap,
+        dpd_delay_s=tunnel.dpd_s,
+        children=[child],
+    )
 
 
 def render(connections: Sequence[Connection]) -> str:
