@@ -5,10 +5,10 @@ PYTHON := .venv/bin/python
 # The lab needs root; sudo keeps the caller's environment apart from the result, so only what matters is passed on.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
 
-.PHONY: help lab lab-shell test test-host test-lab bench fuzz lint setup setup-test clean
+.PHONY: help lab lab-shell test test-host test-lab bench fuzz matrix-interop docs-interop lint setup setup-test clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 lab: setup ## Two gateways, a tunnel with real ESP between them, and a report of what was measured
 	@$(SUDO) $(PYTHON) -m xfrmctl lab demo
@@ -33,6 +33,12 @@ bench: setup-test ## Handshakes per second beside strongSwan's, in the lab
 
 fuzz: setup-test ## Fuzz the whole responder for MINUTES (60); goes on from where the last campaign ended
 	@nice -n 19 $(PYTHON) -m tests.fuzz.campaign --minutes $(or $(MINUTES),60)
+
+matrix-interop: setup-test ## Every tunnel that each foreign daemon can do, not only those of `make test`: hours, resumable
+	@$(SUDO) $(PYTHON) tools/interop_matrix.py all
+
+docs-interop: ## Write docs/interop.md from the results of `make test-lab`
+	@$(PYTHON) tools/interop_matrix.py doc
 
 setup:
 	@tools/setup.sh lab

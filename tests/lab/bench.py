@@ -32,6 +32,8 @@ OUR_ID, PEER_ID = "moon.example.org", "sun.example.org"
 GATEWAY = {"limits": {"cookies_from": 1, "half_open_timeout": "3s"}}
 
 TRANSFER_BYTES = 300_000
+#: How long pings go on after what they accompany.
+_AFTER_S = 0.5
 _numbers = itertools.count(1)
 
 P = TypeVar("P", bound=Peer)
@@ -51,9 +53,10 @@ class Pinging:
         self._process = self._source.popen(argv, stdout=subprocess.PIPE)
 
     def stop(self) -> traffic.PingResult:
-        """What came of it; the last packet gets its time to come back."""
+        """What came of it, with the half second that follows; the last packet gets its time to come back."""
         process, self._process = self._process, None
         if process is not None:
+            time.sleep(_AFTER_S)
             process.send_signal(signal.SIGINT)
             self._result = traffic.parse_ping(process.communicate(timeout=10)[0].decode())
         return self._result

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.lab import bench
-from tests.lab.bench import OUR_ID, PEER_ID, PSK, eventually
+from tests.lab.bench import OUR_ID, PEER_ID, PSK, Pinging, eventually
 from tests.lab.stranger import first_datagram, stranger
 from xfrmctl.lab import traffic
 from xfrmctl.lab.peers.strongswan import StrongSwan
@@ -19,7 +19,7 @@ from xfrmctl.model.address import Endpoint
 from xfrmctl.wire.message import first_of, parse
 from xfrmctl.wire.payloads import Sa
 
-__all__ = ["CHARON_ID", "OUR_ID", "PSK", "Bench", "Initiator", "Leg", "Tunnel", "eventually"]
+__all__ = ["CHARON_ID", "OUR_ID", "PSK", "Bench", "Initiator", "Leg", "Pinging", "Tunnel", "eventually"]
 
 Initiator = Literal["ours", "charon"]
 

@@ -91,9 +91,9 @@ def test_the_largest_packet_of_transport_mode_is_what_the_arithmetic_says(bench:
     size = inner_mtu(1500, parse_suite("ah-sha256"), 4, False, Mode.TRANSPORT)
     with only_ah(bench) as capture:
         bench.bring_up("ours")
-        fits = traffic.ping(bench.ours.namespace, bench.charon_seen[0], count=2, packet_bytes=size, df=True)
+        fits = traffic.ping(bench.ours.namespace, bench.peer_seen[0], count=2, packet_bytes=size, df=True)
         too_large = traffic.ping(
-            bench.ours.namespace, bench.charon_seen[0], count=2, packet_bytes=size + 1, df=True, wait_s=0.2
+            bench.ours.namespace, bench.peer_seen[0], count=2, packet_bytes=size + 1, df=True, wait_s=0.2
         )
     assert (fits.received, too_large.received, too_large.told_mtu) == (2, 0, size)
     assert capture.report.largest == 1500

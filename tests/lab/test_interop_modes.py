@@ -56,7 +56,7 @@ def test_transport_mode(bench: Bench, outer: int, initiator: Initiator) -> None:
     bench.arrange(Tunnel(outer=outer, legs=[HOSTS]))
     at = 0 if outer == 4 else 1
     with only_esp(bench) as capture:
-        assert traffic.ping(bench.ours.namespace, bench.charon_seen[at], count=2, wait_s=0.2).received == 0
+        assert traffic.ping(bench.ours.namespace, bench.peer_seen[at], count=2, wait_s=0.2).received == 0
         child = bench.bring_up(initiator)
         bench.check_traffic_of_the_gateways(outer)
     assert 1440 < capture.report.largest <= 1500
@@ -91,7 +91,7 @@ def test_rekeying_keeps_transport_mode(bench: Bench, outer: int, initiator: Init
 def test_first_packet_brings_transport_mode_up(bench: Bench, outer: int) -> None:
     bench.arrange(Tunnel(outer=outer, legs=[Leg(mode="transport", charon_mode="transport", start="trap")]))
     with only_esp(bench):
-        address = bench.charon_seen[0 if outer == 4 else 1]
+        address = bench.peer_seen[0 if outer == 4 else 1]
         assert traffic.ping(bench.ours.namespace, address, count=10).received > 0
         bench.check_traffic_of_the_gateways(outer)
     assert [c.mode for c in bench.children()] == ["transport"]
@@ -107,7 +107,7 @@ def test_a_peer_that_makes_a_tunnel_is_refused_or_taken_as_configured(bench: Ben
         assert found is not None and "insists on it" in found.text and "transport-or-tunnel" in found.cure
         eventually(lambda: not bench.charon.children(), "charon has deleted what it had made")
         assert bench.children() == []
-        assert traffic.ping(bench.ours.namespace, bench.charon_seen[0], count=2, wait_s=0.2).received == 0
+        assert traffic.ping(bench.ours.namespace, bench.peer_seen[0], count=2, wait_s=0.2).received == 0
     bench.arrange(Tunnel(legs=[Leg(mode="transport-or-tunnel", charon_mode="tunnel")]))
     with only_esp(bench):
         assert bench.bring_up(initiator).mode == "tunnel"
@@ -132,7 +132,7 @@ def test_the_largest_packet_is_what_the_arithmetic_says(bench: Bench, outer: int
     size = inner_mtu(1500, suite, outer, encap, Mode.TRANSPORT)
     with bench.only_esp(udp=encap) as capture:
         child = bench.bring_up("ours")
-        address = bench.charon_seen[0 if outer == 4 else 1]
+        address = bench.peer_seen[0 if outer == 4 else 1]
         fits = traffic.ping(bench.ours.namespace, address, count=2, packet_bytes=size, df=True)
         too_large = traffic.ping(bench.ours.namespace, address, count=2, packet_bytes=size + 1, df=True, wait_s=0.2)
     assert child.mtu is not None and child.mtu.inner_mtu == size
@@ -166,5 +166,5 @@ def test_charon_behind_a_nat_box(outer: int) -> None:
             child = bench.bring_up("charon")
             bench.check_traffic_of_the_gateways(outer)
         assert (child.mode, bench.connection().ike_sas[0].nat_remote) == ("transport", True)
-        assert child.remote_ts == [f"{bench.charon_seen[at]}/{32 if outer == 4 else 128}"]
-        assert bench.charon_outer[at] != bench.charon_seen[at]
+        assert child.remote_ts == [f"{bench.peer_seen[at]}/{32 if outer == 4 else 128}"]
+        assert bench.peer_outer[at] != bench.peer_seen[at]

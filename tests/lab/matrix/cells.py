@@ -88,6 +88,7 @@ NOBODY = (
     Cannot({"path": "nat-us", "initiator": "peer"}, "who is behind a NAT box cannot be reached before it has sent"),
     Cannot({"path": "nat-peer", "initiator": "ours"}, "who is behind a NAT box cannot be reached before it has sent"),
 )
+_ONE_FAMILY = "on Linux it sets SAs by PF_KEY, which has the outer family's packets inside only (net/key/af_key.c)"
 CANNOT: dict[PeerName, tuple[Cannot, ...]] = {
     "strongswan": (),
     "libreswan": (
@@ -95,7 +96,15 @@ CANNOT: dict[PeerName, tuple[Cannot, ...]] = {
             {"auth": "ed25519"}, "its NSS library does not import Ed25519 keys (SEC_ERROR_PKCS12_UNABLE_TO_IMPORT_KEY)"
         ),
     ),
-    "openiked": (),
+    "openiked": (
+        Cannot({"ike": "chacha"}, "it has ChaCha20-Poly1305 for ESP only (iked.conf(5), crypto transforms)"),
+        Cannot({"esp": "gcm"}, "on Linux it sets SAs by PF_KEY, which has no AEAD"),
+        Cannot({"esp": "chacha"}, "on Linux it sets SAs by PF_KEY, which has no AEAD"),
+        Cannot({"family": "6in4"}, _ONE_FAMILY),
+        Cannot({"family": "4in6"}, _ONE_FAMILY),
+        Cannot({"auth": "ed25519"}, "it ends at an Ed25519 key (ca_privkey_serialize: unsupported key type)"),
+        Cannot({"event": "delete-child", "by": "peer"}, "ikectl(8) has no command that deletes a CHILD SA"),
+    ),
 }
 
 
@@ -145,6 +154,10 @@ class Event:
 def reason(peer: PeerName, row: Mapping[str, str]) -> str | None:
     """Why this cannot be with this peer; None where it can."""
     return next((cannot.why for cannot in (*NOBODY, *CANNOT[peer]) if cannot.covers(row)), None)
+
+
+#: Names a file with the ids of cells, one a line: they are tried instead of the chosen ones.
+SELECTED = "XFRMCTL_INTEROP_CELLS"
 
 
 @functools.cache

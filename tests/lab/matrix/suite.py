@@ -8,38 +8,54 @@ A test file names its peer, gives a fixture ``running`` with a bench, and takes 
 
 import datetime
 import functools
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from tests.lab.bench import OUR_ID, PEER_ID, PSK, Bench, eventually
-from tests.lab.matrix.cells import ESP, IKE, Cell, PeerName, chosen, events, every
+from tests.lab.matrix.cells import ESP, IKE, SELECTED, Cell, Event, PeerName, chosen, events, every
 from tests.pki import DAY, Issued, issue
+from xfrmctl.lab import traffic
+from xfrmctl.lab.counters import kernel_sas
 from xfrmctl.lab.peers.peer import Credentials, KeyKind, PeerTunnel
+from xfrmctl.model.snapshot import ChildInfo
 
 START = datetime.datetime.now(datetime.UTC) - DAY
-#: Column ``auth`` -> our kind of key, and the peer's word for it.
-KEYS: dict[str, tuple[str, KeyKind]] = {
-    "rsa": ("rsa2048", "rsa"),
-    "pss": ("rsa2048", "rsa"),
-    "p256": ("p256", "ecdsa"),
-    "p384": ("p384", "ecdsa"),
-    "ed25519": ("ed25519", "ed25519"),
+#: Column ``auth`` -> whose certificates, our kind of key, and the peer's word for it.
+KEYS: dict[str, tuple[str, str, KeyKind]] = {
+    "rsa": ("rsa", "rsa2048", "rsa"),
+    "pss": ("rsa", "rsa2048", "rsa"),
+    "p256": ("p256", "p256", "ecdsa"),
+    "p384": ("p384", "p384", "ecdsa"),
+    "ed25519": ("ed25519", "ed25519", "ed25519"),
+    "large": ("large", "rsa2048", "rsa"),
 }
-
+#: Further names in a certificate make it large: these are 3,000 octets.
+_MANY_NAMES = [f"a-rather-long-name-of-the-same-host-{n:03}.example.org" for n in range(60)]
 #: Our ``auth:``.
 _FILES = {"certificate": "moon.pem", "key": "moon.key", "ca": "ca.pem"}
+#: The tunnel to which events happen; every peer can do it.
+TUNNEL = Cell(
+    auth="psk", group="x25519", ike="gcm", esp="cbc", family="4in4", path="direct", plane="policy", initiator="ours"
+)
+#: We ask after a second of silence, and give up after two more.
+IMPATIENT = {"dpd": "1s", "retransmit": {"first": "1s", "factor": 1.1, "tries": 2, "max": "1s"}}
 
 
 @functools.cache
-def party(kind: str) -> tuple[Issued, Issued, Issued]:
+def party(name: str, kind: str) -> tuple[Issued, Issued, Issued]:
     """A CA, our certificate and the peer's; the subjects differ, for NSS names certificates by them."""
-    ca = issue(f"CA {kind}", kind=kind, number=10, ca=True, start=START)
-    names = (("moon", OUR_ID), ("sun", PEER_ID))
+    ca = issue(f"CA {name}", kind=kind, number=10, ca=True, start=START)
+    more = _MANY_NAMES if name == "large" else []
     ours, theirs = (
-        issue(f"{name} {kind}", ca, kind=kind, number=number, names=[fqdn], start=START)
-        for number, (name, fqdn) in enumerate(names, 11)
+        issue(f"{who} {name}", ca, kind=kind, number=number, names=[fqdn, *more], start=START)
+        for number, (who, fqdn) in enumerate((("moon", OUR_ID), ("sun", PEER_ID)), 11 if name != "large" else 21)
     )
     return ca, ours, theirs
 
@@ -49,14 +65,15 @@ def credentials(auth: str) -> Credentials | None:
     """What the peer authenticates itself with; None is the pre-shared key."""
     if auth == "psk":
         return None
-    kind, word = KEYS[auth]
-    ca, _, theirs = party(kind)
-    return Credentials(name=kind, kind=word, certificate=theirs.pem, key=theirs.key_pem, ca=ca.pem)
+    name, kind, word = KEYS[auth]
+    ca, _, theirs = party(name, kind)
+    return Credentials(name=name, kind=word, certificate=theirs.pem, key=theirs.key_pem, ca=ca.pem)
 
 
 def all_credentials(peer: PeerName) -> list[Credentials]:
-    """All that cells of this peer need."""
-    found = {kept.name: kept for cell in every(peer) if (kept := credentials(cell.auth))}
+    """All that the cells and events of this peer need."""
+    kinds = {cell.auth for cell in every(peer)} | {"large"}
+    found = {kept.name: kept for auth in sorted(kinds) if (kept := credentials(auth))}
     return list(found.values())
 
 
@@ -66,20 +83,23 @@ class Arranger:
     def __init__(self, bench: Bench[Any]) -> None:
         self._bench = bench
         self._path = "direct"
+        #: What the peer was told last.
+        self.told: PeerTunnel
 
     def arrange(
         self,
         cell: Cell,
         *,
-        more: dict[str, Any] | None = None,
-        dpd: str = "30s",
+        pfs: str = "",
+        ike: Mapping[str, Any] | None = None,
+        **peer: Any,
     ) -> None:
-        """Configure both ends; ``more`` goes into our ``ike:``."""
+        """Configure both ends; ``ike`` goes into our ``ike:``, ``peer`` into what the peer is told."""
         bench, at, inner = self._bench, cell.outer // 6, cell.inner // 6
         self.translate(cell)
         name = bench.next_name()
-        ike, esp = f"{IKE[cell.ike]}-{cell.group}", ESP[cell.esp]
-        bench.peer.tell(
+        proposal, esp = f"{IKE[cell.ike]}-{cell.group}", ESP[cell.esp] + (pfs and f"-{pfs}")
+        self.told = replace(
             PeerTunnel(
                 name=name,
                 local=bench.peer_outer[at],
@@ -88,14 +108,16 @@ class Arranger:
                 remote_id=OUR_ID,
                 psk=PSK,
                 credentials=credentials(cell.auth),
-                pss=cell.auth == "pss",
+                pss=cell.auth != "rsa",
                 local_ts=[bench.far[inner]],
                 remote_ts=[bench.near[inner]],
-                ike=ike,
+                ike=proposal,
                 esp=esp,
                 active=cell.initiator == "peer",
-            )
+            ),
+            **peer,
         )
+        bench.peer.tell(self.told)
         encap = "always" if cell.path == "encap" else "auto"
         bench.configure_ours(
             {
@@ -105,7 +127,7 @@ class Arranger:
                     "id": f"fqdn:{PEER_ID}",
                 },
                 "auth": self._our_auth(cell.auth),
-                "ike": {"proposals": [ike], "dpd": dpd, "rekey": "4h", "encap": encap} | (more or {}),
+                "ike": {"proposals": [proposal], "dpd": "30s", "rekey": "4h", "encap": encap} | dict(ike or {}),
                 "children": {
                     "net": {
                         "local_ts": [bench.near[inner]],
@@ -127,14 +149,14 @@ class Arranger:
     def _our_auth(self, auth: str) -> dict[str, Any]:
         if auth == "psk":
             return {"psk": PSK}
-        kind, word = KEYS[auth]
-        ca, ours, _ = party(kind)
+        name, kind, word = KEYS[auth]
+        ca, ours, _ = party(name, kind)
         for suffix, content in {"ca.pem": ca.pem, "moon.pem": ours.pem, "moon.key": ours.key_pem}.items():
-            path = self._bench.ours.directory / f"{kind}-{suffix}"
+            path = self._bench.ours.directory / f"{name}-{suffix}"
             path.touch(mode=0o600)
             path.write_text(content)
-        mine: dict[str, Any] = {name: f"{kind}-{file}" for name, file in _FILES.items()}
-        return mine | ({"rsa": "pss" if auth == "pss" else "pkcs1", "sha1": auth == "rsa"} if word == "rsa" else {})
+        mine: dict[str, Any] = {what: f"{name}-{file}" for what, file in _FILES.items()}
+        return mine | ({"rsa": "pkcs1" if auth == "rsa" else "pss", "sha1": auth == "rsa"} if word == "rsa" else {})
 
     def translate(self, cell: Cell) -> None:
         """Make the router translate the addresses of the end that the cell wants behind a NAT box.
@@ -164,7 +186,10 @@ class Interop:
     peer_name: ClassVar[PeerName]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        for name, found in (("cell", chosen(self.peer_name)), ("event", events(self.peer_name))):
+        selected = os.environ.get(SELECTED)
+        names = Path(selected).read_text().split() if selected else []
+        cells = [c for c in every(self.peer_name) if c.id in set(names)] if selected else chosen(self.peer_name)
+        for name, found in (("cell", cells), ("event", events(self.peer_name))):
             if name in metafunc.fixturenames:
                 metafunc.parametrize(name, found, ids=[one.id for one in found])
 
@@ -173,16 +198,184 @@ class Interop:
         with running.told():
             yield running
 
+    def test_event(
+        self, bench: Bench[Any], arranger: Arranger, event: Event, record_property: Callable[[str, object], None]
+    ) -> None:
+        record_property("interop", f"{self.peer_name} event {event.id}")
+        happens = {
+            "rekey-child": rekey_child,
+            "rekey-ike": rekey_ike,
+            "delete-child": delete_child,
+            "delete-ike": delete_ike,
+            "fragments": fragments,
+            "kill": kill,
+        }[event.event]
+        happens(bench, arranger, replace(TUNNEL, initiator=event.initiator), event.by)
+
     def test_cell(
         self, bench: Bench[Any], arranger: Arranger, cell: Cell, record_property: Callable[[str, object], None]
     ) -> None:
         record_property("interop", f"{self.peer_name} cell {cell.id}")
+        record_property("version", bench.peer.version)
         arranger.arrange(cell)
         with bench.only_esp(udp=cell.path != "direct"):
-            child = bench.bring_up(cell.initiator)
+            child = bring_up(bench, cell.initiator)
             bench.check_traffic((cell.inner,))
         assert child.suite == f"{ESP[cell.esp]}-noesn"
         assert child.dataplane == cell.plane
         (sa,) = bench.connection().ike_sas
         assert sa.initiator is (cell.initiator == "ours")
         assert str(sa.suite).endswith(cell.group)
+
+
+def rekey_child(bench: Bench[Any], arranger: Arranger, cell: Cell, by: str) -> None:
+    """With PFS and under traffic: nothing is lost, and the SAs of before are gone."""
+    arranger.arrange(cell, pfs="x25519", child_lifetime_s=4 if by == "peer" else None)
+    with bench.only_esp(udp=False), bench.pinging() as ping:
+        before = bring_up(bench, cell.initiator)
+        ping.start()
+        if by == "ours":
+            result = bench.ours.client.rekey(bench.name, "net")
+            assert result.ok, result.message
+        else:
+            bench.peer.rekey_child()
+        eventually(
+            lambda: spis(bench) != [] and before.inbound.spi not in spis(bench), "a new SA instead of the old one"
+        )
+        assert ping.stop().loss == 0
+        bench.check_traffic((4,))
+    assert bench.children()[-1].suite.startswith(f"{ESP[cell.esp]}-x25519")
+
+
+def rekey_ike(bench: Bench[Any], arranger: Arranger, cell: Cell, by: str) -> None:
+    """Under traffic: nothing is lost, one IKE SA is left, and it has the same child."""
+    # We give up soon, for iked does not answer the Delete of an IKE SA that it has initiated and we have rekeyed.
+    arranger.arrange(cell, ike=IMPATIENT, ike_lifetime_s=4 if by == "peer" else None)
+    with bench.only_esp(udp=False), bench.pinging() as ping:
+        child = bring_up(bench, cell.initiator)
+        (before,) = bench.connection().ike_sas
+        ping.start()
+        if by == "ours":
+            result = bench.ours.client.rekey(bench.name)
+            assert result.ok, result.message
+        else:
+            bench.peer.rekey_ike()
+        eventually(
+            lambda: before.spi_initiator not in [sa.spi_initiator for sa in bench.connection().ike_sas],
+            "a new IKE SA instead of the old one",
+        )
+        eventually(lambda: len(bench.connection().ike_sas) == bench.peer.ike_sas() == 1, "one IKE SA each")
+        assert ping.stop().loss == 0
+        bench.check_traffic((4,))
+    assert spis(bench) == [child.inbound.spi]
+
+
+def delete_child(bench: Bench[Any], arranger: Arranger, cell: Cell, by: str) -> None:
+    """Its SAs are gone on both ends, nothing leaves in clear, and it comes up again under the same IKE SA."""
+    arranger.arrange(cell)
+    with bench.only_esp(udp=False):
+        child = bring_up(bench, cell.initiator)
+        (before,) = bench.connection().ike_sas
+        if by == "ours":
+            bench.ours.client.down(bench.name, "net")
+        else:
+            bench.peer.delete_child()
+        gone(bench, child)
+        bring_up(bench, "ours")
+        bench.check_traffic((4,))
+    assert [sa.spi_initiator for sa in bench.connection().ike_sas] == [before.spi_initiator]
+
+
+def delete_ike(bench: Bench[Any], arranger: Arranger, cell: Cell, by: str) -> None:
+    """It is gone on both ends with its child, nothing leaves in clear, and the tunnel comes up again."""
+    arranger.arrange(cell)
+    with bench.only_esp(udp=False):
+        child = bring_up(bench, cell.initiator)
+        (before,) = bench.connection().ike_sas
+        if by == "ours":
+            bench.ours.client.down(bench.name)
+        else:
+            bench.peer.delete_ike()
+        gone(bench, child)
+        bring_up(bench, "ours")
+        bench.check_traffic((4,))
+    assert before.spi_initiator not in [sa.spi_initiator for sa in bench.connection().ike_sas]
+
+
+def fragments(bench: Bench[Any], arranger: Arranger, cell: Cell, _by: str) -> None:
+    """RFC 7383 both ways: IKE_AUTH of 4,000 octets, and no IP fragment of ours."""
+    before = ip_fragments(bench)
+    with small_path(bench):
+        arranger.arrange(replace(cell, auth="large"), ike={"fragmentation": 576})
+        with bench.only_esp(udp=False, full_size=False):
+            bring_up(bench, cell.initiator)
+            assert traffic.ping(bench.near_ns, bench.far_host[0], interval_s=0.02).loss == 0
+        cut = re.findall(r"([<>]) \S+ IKE_AUTH .*\((\d+) bytes in (\d+) fragments\)", bench.our_log())
+        assert {way for way, size, number in cut if int(size) > 3000 and int(number) > 6} == {"<", ">"}, cut
+        assert ip_fragments(bench) == before
+
+
+@contextmanager
+def small_path(bench: Bench[Any]) -> Iterator[None]:
+    """576 bytes between the router and the peer while the block runs: by routes, for a link so small has no IPv6."""
+    routes = (("r", "172.16.2.0/24 dev rb"), ("gb", "default via 172.16.2.254"))
+    for node, route in routes:
+        bench.topology.ns(node).batch([f"route change {route} mtu lock 576"])
+    try:
+        yield
+    finally:
+        for node, route in routes:
+            bench.topology.ns(node).batch([f"route change {route}"])
+
+
+def kill(bench: Bench[Any], arranger: Arranger, cell: Cell, _by: str) -> None:
+    """A crash: we notice, nothing leaves in clear, and the peer's next life has its tunnel again."""
+    arranger.arrange(cell, ike=IMPATIENT)
+    bring_up(bench, cell.initiator)
+    with bench.only_esp(esp=False):
+        bench.peer.kill()
+        eventually(lambda: not bench.children(), "we have given up", timeout_s=60)
+        found = bench.connection().last_failure
+        assert found is not None and found.code == "peer_dead"
+        assert traffic.ping(bench.near_ns, bench.far_host[0], count=2, wait_s=0.2).received == 0
+        bench.peer.namespace.batch(["xfrm state flush", "xfrm policy flush"])
+    bench.peer.start()
+    bench.peer.tell(arranger.told)
+    with bench.only_esp(udp=False):
+        bring_up(bench, cell.initiator)
+        bench.check_traffic((4,))
+
+
+def bring_up(bench: Bench[Any], initiator: str) -> ChildInfo:
+    """Have one end initiate; the SAs are in the kernels of both ends when this returns (iked answers before)."""
+    child = bench.bring_up(initiator)
+    wanted = {int(child.inbound.spi, 16), int(child.outbound.spi, 16)}
+    eventually(lambda: wanted <= {sa.spi for sa in kernel_sas(bench.peer.namespace)}, "the peer has its SAs")
+    return child
+
+
+def spis(bench: Bench[Any]) -> list[str]:
+    """Our inbound SPIs."""
+    return [child.inbound.spi for child in bench.children()]
+
+
+def gone(bench: Bench[Any], child: ChildInfo) -> None:
+    """This CHILD SA has left our API and the kernels of both ends."""
+
+    def left() -> bool:
+        numbers = {int(child.inbound.spi, 16), int(child.outbound.spi, 16)}
+        kernel = kernel_sas(bench.ours.namespace) + kernel_sas(bench.peer.namespace)
+        return child.inbound.spi in spis(bench) or any(sa.spi in numbers for sa in kernel)
+
+    eventually(lambda: not left(), "its SAs are gone on both ends")
+
+
+def ip_fragments(bench: Bench[Any]) -> int:
+    """Packets from us that were too large for the next link: cut, or dropped for it."""
+    found = 0
+    for name in ("ga", "r"):
+        text = bench.topology.ns(name).run(["cat", "/proc/net/snmp"]).stdout
+        names, values = (line.split() for line in text.splitlines() if line.startswith("Ip:"))
+        counters = dict(zip(names, values, strict=True))
+        found += int(counters["FragOKs"]) + int(counters["FragFails"])
+    return found

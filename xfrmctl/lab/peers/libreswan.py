@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.namespace import Namespace
-from xfrmctl.lab.peers.peer import Credentials, PeerTunnel, await_, unpacked
+from xfrmctl.lab.peers.peer import Credentials, PeerTunnel, await_, unpacked, version_of
 
 _LIBEXEC = "/usr/libexec/ipsec"
 # The first program of the mount namespace; it becomes pluto. $1 is the unpacked directory.
@@ -171,6 +171,11 @@ class Libreswan:
     def ike_sas(self) -> int:
         """How many IKE SAs are established."""
         return len(re.findall(r"ESTABLISHED_IKE_SA", self.whack("--showstates")))
+
+    @property
+    def version(self) -> str:
+        """Its release."""
+        return version_of(unpacked("libreswan"))
 
     @property
     def pid(self) -> int:

@@ -66,6 +66,10 @@ class Peer(Protocol):
     namespace: Namespace
 
     @property
+    def version(self) -> str:
+        """Its release, as in "4.10"."""
+
+    @property
     def pid(self) -> int:
         """Its process."""
 
@@ -112,6 +116,11 @@ def unpacked(package: str) -> Path:
     if not place.exists():
         raise LabError(f"{package} is not there; get it with: tools/setup.sh test")
     return place
+
+
+def version_of(place: Path) -> str:
+    """The release of an unpacked package, without the distribution's own numbering."""
+    return (place / "version").read_text().strip().rpartition("-")[0]
 
 
 def await_(holds: Callable[[], bool], what: Callable[[], str], timeout_s: float = _START_S) -> None:

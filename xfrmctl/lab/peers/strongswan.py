@@ -6,7 +6,9 @@ the machine's policies; so the list is explicit. And its pid file lies in /run, 
 gets a mount namespace with a tmpfs there, and what we want to reach from outside lies elsewhere.
 """
 
+import functools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -201,6 +203,13 @@ class StrongSwan:
                 raise LabError(f"{len(children)} of {count} CHILD SAs after {timeout_s} s:\n{self.log_tail()}")
             time.sleep(0.1)
         return children
+
+    @functools.cached_property
+    def version(self) -> str:
+        """Its release."""
+        said = self.swanctl("--version", check=False)
+        found = re.search(r"strongSwan \D*([\d.]+)", said)
+        return found[1] if found else "unknown"
 
     @property
     def pid(self) -> int:
