@@ -206,12 +206,11 @@ def test_memory_is_bounded_by_the_limit_of_half_open_ike_sas() -> None:
     assert left == [0, 0]
 
 
-@pytest.mark.slow
-def test_a_hundred_thousand_half_open_ike_sas() -> None:
+def test_as_many_half_open_ike_sas_as_the_limit_allows() -> None:
     """Whoever sets the limit that high has them all, for less than 6 KiB each, and they all go in time."""
-    held, dropped, grown, *left = many_half_open(100_000, 100_000)
-    assert (held, dropped) == (100_000, 0)
-    assert grown < 600 * 1024, "KiB"
+    held, dropped, grown, *left = many_half_open(20_000, 20_000)
+    assert (held, dropped) == (20_000, 0)
+    assert grown < 120 * 1024, "KiB"
     assert left == [0, 0]
 
 
