@@ -31,8 +31,8 @@ lint() {
     part "codespell" $bin/codespell xfrmctl tests bench tools docs Makefile .ci pyproject.toml
 }
 
-host() {
-    part "tests without ESP" $bin/python -m pytest -q -m "not lab" -n auto --dist worksteal --junitxml $results/host.junit.xml
+host() { # workers
+    part "tests without ESP" $bin/python -m pytest -q -m "not lab" -n "$1" --dist worksteal --junitxml $results/host.junit.xml
 }
 
 lab() { # options
@@ -40,7 +40,7 @@ lab() { # options
 }
 
 host_and_lab() { # side by side: the first is one process, so the second has one place less until it is over
-    host >$results/host.log 2>&1 &
+    host 0 >$results/host.log 2>&1 &
     lab --beside $!
     wait $! || failed+=("tests without ESP")
     cat $results/host.log
@@ -48,7 +48,7 @@ host_and_lab() { # side by side: the first is one process, so the second has one
 
 case ${1:-all} in
     lint) lint ;;
-    host) host ;;
+    host) host auto ;;
     lab) lab ;;
     all)
         part "lab kernel" "${as_root[@]}" $bin/python -m xfrmctl.lab build
