@@ -155,7 +155,7 @@ def daemon_path(
 ) -> Callable[[Endpoint, Endpoint, bytes], None]:
     """The daemon's runtime with some of its listeners: of netlink, metrics, logs."""
 
-    def send(local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
+    def send(local: Endpoint, remote: Endpoint, data: bytes, *, whole: bool = False) -> str | None:
         sent.append(data)
         return None
 

@@ -15,6 +15,7 @@ import pytest
 from tests.sim.world import Datagram, Node, World, child, connection, selectors, start
 from xfrmctl.daemon import routes
 from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import Reconciler
 from xfrmctl.ike.claims import Claim, Claims
 from xfrmctl.ike.config import PEER_REQIDS, Start, Unique
@@ -25,6 +26,7 @@ from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.model.identity import parse_identity
 from xfrmctl.model.sa import DataPlane, Direction, Mode
+from xfrmctl.pmtu.settings import PathOptions
 
 HUB = "172.16.0.1"
 INSIDE = "10.0.0.0/16"
@@ -48,7 +50,8 @@ class Hub:
         self.node = world.add("hub", HUB, connection(HUB, None, config, name="all", **options))
         self.kernel = FakeKernel()
         self.bus = Bus()
-        self.reconciler = Reconciler(self.node.engine, self.kernel, self.bus)
+        paths = PathKeeper(self.node.engine, self.kernel, PathOptions(), lambda: world.now)
+        self.reconciler = Reconciler(self.node.engine, self.kernel, self.bus, paths)
         self.bus.subscribe(self.reconciler.observe)
         self._seen = 0
         asyncio.run(self.reconciler.everything())

@@ -204,7 +204,9 @@ def _ends(child: ChildInfo) -> str:
 def _mtu(child: ChildInfo, joint: str) -> str:
     if child.mtu is None:
         return "-"
-    return f"{child.mtu.inner_mtu} inner{joint}{child.mtu.outer_mtu} outer ({child.mtu.source})"
+    path = child.mtu.path
+    age = f", {duration(path.age_s)}" if path is not None and child.mtu.source == path.source else ""
+    return f"{child.mtu.inner_mtu} inner{joint}{child.mtu.outer_mtu} outer ({child.mtu.source}{age})"
 
 
 def _mss(child: ChildInfo) -> str:

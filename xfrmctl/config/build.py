@@ -25,6 +25,9 @@ from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
 from xfrmctl.model.suite import Proposal
+from xfrmctl.pmtu.settings import PathOptions
+
+DEFAULT_PATHS = PathOptions()
 
 HARD_ABOVE_SOFT = 1.2
 """Where no hard limit is written, an SA whose rekeying fails lives this much longer than it should."""
@@ -58,6 +61,7 @@ class GatewaySettings:
     control_group: str | None = None
     crash_detection: bool = True
     icmp: Mapping[int, IcmpPolicy] = field(default_factory=dict)
+    path_mtu: PathOptions = DEFAULT_PATHS
 
     @property
     def written_policies(self) -> tuple[SpdEntry, ...]:
@@ -99,6 +103,11 @@ def gateway(found: schema.File) -> GatewaySettings:
             4: IcmpPolicy(found.gateway.icmp.frag_needed),
             6: IcmpPolicy(found.gateway.icmp.packet_too_big),
         },
+        path_mtu=PathOptions(
+            probe=found.gateway.path_mtu.probe,
+            aging_s=found.gateway.path_mtu.aging,
+            confirm_s=found.gateway.path_mtu.confirm,
+        ),
     )
 
 

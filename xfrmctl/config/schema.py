@@ -117,6 +117,18 @@ class Retransmit(Strict):
     max: Seconds = 64.0
 
 
+class PathMtu(Strict):
+    """How the path MTU is found: by probes and errors of routers, or by the latter alone.
+
+    ``aging`` is the age at which a path is probed upwards again (RFC 1191 6.3); traffic has its path confirmed every
+    ``confirm``.
+    """
+
+    probe: bool = True
+    aging: SecondsOrOff = 600.0
+    confirm: SecondsOrOff = 15.0
+
+
 class Bypass(Strict):
     """Traffic that never enters a tunnel, in both directions."""
 
@@ -142,6 +154,7 @@ class Gateway(Strict):
     ports: Annotated[Ports, Section] = Field(default_factory=Ports)
     limits: Annotated[Limits, Section] = Field(default_factory=Limits)
     retransmit: Annotated[Retransmit, Section] = Field(default_factory=Retransmit)
+    path_mtu: Annotated[PathMtu, Section] = Field(default_factory=PathMtu)
     control_group: str | None = Field(default=None, min_length=1)
     crash_detection: bool = True
     icmp: Annotated[Icmp, Section] = Field(default_factory=Icmp)

@@ -5,6 +5,7 @@
 ``udp``       the IKE sockets; ``clock`` time and entropy; ``routes`` what the kernel would send where
 ``intent``    configuration + established children -> what should stand in the kernel
 ``reconcile`` brings it about in a worker thread, and watches over it
+``paths``     joins the IKE engine and the path-MTU engine; ``memory`` keeps beliefs over a restart
 ``snapshot``  the state of the gateway as one value; ``handlers`` what the control API may ask
 ``bus``       events to logs, metrics and the API; ``logs`` the only formatter
 ``cleanup``   removes every trace of us; ``lifecycle`` tells the service manager how we are

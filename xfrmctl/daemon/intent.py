@@ -32,13 +32,17 @@ policies tell the peers apart; a device for each peer would need a route for eac
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
+from xfrmctl.kernel.ownership import PEER_TABLE
+from xfrmctl.kernel.ports import Underlay
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.flow import ANY, flows, port
 from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.path import Path
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import ICMPV6, TrafficSelector
@@ -75,7 +79,7 @@ MIN_MSS = 88
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """What negotiation has made of a child; ``encap`` says whether ESP goes in UDP."""
+    """What negotiation has made of a child; ``encap`` says whether ESP goes in UDP, ``port`` to which of the peer."""
 
     reqid: int
     suite: Suite
@@ -85,11 +89,20 @@ class Established:
     mode: Mode
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
+    port: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The way of its packets."""
+        return Path(self.local, self.remote, self.port if self.encap else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """MTU and MSS of a child. ``source`` says where outer_mtu is from: configured, route, or default."""
+    """MTU and MSS of a child.
+
+    ``source`` says where outer_mtu is from: configured, link, probe, icmp, or default.
+    """
 
     outer_mtu: int
     source: str
@@ -98,13 +111,17 @@ class Sizes:
 
 
 def sizes(
-    connection: ConnectionConfig, child: ChildConfig, established: Established | None, outer: int | None
+    connection: ConnectionConfig,
+    child: ChildConfig,
+    established: Established | None,
+    outer: int | None,
+    source: str = "link",
 ) -> Sizes:
-    """MTU and MSS of a child. ``outer`` is what the route to the peer takes, None without a route."""
-    outer_mtu, source = (
+    """MTU and MSS of a child. ``outer`` is what the path to the peer carries, by ``source``; None without a route."""
+    outer_mtu, told_by = (
         (child.mtu, "configured")
         if child.mtu
-        else (outer, "route")
+        else (outer, source)
         if outer
         else (1500, "default: no route to the peer")
     )
@@ -121,7 +138,26 @@ def sizes(
         for family in sorted({ts.version for ts in child.local_ts}):
             automatic = max(MIN_MSS, mss(inner, family))
             found[family] = automatic if child.mss == "auto" else child.mss
-    return Sizes(outer_mtu, source, inner, found)
+    return Sizes(outer_mtu, told_by, inner, found)
+
+
+def has_route_to_peer(child: ChildConfig, remote: IPAddress) -> bool:
+    """Whether a child wants :func:`to_peer`.
+
+    Not where routes take traffic for the peer's own address into the tunnel: the route would take it past it, in clear.
+    """
+    return child.dataplane != DataPlane.INTERFACE or not any(
+        remote in network for ts in child.remote_ts for network in ts.networks() if network.prefixlen
+    )
+
+
+def to_peer(remote: IPAddress, way: Underlay, mtu: int) -> Route:
+    """The route to a peer that holds the kernel to what the path carries, for frag-needed and for outer fragments.
+
+    It goes where packets to the peer go anyway, in a table of its own.
+    """
+    network = ip_network(remote)
+    return Route(network, way.device, ROUTE_METRIC, mtu, table=PEER_TABLE, via=way.via, source=way.source)
 
 
 def of_child(

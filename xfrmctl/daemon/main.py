@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, routes, secret
+from xfrmctl.daemon import clock, logs, memory, routes, secret
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
 from xfrmctl.daemon.lifecycle import notify
 from xfrmctl.daemon.network import NetworkWatch
+from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
@@ -39,11 +41,18 @@ from xfrmctl.kernel.system import LinuxKernel
 from xfrmctl.metrics.endpoint import Metrics, MetricsEndpoint
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
-from xfrmctl.model.events import Event
+from xfrmctl.model.events import Event, IcmpErrorJudged
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
+from xfrmctl.pmtu.inputs import IcmpReport
 
 GOODBYE_S = 1.0
 """How long a stop waits for the peers to acknowledge our deletes."""
+
+WATCH_S, WATCH_SHARE = 1.0, 0.05
+"""How often paths are looked at, seconds; less often where that would take more than this share of the time."""
+
+REMEMBER_S = 300.0
+"""How often what is believed of paths is written down, beside each stop."""
 
 EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
 
@@ -69,31 +78,35 @@ class Daemon:
         self._log = structlog.get_logger("daemon")
         self._secret = secret.kept(options.state, clock.entropy, self._log.warning)
         self.engine = IkeEngine(self.resolved(configuration), clock.entropy, clock.wall)
-        self.reconciler = Reconciler(self.engine, self.kernel, self.bus, configuration.gateway.policies)
+        self.paths = PathKeeper(self.engine, self.kernel, configuration.gateway.path_mtu, loop.time)
+        self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self.paths, configuration.gateway.policies)
+        self.paths.changed, self.paths.poisoned = self.reconciler.path_changed, self.reconciler.path_poisoned
+        self._state = options.state
+        self.paths.engine.recall(memory.read(options.state, clock.wall()), loop.time())
         self._icmp = IcmpWatch(
             self.engine,
             self.bus,
             self.reconciler.guard,
-            self.reconciler.carries,
+            self.paths.engine.mtu,
             configuration.gateway.icmp,
             self.reconciler.faults,
         )
         self._ports: UdpPorts | None = None
-        self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop)
+        self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop, self.paths)
         self._loop = loop
         self._control = ControlServer(DaemonHandlers(self), options.control, configuration.gateway.control_group)
         self._metrics = Metrics(self.snapshot)
         self._endpoint: MetricsEndpoint | None = None
         self._events: EventSource | None = None
         self._network: NetworkWatch | None = None
-        self._builder = SnapshotBuilder(self.engine, self.reconciler)
+        self._builder = SnapshotBuilder(self.engine, self.reconciler, self.paths)
         self._started, self._started_wall = loop.time(), clock.wall()
         self._reload_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
         loop.set_exception_handler(lambda _, context: self._fault(context))
         storyteller = logs.Storyteller(options.log_format, options.log_level)
-        observers = (storyteller, self._metrics.counters, self.reconciler, self._icmp)
-        for listener in (observer.observe for observer in observers):
+        observers = (storyteller, self._metrics.counters, self.paths, self.reconciler, self._icmp)
+        for listener in (self._judged, *(observer.observe for observer in observers)):
             self.bus.subscribe(listener)
 
     # -- configuration
@@ -174,8 +187,10 @@ class Daemon:
 
     # -- life
 
-    def _send(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
-        return self._ports.send(local, remote, data) if self._ports is not None else "the sockets are closed"
+    def _send(self, local: Endpoint, remote: Endpoint, data: bytes, *, whole: bool = False) -> str | None:
+        if self._ports is None:
+            return "the sockets are closed"
+        return self._ports.send(local, remote, data, whole=whole)
 
     def _kernel_readable(self) -> None:
         assert self._events is not None
@@ -191,6 +206,41 @@ class Daemon:
         while True:
             await asyncio.sleep(FULL_INTERVAL_S)
             self.runtime.audit()
+
+    def _judged(self, event: Event) -> None:
+        """What the guard has let pass is a report for the path-MTU engine."""
+        if isinstance(event, IcmpErrorJudged) and event.accepted and event.path is not None:
+            report = IcmpReport(event.path, event.mtu, event.quoted)
+            self.runtime.step(partial(self.paths.engine.handle_icmp, report))
+
+    def _network_changed(self) -> None:
+        self.runtime.step(self.engine.handle_network)
+        self.runtime.step(self.paths.look_at_routes)
+
+    def _remember(self) -> None:
+        """Write down what is believed of the paths."""
+        try:
+            memory.write(self._state, self.paths.engine.remember(self._loop.time()), clock.wall())
+        except OSError as error:
+            self._log.warning(
+                "beliefs about paths are not kept over a restart", directory=str(self._state), why=str(error)
+            )
+
+    async def _watch_paths(self) -> None:
+        """Look at what SAs carry and where routes lead. Ends by cancellation."""
+        remember_at = self._loop.time() + REMEMBER_S
+        while True:
+            began = self._loop.time()
+            with suppress(XfrmctlError):  # the kernel would not say: the next time it may
+                if self.paths.any:
+                    sad = self.kernel.dump()
+                    self.runtime.step(partial(self.paths.count, sad))
+                    self.runtime.step(self.paths.look_at_routes)
+            if began >= remember_at:
+                remember_at = began + REMEMBER_S
+                self._remember()
+            cost = self._loop.time() - began
+            await asyncio.sleep(max(WATCH_S, cost / WATCH_SHARE))
 
     def _background(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -219,7 +269,7 @@ class Daemon:
         self._ports = UdpPorts(engine.ike_port, engine.nat_t_port, self.runtime.datagram)
         self._events = self.kernel.open_events()
         self._loop.add_reader(self._events.fileno(), self._kernel_readable)
-        self._network = NetworkWatch(self._loop, lambda: self.runtime.step(self.engine.handle_network))
+        self._network = NetworkWatch(self._loop, self._network_changed)
         listen = self.configuration.gateway.metrics
         if listen is not None:
             self._endpoint = MetricsEndpoint(self._metrics, listen.host, listen.port)
@@ -227,6 +277,7 @@ class Daemon:
         self._ports.listen(self._loop)
         self._background(self.reconciler.run())
         self._background(self._audit())
+        self._background(self._watch_paths())
         self.runtime.step(self.engine.start_all)
         gc.collect()
         gc.freeze()  # modules and configuration live as long as we do: no collection need look at them again
@@ -239,6 +290,7 @@ class Daemon:
         notify("STOPPING=1")
         for task in tuple(self._tasks):
             task.cancel()
+        self._remember()
         await self.reconciler.everything(stopping=True)
         self.runtime.step(self.engine.shutdown)
         await self._goodbye()

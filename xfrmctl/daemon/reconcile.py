@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from xfrmctl.daemon import intent, routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.intent import Established, Sizes
+from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.engine import IkeEngine
@@ -67,6 +68,7 @@ class Reconciler:
     engine: IkeEngine
     kernel: Kernel
     bus: Bus
+    paths: PathKeeper
     entries: tuple[SpdEntry, ...] = ()
     problems: tuple[str, ...] = ()
     faults: list[str] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Reconciler:
     _union: Union = field(default_factory=Union)
     _discards: Pairs[SpdEntry] = field(default_factory=Pairs)
     _outer: dict[OuterPair, int | None] = field(default_factory=dict)
+    _poisoned: dict[Path, int] = field(default_factory=dict)
     _dirty: set[int] = field(default_factory=set)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,9 +116,25 @@ class Reconciler:
         self._icmp_wanted = wanted
         self._wake.set()
 
-    def carries(self, path: Path) -> int | None:
-        """What the route to a peer takes, bytes; None where that has not been asked yet."""
-        return self._outer.get((path.local, path.remote))
+    def path_changed(self, reqids: set[int]) -> None:
+        """What the path of these children carries has changed."""
+        self._dirty |= reqids
+        self._wake.set()
+
+    def path_poisoned(self, path: Path, learned: int) -> None:
+        """The kernel believes less of a path than is true: make the route to the peer anew at the next turn."""
+        self._poisoned[path] = learned
+        self._wake.set()
+
+    async def _heal(self) -> None:
+        """Replace routes to peers below which the kernel has noted down less."""
+        poisoned, self._poisoned = self._poisoned, {}
+        for path, learned in poisoned.items():
+            known, way = self.paths.in_force(path), self.paths.way(path)
+            if known is not None and way is not None and way.underlay is not None:
+                lower, true = (intent.to_peer(path.remote, way.underlay, mtu) for mtu in (learned, known[0]))
+                before, after = Desired(routes=frozenset({lower})), Desired(routes=frozenset({true}))
+                self._report(await asyncio.to_thread(self.kernel.change, before, after))
 
     def look_again(self) -> None:
         """Events were lost, or somebody else was at it: compare the whole with the kernel as soon as may be."""
@@ -137,6 +156,7 @@ class Reconciler:
             child.mode,
             child.local_ts,
             child.remote_ts,
+            child.encap.destination_port if child.encap is not None else 0,
         )
 
     def _part(self, reqid: int, *, stopping: bool = False) -> Part | None:
@@ -148,18 +168,20 @@ class Reconciler:
         if newest is None or established is None or newest[0].config is None:
             return None
         config, path = newest[1].config, (established.local, established.remote)
-        sizes = intent.sizes(newest[0].config, config, established, self._outer_mtu(path))
+        sizes = self._sizes(newest[0].config, config, established, path)
         desired = intent.of_peer(config, established, sizes, stopping=stopping)
-        return Part(self._passing(desired, established.local_ts, established.remote_ts), sizes, path)
+        part = Part(self._passing(desired, established.local_ts, established.remote_ts), sizes, path)
+        return part if stopping else self._with_route(part, config, established)
 
     def _configured_part(self, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False) -> Part:
         established = self.established(child.reqid)
         remote = established.remote if established else connection.remote
         local = established.local if established else connection.local
         path = (local, remote) if remote is not None else None
-        sizes = intent.sizes(connection, child, established, self._outer_mtu(path) if path else None)
+        sizes = self._sizes(connection, child, established, path)
         desired = intent.of_child(connection, child, established, sizes, stopping=stopping)
-        return Part(self._passing(desired, child.local_ts, child.remote_ts), sizes, path)
+        part = Part(self._passing(desired, child.local_ts, child.remote_ts), sizes, path)
+        return part if stopping else self._with_route(part, child, established)
 
     def _passing(
         self, part: Desired, local_ts: tuple[TrafficSelector, ...], remote_ts: tuple[TrafficSelector, ...]
@@ -170,6 +192,25 @@ class Reconciler:
         if all(policy.template is None for policy in part.policies.values()):
             return part
         return replace(part, policies=intent.passage(local_ts, remote_ts) | part.policies)
+
+    def _sizes(
+        self, connection: ConnectionConfig, child: ChildConfig, established: Established | None, path: OuterPair | None
+    ) -> Sizes:
+        """By what the path is believed to carry, or before anybody goes it by what the route takes."""
+        known = self.paths.in_force(established.path) if established is not None else None
+        if known is not None:
+            return intent.sizes(connection, child, established, *known)
+        return intent.sizes(connection, child, established, self._outer_mtu(path) if path else None)
+
+    def _with_route(self, part: Part, child: ChildConfig, established: Established | None) -> Part:
+        """The part with the route to its peer, that holds the kernel to what the path carries."""
+        if established is None or not intent.has_route_to_peer(child, established.remote):
+            return part
+        known, way = self.paths.in_force(established.path), self.paths.way(established.path)
+        if known is not None and way is not None and way.underlay is not None:
+            route = intent.to_peer(established.remote, way.underlay, known[0])
+            part.desired = replace(part.desired, routes=part.desired.routes | {route})
+        return part
 
     def _outer_mtu(self, path: OuterPair) -> int | None:
         if path not in self._outer:
@@ -252,6 +293,8 @@ class Reconciler:
         while True:
             await self._wait(min(full_at, mtu_at) - loop.time())
             try:
+                if self._poisoned:
+                    await self._heal()
                 if self._dirty or self._icmp != self._icmp_wanted:
                     await self.changed()
                     await asyncio.sleep(SETTLE_S)
@@ -267,7 +310,7 @@ class Reconciler:
 
     async def _wait(self, seconds: float) -> None:
         self._wake.clear()
-        if self._dirty or self._suspicious or self._icmp != self._icmp_wanted:
+        if self._dirty or self._suspicious or self._poisoned or self._icmp != self._icmp_wanted:
             return
         with_timeout: Callable[[], object] = self._wake.set
         handle = asyncio.get_running_loop().call_later(max(0.0, seconds), with_timeout)

@@ -12,12 +12,23 @@ from typing import Protocol
 from xfrmctl.daemon import routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.fetch import Fetcher
+from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.kernel.events import Acquire, Expire, KernelEvent, Mapping
 from xfrmctl.kernel.ports import SadPort
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.effects import DeleteSas, Effect, FetchUrl, FindPaths, InstallSas, MoveSas, SendDatagram, Token
+from xfrmctl.model.effects import (
+    DeleteSas,
+    Effect,
+    FetchUrl,
+    FindPaths,
+    InstallSas,
+    MoveSas,
+    PeerAsks,
+    SendDatagram,
+    Token,
+)
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
 from xfrmctl.model.sa import SaId
@@ -29,8 +40,8 @@ Input = Callable[[float], None]
 class Sender(Protocol):
     """Sends a UDP payload; returns the kernel's complaint, if any."""
 
-    def __call__(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
-        """Send, now or never."""
+    def __call__(self, local: Endpoint, remote: Endpoint, data: bytes, *, whole: bool = False) -> str | None:
+        """Send, now or never; with ``whole`` in one packet that nobody may fragment."""
 
 
 def missing(sas: Iterable[IkeSa], held: Container[SaId]) -> list[SaId]:
@@ -46,9 +57,17 @@ class Runtime:
     """Feeds the engine and carries out what it wants. All of it runs in the event loop's thread."""
 
     def __init__(
-        self, engine: IkeEngine, sad: SadPort, send: Sender, bus: Bus, loop: asyncio.AbstractEventLoop
+        self,
+        engine: IkeEngine,
+        sad: SadPort,
+        send: Sender,
+        bus: Bus,
+        loop: asyncio.AbstractEventLoop,
+        paths: PathKeeper | None = None,
     ) -> None:
+        """Without ``paths`` nobody probes them, and what peers say of them is not heeded."""
         self.engine = engine
+        self._paths = paths
         self._sad = sad
         self._send = send
         self._bus = bus
@@ -62,11 +81,12 @@ class Runtime:
             FetchUrl: self._fetch,
         }
         self._fetcher = Fetcher(self.fetched)
+        self._executors |= paths.executors if paths is not None else {PeerAsks: lambda _: None}
 
     def step(self, action: Input) -> None:
         """Give the engine one input and do everything that follows from it."""
         action(self._loop.time())
-        while items := self.engine.drain():
+        while items := self._drain():
             doomed: list[SaId] = []
             for item in items:
                 if isinstance(item, Event):
@@ -79,6 +99,10 @@ class Runtime:
                 self._executors[type(item)](item)
             self._delete(doomed)
         self._arm()
+
+    def _drain(self) -> list[Effect | Event]:
+        """What the engines want, the IKE engine first: what the other one hears follows from it."""
+        return self.engine.drain() or (self._paths.drain() if self._paths is not None else [])
 
     def datagram(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
         """A UDP payload has come."""
@@ -131,7 +155,8 @@ class Runtime:
         In a busy gateway the earliest deadline moves away with nearly every message; to move the timer along would
         cost more than to wake once in vain.
         """
-        deadline = self.engine.deadline()
+        deadlines = [self.engine.deadline(), self._paths.deadline() if self._paths is not None else None]
+        deadline = min((at for at in deadlines if at is not None), default=None)
         if deadline is None or (self._timer is not None and self._timer.when() <= deadline):
             return
         if self._timer is not None:
@@ -140,14 +165,21 @@ class Runtime:
 
     def _due(self) -> None:
         self._timer = None
-        self.step(self.engine.handle_timer)
+        self.step(self._timers)
+
+    def _timers(self, now: float) -> None:
+        self.engine.handle_timer(now)
+        if self._paths is not None:
+            self._paths.handle_timer(now)
 
     # -- executors
 
     def _send_datagram(self, effect: Effect) -> None:
         assert isinstance(effect, SendDatagram)
-        complaint = self._send(effect.local, effect.remote, effect.data)
-        if complaint is not None:
+        complaint = self._send(effect.local, effect.remote, effect.data, whole=effect.probe is not None)
+        if complaint is not None and effect.probe is not None:
+            self.engine.probes.not_sent(effect.probe, self._loop.time())
+        elif complaint is not None:
             self._bus.publish(DatagramNotSent(remote=effect.remote, detail=complaint))
 
     def _install(self, effect: Effect) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from xfrmctl import __version__
 from xfrmctl.config.load import Configuration
 from xfrmctl.daemon.intent import Sizes
+from xfrmctl.daemon.paths import PathKeeper, path_of
 from xfrmctl.daemon.reconcile import Reconciler
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.connection import Connection
@@ -24,6 +25,7 @@ from xfrmctl.model.snapshot import (
     IkeInfo,
     KernelInfo,
     MtuInfo,
+    PathInfo,
     PlaneInfo,
     PolicyInfo,
     SaInfo,
@@ -65,8 +67,9 @@ class DaemonState:
 class SnapshotBuilder:
     """Reads engine and reconciler; must run in the event loop's thread."""
 
-    def __init__(self, engine: IkeEngine, reconciler: Reconciler) -> None:
+    def __init__(self, engine: IkeEngine, reconciler: Reconciler, paths: PathKeeper) -> None:
         self._engine = engine
+        self._paths = paths
         self._reconciler = reconciler
 
     def build(self, state: DaemonState, seen: ObservedGateway) -> Snapshot:
@@ -188,7 +191,7 @@ class SnapshotBuilder:
             established_s=seen.now - child.created_at,
             inbound=_sa(child.inbound, config.lifetime, seen),
             outbound=_sa(child.outbound, config.lifetime, seen),
-            mtu=_mtu(sizes) if sizes is not None else None,
+            mtu=_mtu(sizes, self._paths.info(path_of(child), seen.now)) if sizes is not None else None,
             plane=_plane(config),
         )
 
@@ -271,7 +274,7 @@ def _plane(child: ChildConfig) -> PlaneInfo:
     )
 
 
-def _mtu(sizes: Sizes) -> MtuInfo:
+def _mtu(sizes: Sizes, path: PathInfo | None) -> MtuInfo:
     return MtuInfo(
         outer_mtu=sizes.outer_mtu,
         source=sizes.source,
@@ -279,4 +282,5 @@ def _mtu(sizes: Sizes) -> MtuInfo:
         overhead=sizes.outer_mtu - sizes.inner_mtu,
         mss_ipv4=sizes.mss.get(4),
         mss_ipv6=sizes.mss.get(6),
+        path=path,
     )

@@ -3,6 +3,8 @@
 Each socket bypasses the SPD by a policy of its own (IP_XFRM_POLICY, ``net/xfrm/xfrm_state.c``), so that IKE is never
 caught by a tunnel that covers the peer. The sockets of the NAT traversal port take ESP in UDP (UDP_ENCAP, RFC 3948):
 the kernel decrypts it and hands us the rest. Path-MTU discovery is off on them: IKE may be fragmented by the path.
+A probe of the path's MTU is the exception: for that one datagram it is set to PROBE, so that it goes out whole with DF
+whatever the kernel believes of the path (``ip_sk_use_pmtu``, ``ip6_sk_ignore_df``); only the link's MTU limits it.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from xfrmctl.kernel.sockets import bypass_policies, decapsulate_esp
+from xfrmctl.kernel.sockets import bypass_policies, decapsulate_esp, pass_by_peer_routes
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
 
@@ -23,6 +25,7 @@ IPV6_PKTINFO = 50
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 PMTUDISC_DONT = 0
+PMTUDISC_PROBE = 3
 BATCH = 64
 """Datagrams taken from one socket before others get their turn."""
 
@@ -66,19 +69,26 @@ class UdpPort:
         sock = self.sock
         if self._family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DONT)
+            self._discover(PMTUDISC_DONT)
             sock.bind(("0.0.0.0", self.port))
         else:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
+            self._discover(PMTUDISC_DONT)
             sock.bind(("::", self.port))
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         bypass_policies(sock)
+        pass_by_peer_routes(sock)
         if encap:
             with suppress(OSError):  # a kernel without ESP over IPv6 in UDP still does IKE
                 decapsulate_esp(sock)
+
+    def _discover(self, how: int) -> None:
+        if self._family == socket.AF_INET:
+            self.sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, how)
+        else:
+            self.sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, how)
 
     def receive(self) -> list[tuple[Endpoint, Endpoint, bytes]]:
         """Up to BATCH datagrams as (local, remote, data); errors of the network show up as silence."""
@@ -105,13 +115,24 @@ class UdpPort:
         return None
 
     def send(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
-        """Send from the given address; the kernel's refusal (no route, no address) is the caller's to report."""
+        """Send from the given address; the kernel's refusal (no route, no address) is the caller's to report.
+
+        Raises OSError.
+        """
         if self._family == socket.AF_INET:
             info = struct.pack("=i4s4s", 0, local.address.packed, bytes(4))
             ancillary = [(socket.IPPROTO_IP, IP_PKTINFO, info)]
         else:
             ancillary = [(socket.IPPROTO_IPV6, IPV6_PKTINFO, local.address.packed + bytes(4))]
         self.sock.sendmsg([data], ancillary, 0, (str(remote.address), remote.port))
+
+    def probe(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
+        """Send in one packet with DF; OSError (EMSGSIZE) where the link does not take it."""
+        self._discover(PMTUDISC_PROBE)
+        try:
+            self.send(local, remote, data)
+        finally:
+            self._discover(PMTUDISC_DONT)
 
 
 class UdpPorts:
@@ -142,13 +163,13 @@ class UdpPorts:
         for local, remote, data in port.receive():
             self._receiver(local, remote, data)
 
-    def send(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
-        """Send; returns the kernel's complaint, if any. Retransmission covers the loss."""
+    def send(self, local: Endpoint, remote: Endpoint, data: bytes, *, whole: bool = False) -> str | None:
+        """Send, with ``whole`` in one packet with DF; returns the kernel's complaint, if any."""
         port = self._ports.get((local.address.version, local.port))
         if port is None:
             return f"no socket for {local}"
         try:
-            port.send(local, remote, data)
+            (port.probe if whole else port.send)(local, remote, data)
         except OSError as error:
             return f"{local} to {remote}: {error.strerror}"
         return None

@@ -2,7 +2,8 @@
 
 Parts may ask for the same thing. A policy is then the one of the part with the highest number (peers come after the
 blocks of the connection that serves them), but nothing passes in clear that another part protects or drops. An
-interface has the smallest MTU that anybody needs. A route or a clamp stands as long as somebody wants it.
+interface has the smallest MTU that anybody needs, and so has the route to a peer. Another route or a clamp stands as
+long as somebody wants it.
 """
 
 from collections import Counter
@@ -10,8 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.ownership import PEER_TABLE
+from xfrmctl.model.address import IPNetwork
 
 T = TypeVar("T")
+RouteKey = tuple[int, IPNetwork, int]
 Asked = tuple[tuple[int, Policy], ...]
 """Which parts ask for a policy with one key, by number."""
 
@@ -26,6 +30,7 @@ class Union:
         self._policies: dict[PolicyKey, Asked] = {}
         self._interfaces: dict[str, Counter[XfrmInterface]] = {}
         self._routes: Counter[Route] = Counter()
+        self._to_peers: dict[RouteKey, Counter[Route]] = {}
         self._clamps: Counter[Clamp] = Counter()
         for number, part in (parts or {}).items():
             self._put(number, part)
@@ -40,7 +45,7 @@ class Union:
         return Desired(
             {key: asked[-1][1] for key, asked in self._policies.items()},
             {name: _smallest(asked) for name, asked in self._interfaces.items()},
-            frozenset(self._routes),
+            frozenset(self._routes) | {_narrowest(asked) for asked in self._to_peers.values()},
             frozenset(self._clamps),
         )
 
@@ -64,6 +69,7 @@ class Union:
             policies |= {key: self._policies[key][-1][1] for key in part.policies if key in self._policies}
             interfaces |= {n: _smallest(self._interfaces[n]) for n in part.interfaces if n in self._interfaces}
             routes |= {route for route in part.routes if route in self._routes}
+            routes |= {_narrowest(self._to_peers[r.key]) for r in part.routes if r.key in self._to_peers}
             clamps |= {clamp for clamp in part.clamps if clamp in self._clamps}
         return Desired(policies, interfaces, frozenset(routes), frozenset(clamps))
 
@@ -75,7 +81,9 @@ class Union:
             self._policies[key] = tuple(sorted((*asked, mine), key=_rank)) if asked else (mine,)
         for name, interface in part.interfaces.items():
             self._interfaces.setdefault(name, Counter())[interface] += 1
-        self._routes.update(part.routes)
+        for route in part.routes:
+            asked_for = self._to_peers.setdefault(route.key, Counter()) if route.table == PEER_TABLE else self._routes
+            asked_for[route] += 1
         self._clamps.update(part.clamps)
 
     def _take(self, number: int) -> None:
@@ -90,7 +98,11 @@ class Union:
             _count_down(self._interfaces[name], (interface,))
             if not self._interfaces[name]:
                 del self._interfaces[name]
-        _count_down(self._routes, part.routes)
+        for route in part.routes:
+            to_peer = route.table == PEER_TABLE
+            _count_down(self._to_peers[route.key] if to_peer else self._routes, (route,))
+            if to_peer and not self._to_peers[route.key]:
+                del self._to_peers[route.key]
         _count_down(self._clamps, part.clamps)
 
 
@@ -109,3 +121,7 @@ def _rank(asked: tuple[int, Policy]) -> tuple[bool, int]:
 
 def _smallest(asked: Counter[XfrmInterface]) -> XfrmInterface:
     return min(asked, key=lambda interface: interface.mtu)
+
+
+def _narrowest(asked: Counter[Route]) -> Route:
+    return min(asked, key=lambda route: route.mtu or 0)

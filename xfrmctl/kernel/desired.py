@@ -103,7 +103,9 @@ class Route:
 
     A route to an xfrm interface dies with the interface; the blackhole beside it, of a worse (higher) ``metric``,
     keeps the packets from leaving in clear. ``mtu`` is a locked route metric: the kernel neither lowers nor
-    renews it by itself (KERNEL-FACTS 8b).
+    renews it by itself (KERNEL-FACTS 8b). A route to a peer goes the way that the packets go without it, through
+    ``via`` and from ``source`` where that way says so, in the table of peers; its ``mtu`` is not locked, for until
+    somebody judges ICMP errors the kernel's own belief in them is better than none.
     """
 
     destination: IPNetwork
@@ -111,6 +113,8 @@ class Route:
     metric: int
     mtu: int | None = None
     table: int = 254
+    via: IPAddress | None = None
+    source: IPAddress | None = None
 
     @property
     def key(self) -> tuple[int, IPNetwork, int]:
@@ -118,7 +122,8 @@ class Route:
         return (self.table, self.destination, self.metric)
 
     def __str__(self) -> str:
-        text = f"{self.destination} " + (f"dev {self.device}" if self.device else "blackhole")
+        text = f"{self.destination} " + (f"via {self.via} " if self.via else "")
+        text += f"dev {self.device}" if self.device else "blackhole"
         text += f" metric {self.metric}"
         if self.mtu is not None:
             text += f" mtu {self.mtu}"

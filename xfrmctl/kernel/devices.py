@@ -6,16 +6,21 @@ forwarding path looks up policies with if_id 0 for *every* packet before it ente
 would stop the tunnel, too (``xfrm4_route_forward``).
 """
 
+import fcntl
 import socket
+import struct
 from collections.abc import Sequence
 from errno import EEXIST, EINTR, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
+from typing import TypeGuard
 
 from xfrmctl.kernel.desired import Route, XfrmInterface
 from xfrmctl.kernel.netlink import link as links
 from xfrmctl.kernel.netlink import route as routes
+from xfrmctl.kernel.netlink import rule as rules
 from xfrmctl.kernel.netlink.constants import NETLINK_ROUTE, RTM_DELROUTE
 from xfrmctl.kernel.netlink.link import Link
 from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
+from xfrmctl.kernel.ownership import PEER_TABLE, UNDERLAY_MARK
 from xfrmctl.kernel.plan import (
     AddInterface,
     DeleteInterface,
@@ -25,7 +30,12 @@ from xfrmctl.kernel.plan import (
     RouteOperation,
     SetInterface,
 )
+from xfrmctl.kernel.ports import Underlay
 from xfrmctl.kernel.refusal import refusal
+from xfrmctl.model.address import IPAddress
+
+SIOCGIFMTU = 0x8921
+_IFREQ = struct.Struct("16si20x")
 
 
 class Devices:
@@ -56,8 +66,36 @@ class Devices:
             return names[index]
 
         for family in (socket.AF_INET, socket.AF_INET6):
-            found += routes.routes_from(self._dump("dump routes", routes.dump_routes(family)), name_of)
+            known = routes.routes_from(self._dump("dump routes", routes.dump_routes(family)), name_of)
+            if any(r.table == PEER_TABLE for r in known) and not self._rule_stands(family):
+                known = [r for r in known if r.table != PEER_TABLE]  # in a table that nobody asks
+            found += known
         return frozenset(found)
+
+    def _rule_stands(self, family: int) -> bool:
+        return rules.stands(self._dump("dump rules", rules.dump_rules(family)))
+
+    def delete_rules(self) -> int:
+        """Take our routing rules away; how many stood. Raises KernelRefusal."""
+        families = [f for f in (socket.AF_INET, socket.AF_INET6) if self._rule_stands(f)]
+        errors = self._transact([rules.delete_rule(family) for family in families])
+        return len(families) - len(errors)
+
+    def underlay(self, local: IPAddress | None, remote: IPAddress) -> Underlay | None:
+        """Which way packets to a peer go without our own routes; None where there is no way."""
+        try:
+            way = routes.way_from(self._socket.get(routes.get_route(local, remote, UNDERLAY_MARK)))
+            return None if way is None else self._underlay(way)
+        except OSError:
+            return None
+
+    @staticmethod
+    def _underlay(way: routes.Way) -> Underlay:
+        device = socket.if_indextoname(way.index)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            answer = fcntl.ioctl(sock, SIOCGIFMTU, _IFREQ.pack(device.encode(), 0))
+        link: int = _IFREQ.unpack(answer)[1]
+        return Underlay(device, way.via, way.source, min(link, way.mtu or link))
 
     def apply_interfaces(self, operations: Sequence[InterfaceOperation]) -> list[str]:
         """Carry out operations in order; gives problems. Raises KernelRefusal."""
@@ -88,6 +126,7 @@ class Devices:
         """Carry out operations in order; gives those that failed and why. Raises KernelRefusal."""
         failed: list[tuple[RouteOperation, str]] = []
         sent: list[tuple[RouteOperation, Request]] = []
+        self._put_rules({o.new.destination.version for o in operations if _to_peer(o)})
         for operation in operations:
             if isinstance(operation, DeleteRoute):
                 sent.append((operation, routes.delete_route(operation.old)))
@@ -101,7 +140,7 @@ class Devices:
             fresh = _needs_fresh_route(operation)
             if fresh and operation.old is not None:
                 sent.append((operation, routes.delete_route(operation.old)))
-            replace = operation.old is not None and not fresh
+            replace = _to_peer(operation) or (operation.old is not None and not fresh)
             sent.append((operation, routes.new_route(operation.new, index, replace=replace)))
         for position, error in sorted(self._transact([request for _, request in sent]).items()):
             operation, request = sent[position]
@@ -109,6 +148,13 @@ class Devices:
                 continue
             failed.append((operation, _route_problem(operation, error)))
         return failed
+
+    def _put_rules(self, versions: set[int]) -> None:
+        """The routes to peers are of use only while our rule has their table asked."""
+        families = [socket.AF_INET if version == 4 else socket.AF_INET6 for version in versions]
+        for position, error in self._transact([rules.new_rule(family) for family in families]).items():
+            if error.code != EEXIST:
+                raise refusal("add routing rule", str(families[position]), error)
 
     def _links(self) -> dict[str, Link]:
         return links.links_from(self._dump("dump interfaces", links.dump_links()))
@@ -124,6 +170,10 @@ class Devices:
             return self._socket.transact(requests)
         except OSError as error:
             raise refusal("update devices", "rtnetlink", NetlinkError(error.errno or EINTR)) from error
+
+
+def _to_peer(operation: RouteOperation) -> TypeGuard[PutRoute]:
+    return isinstance(operation, PutRoute) and operation.new.table == PEER_TABLE
 
 
 def _needs_fresh_route(operation: PutRoute) -> bool:

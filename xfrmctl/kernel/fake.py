@@ -24,7 +24,7 @@ from xfrmctl.kernel.desired import (
 )
 from xfrmctl.kernel.events import Expire, KernelEvent
 from xfrmctl.kernel.firewall.clamp import pairs_of
-from xfrmctl.kernel.ownership import is_our_reqid, is_ours
+from xfrmctl.kernel.ownership import PEER_TABLE, is_our_reqid, is_ours
 from xfrmctl.kernel.plan import (
     AddClamps,
     AddInterface,
@@ -40,7 +40,8 @@ from xfrmctl.kernel.plan import (
     diff,
     holding,
 )
-from xfrmctl.kernel.ports import CleanupReport, ConvergeReport
+from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, Underlay
+from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo
@@ -93,6 +94,7 @@ class FakeKernel:
         self.rules: set[ClampRule] = set()
         self.icmp: IcmpGuard | None = IcmpGuard()
         self.statistics: dict[str, int] = {}
+        self.ways: dict[IPAddress, Underlay] = {}
         self.foreign_sas: set[SaId] = set()
         self.foreign_policies: set[PolicyKey] = set()
         self.foreign_routes: set[tuple[object, ...]] = set()
@@ -209,6 +211,10 @@ class FakeKernel:
         """Bring ``before`` to ``after``."""
         self._deleted.clear()
         return apply.execute(self, diff(holding(before), after))
+
+    def underlay(self, local: IPAddress | None, remote: IPAddress) -> Underlay | None:
+        """What the test has put into ``ways``."""
+        return self.ways.get(remote)
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do."""
@@ -356,7 +362,7 @@ class FakeKernel:
             raise Misuse(f"{new} added, but it is there")
         if new.key in self.foreign_routes:
             return f"route {new}: a route that is not ours has this destination and metric already"
-        if new.device is not None and new.device not in self.interfaces:
+        if new.device is not None and new.device not in self.interfaces and new.table != PEER_TABLE:
             return f"route {new}: there is no device {new.device}"
         self.routes[new.key] = new
         return ""

@@ -13,6 +13,7 @@ policy           index 0x58xxxxxx. The kernel takes the index that user space as
                  have no template, so a reqid could not mark them, and priorities are everybody's.
 xfrm interface   kind ``xfrm`` and if_id 0x58xxxxxx; its alias says ``xfrmctl`` for human eyes
 route            protocol 158, unassigned in ``/etc/iproute2/rt_protos``
+routing rule     protocol 158; one a family, which sends packets to peers through our table 158
 chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
                  ``XFRMCTL-ICMP`` and ``XFRMCTL-JUDGE`` there, of the ICMP guard, with NFQUEUE 22598
 ipset            name ``xfrmctl-FAMILY-MSS``
@@ -30,6 +31,15 @@ SPAN = 1 << 24
 
 ROUTE_PROTOCOL = 158
 """rtm_protocol of our routes (``include/uapi/linux/rtnetlink.h``: values above 4 are free to use)."""
+
+PEER_TABLE = 158
+"""Routing table of the routes to peers, which carry the path's MTU."""
+
+RULE_PRIORITY = 158
+"""Of the rule that asks that table before the main one (32766)."""
+
+UNDERLAY_MARK = MARK << 24
+"""Look-ups with this firewall mark pass our rule by: so we see where a peer would be reached without us."""
 
 INTERFACE_KIND = "xfrm"
 INTERFACE_ALIAS = "xfrmctl"

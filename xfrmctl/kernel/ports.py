@@ -11,6 +11,7 @@ from typing import Protocol
 from xfrmctl.kernel.desired import Actual, Desired
 from xfrmctl.kernel.events import KernelEvent
 from xfrmctl.kernel.plan import Plan
+from xfrmctl.model.address import IPAddress
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo
 
@@ -29,6 +30,16 @@ class CleanupReport:
 
     removed: dict[str, int]
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """The first step of the way to a peer, as it is without our own routes. ``mtu`` is what it takes, bytes."""
+
+    device: str
+    via: IPAddress | None
+    source: IPAddress | None
+    mtu: int
 
 
 class SadPort(Protocol):
@@ -67,7 +78,7 @@ class Kernel(SadPort, Protocol):
     """All of the kernel that the program uses.
 
     ``converge`` and ``change`` block for as long as the change is large: run them in a worker thread, one at a
-    time. The SAD may be used from another thread meanwhile.
+    time. The SAD and ``underlay`` may be used from another thread meanwhile.
     """
 
     def converge(self, desired: Desired) -> ConvergeReport:
@@ -81,6 +92,9 @@ class Kernel(SadPort, Protocol):
 
     def actual(self) -> Actual:
         """What stands and is ours."""
+
+    def underlay(self, local: IPAddress | None, remote: IPAddress) -> Underlay | None:
+        """Which way packets to a peer go, our own routes apart; None where there is no way."""
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do."""

@@ -8,6 +8,7 @@ import socket
 
 from xfrmctl.kernel.netlink import constants as c
 from xfrmctl.kernel.netlink.structs import USERPOLICY_INFO
+from xfrmctl.kernel.ownership import UNDERLAY_MARK
 
 UDP_ENCAP = 100
 IP_XFRM_POLICY = 17
@@ -20,6 +21,14 @@ def decapsulate_esp(sock: socket.socket) -> None:
     For IPv6 sockets this needs Linux 5.8. Raises OSError.
     """
     sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, c.UDP_ENCAP_ESPINUDP)
+
+
+def pass_by_peer_routes(sock: socket.socket) -> None:
+    """Let this socket go where packets go without our routes to peers, which may be a moment behind the network's.
+
+    Raises OSError.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, UNDERLAY_MARK)
 
 
 def bypass_policies(sock: socket.socket) -> None:

@@ -1,7 +1,7 @@
 """The real kernel: everything of this package put together behind :class:`xfrmctl.kernel.ports.Kernel`.
 
-Threads: the SAD has sockets of its own and belongs to the daemon's loop; all the rest is guarded by one lock, so
-that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for their turn.
+Threads: the SAD and ``underlay`` have sockets of their own and belong to the daemon's loop; all the rest is guarded by
+one lock, so that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for their turn.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from xfrmctl.kernel.devices import Devices
 from xfrmctl.kernel.firewall.backend import Firewall
 from xfrmctl.kernel.netlink.notifications import XfrmEvents
 from xfrmctl.kernel.plan import Plan, diff, holding
-from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource
+from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource, Underlay
 from xfrmctl.kernel.sad import Sad
 from xfrmctl.kernel.spd import Spd
+from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal, XfrmctlError
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo
@@ -35,6 +36,7 @@ class LinuxKernel:
             self._sad = Sad()
             self._spd = Spd()
             self._devices = Devices()
+            self._ways = Devices()
         except OSError as error:
             raise KernelRefusal(
                 "open netlink",
@@ -48,6 +50,7 @@ class LinuxKernel:
         self._sad.close()
         self._spd.close()
         self._devices.close()
+        self._ways.close()
 
     # The SAD
 
@@ -89,6 +92,10 @@ class LinuxKernel:
         """What stands and is ours. Raises KernelRefusal or FirewallError."""
         with self._lock:
             return self._backend.actual()
+
+    def underlay(self, local: IPAddress | None, remote: IPAddress) -> Underlay | None:
+        """Which way packets to a peer go, our own routes apart; None where there is no way."""
+        return self._ways.underlay(local, remote)
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do. Raises KernelRefusal or FirewallError."""
@@ -135,6 +142,7 @@ class LinuxKernel:
                     "routes": len(state.routes),
                 }
                 problems += apply.execute(self._backend, diff(actual, Desired())).problems
+                removed["rules"] = self._devices.delete_rules()
             except XfrmctlError as error:
                 problems.append(str(error))
             counts, more = self._firewall.cleanup()

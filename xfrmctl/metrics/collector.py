@@ -40,6 +40,7 @@ class GatewayCollector(Collector):
         yield from _gateway(snapshot)
         yield from _connections(snapshot)
         yield from _children(snapshot)
+        yield from _paths(snapshot)
         yield from self._traffic(snapshot)
         yield from self._peers(snapshot)
         yield from self._clamps(snapshot)
@@ -213,6 +214,30 @@ def _children(snapshot: Snapshot) -> Iterator[Metric]:
                     if value is not None:
                         mss.add_metric((*key, family), value)
     yield from (up, expires, outer, inner, mss, offload)
+
+
+def _paths(snapshot: Snapshot) -> Iterator[Metric]:
+    """The path of each connection, by its newest CHILD SA; several children of one connection share it."""
+    belief = GaugeMetricFamily(
+        "xfrmctl_path_mtu_bytes",
+        "Largest outer IP packet that the path to the peer is believed to carry, by whose word.",
+        labels=("connection", "source", "confidence"),
+    )
+    age = GaugeMetricFamily(
+        "xfrmctl_path_mtu_age_seconds", "Age of what is believed of the path.", labels=("connection",)
+    )
+    probes = GaugeMetricFamily(
+        "xfrmctl_path_probes", "Probes of the path in use now, by outcome.", labels=("connection", "outcome")
+    )
+    for connection in snapshot.connections:
+        known = [c.mtu.path for c in _newest(connection).values() if c.mtu is not None and c.mtu.path is not None]
+        for path in known[:1]:
+            belief.add_metric((connection.name, path.source, path.confidence), path.mtu)
+            age.add_metric((connection.name,), path.age_s)
+            counts = {"sent": path.probes_sent, "answered": path.probes_answered, "lost": path.probes_lost}
+            for outcome, count in counts.items():
+                probes.add_metric((connection.name, outcome), count)
+    yield from (belief, age, probes)
 
 
 def _newest(connection: ConnectionInfo) -> dict[str, ChildInfo]:

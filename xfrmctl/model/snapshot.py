@@ -40,6 +40,30 @@ class SaInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PathInfo:
+    """What is believed of the path to the peer. ``age_s`` is the age of the belief, ``link_mtu`` what the route takes.
+
+    ``carrier`` is what probes go in: UDP, which is ESP's own way or not; none where nobody probes. ``peer_mtu`` is what
+    a peer of ours takes the other direction to carry, None where it has not said. ``ages_in_s`` is when the path is
+    probed upwards next. One lost probe proves nothing: three in a row do.
+    """
+
+    path: str
+    carrier: str
+    mtu: int
+    source: str
+    confidence: str
+    state: str
+    age_s: float
+    ages_in_s: float | None
+    link_mtu: int
+    peer_mtu: int | None
+    probes_sent: int
+    probes_answered: int
+    probes_lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MtuInfo:
     """Sizes in force: outer_mtu from ``source``, inner_mtu and mss by pmtu/overhead. mss is None where off."""
 
@@ -49,6 +73,7 @@ class MtuInfo:
     overhead: int
     mss_ipv4: int | None
     mss_ipv6: int | None
+    path: PathInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

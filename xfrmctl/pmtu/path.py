@@ -102,6 +102,8 @@ class PathState:
         configured = self.settings.configured
         if configured is not None:
             self._settle(Belief(configured, MtuSource.CONFIGURED, Confidence.ASSUMED, now), now)
+        elif not self.settings.probes:
+            self.unsupported(now)
         else:
             self.confirm(now, urgent=True)
 
@@ -117,8 +119,11 @@ class PathState:
         """
         self.link = link
         self._forget_doubts()
-        self.blind = False
+        self.blind = not self.settings.probes
         if self.fixed:
+            return
+        if self.blind:
+            self.belief = Belief(link, MtuSource.LINK, Confidence.ASSUMED, now)
             return
         if link < self.belief.size:
             self.belief = Belief(link, MtuSource.LINK, Confidence.ASSUMED, now)

@@ -15,13 +15,24 @@ class PathSettings:
     ``configured`` is an outer MTU that an operator has written down: it is taken as it is, and nothing is probed.
     ``aging_s`` is the age at which a belief below the link's MTU is probed upwards again (RFC 1191 6.3, RFC 4301
     8.2.2: ``aging``), None for never (``no-aging``). While traffic flows, a belief is confirmed every ``confirm_s``;
-    None for only when something looks wrong. ``grid`` are the sizes that the carrier of the probes can send.
+    None for only when something looks wrong. ``grid`` are the sizes that the carrier of the probes can send. Without
+    ``probes`` there is nobody to ask: errors of routers and the link's MTU are all there is.
     """
 
     configured: int | None = None
     aging_s: float | None = 600.0
     confirm_s: float | None = 30.0
     grid: Grid = EVERY_SIZE
+    probes: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathOptions:
+    """The operator's choice: whether paths are probed, and the two ages of :class:`PathSettings`."""
+
+    probe: bool = True
+    aging_s: float | None = 600.0
+    confirm_s: float | None = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

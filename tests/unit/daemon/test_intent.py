@@ -1,14 +1,17 @@
 """Configuration and negotiated children -> policies, routes, clamps; above all: nothing is ever left uncovered."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from tests.sim.world import ALICE, BOB, child, connection, selectors
-from xfrmctl.daemon.intent import Established, of_child, of_gateway, sizes
+from xfrmctl.daemon.intent import Established, has_route_to_peer, of_child, of_gateway, sizes, to_peer
 from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.kernel.desired import Action, Desired
+from xfrmctl.kernel.ownership import PEER_TABLE
+from xfrmctl.kernel.ports import Underlay
 from xfrmctl.model.flow import ANY, Port, port
 from xfrmctl.model.iana import Encr, ProtocolId
 from xfrmctl.model.plane import Mark, PlaneOptions
@@ -298,3 +301,39 @@ def test_a_range_of_ports_is_covered_exactly_and_not_widened() -> None:
     policies = part(child(remote="10.1.2.0/24[udp/1000-1003]")).policies
     assert {k.destination_port for k in policies if k.direction is Direction.OUT} == {Port(1000, 0xFFFC)}
     assert not part(child(remote="10.1.2.0/24[udp/1000-1003]")).clamps, "UDP has no MSS"
+
+
+WAY = Underlay("wan", ip_address("172.16.1.254"), None, 1500)
+
+
+def test_the_route_to_a_peer_carries_the_paths_mtu_and_the_smallest_of_several() -> None:
+    one, two = (Desired(routes=frozenset({to_peer(ip_address(BOB), WAY, mtu)})) for mtu in (1400, 1300))
+    for parts in ((one, two), (two, one), (one, two, two)):
+        (route,) = Union(dict(enumerate(parts))).whole().routes
+        assert (str(route.destination), route.mtu, route.device, route.via) == (f"{BOB}/32", 1300, "wan", WAY.via)
+        assert route.table == PEER_TABLE
+
+
+def test_traffic_for_the_peers_own_address_is_never_routed_past_its_tunnel() -> None:
+    tunnel = child(remote="172.16.0.0/16", dataplane=DataPlane.INTERFACE, interface="ipsec1", if_id=0x58000001)
+    assert not has_route_to_peer(tunnel, ip_address(BOB))
+    assert has_route_to_peer(child(remote="172.16.0.0/16"), ip_address(BOB)), "policies do not ask the routes"
+    assert has_route_to_peer(replace(tunnel, remote_ts=selectors("0.0.0.0/0")), ip_address(BOB)), "makes no routes"
+
+
+def test_sizes_follow_the_path_by_its_source_unless_a_figure_is_written_down() -> None:
+    conn = connection(ALICE, BOB, child())
+    found = sizes(conn, child(), established(), 1400, "probe")
+    assert (found.outer_mtu, found.source, found.inner_mtu, found.mss) == (1400, "probe", 1346, {4: 1306})
+    assert sizes(conn, child(mtu=1444), established(), 1400, "probe").source == "configured"
+
+
+def test_a_change_of_one_part_knows_what_the_others_want_of_the_same_route() -> None:
+    wide, narrow = (Desired(routes=frozenset({to_peer(ip_address(BOB), WAY, mtu)})) for mtu in (1400, 1300))
+    union = Union({1: wide, 2: narrow})
+    assert union.replace({1: None}) == (narrow, narrow), "the other still needs it"
+    assert union.replace({2: None}) == (narrow, Desired())
+    assert union.replace({1: wide}) == (Desired(), wide)
+    assert union.replace({2: narrow}) == (wide, narrow)
+    assert union.replace({2: None}) == (narrow, wide)
+    assert union.whole() == wide

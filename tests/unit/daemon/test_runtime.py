@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tests.sim.world import ALICE, BOB, child, connection
 from xfrmctl.crypto.entropy import DeterministicEntropy
 from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.ike.config import EngineConfig, Start
@@ -16,6 +17,7 @@ from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import ChildSaInstalled, DatagramNotSent, Event, NegotiationFailed
 from xfrmctl.model.sa import Direction
+from xfrmctl.pmtu.settings import PathOptions
 
 
 class Wire:
@@ -35,7 +37,7 @@ class Wire:
         runtime = self.ends[address] = Runtime(engine, kernel, self._send, bus, self.loop)
         return runtime
 
-    def _send(self, local: Endpoint, remote: Endpoint, data: bytes) -> str | None:
+    def _send(self, local: Endpoint, remote: Endpoint, data: bytes, *, whole: bool = False) -> str | None:
         if self.down is not None:
             return self.down
         self.loop.call_soon(self.ends[str(remote.address)].datagram, remote, local, data)
@@ -104,7 +106,9 @@ def test_a_datagram_that_cannot_be_sent_is_told() -> None:
 def test_the_reconciler_blocks_before_it_traps_and_blocks_again_at_the_stop() -> None:
     async def play() -> None:
         kernel, bus = FakeKernel(), Bus()
-        reconciler = Reconciler(engine(ALICE, BOB, Start.TRAP, ("10.1.1.0/24", "10.1.2.0/24")), kernel, bus)
+        ike = engine(ALICE, BOB, Start.TRAP, ("10.1.1.0/24", "10.1.2.0/24"))
+        paths = PathKeeper(ike, kernel, PathOptions(), asyncio.get_running_loop().time)
+        reconciler = Reconciler(ike, kernel, bus, paths)
         await reconciler.everything()
         policies = kernel.actual().state.policies
         assert {k.direction for k in policies} == {Direction.IN, Direction.OUT, Direction.FWD}

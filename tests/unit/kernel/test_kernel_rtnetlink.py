@@ -1,18 +1,20 @@
 """Messages of NETLINK_ROUTE against pyroute2's own tables, and back."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from xfrmctl.kernel.desired import Route, XfrmInterface
 from xfrmctl.kernel.netlink import constants as c
-from xfrmctl.kernel.netlink import link, route
+from xfrmctl.kernel.netlink import link, route, rule
 from xfrmctl.kernel.netlink.socket import Request
+from xfrmctl.kernel.netlink.structs import attribute
 from xfrmctl.kernel.netlink.tables import decode
-from xfrmctl.kernel.ownership import ROUTE_PROTOCOL, if_id_for
+from xfrmctl.kernel.ownership import PEER_TABLE, ROUTE_PROTOCOL, if_id_for
 
 INTERFACE = XfrmInterface("ipsec7", if_id_for(7), 1446)
 
@@ -73,6 +75,65 @@ def test_routes(value: Route, kind: int) -> None:
     gone = read(rtmsg, route.delete_route(value))
     assert gone["proto"] == ROUTE_PROTOCOL
     assert gone.get_attr("RTA_PRIORITY") == value.metric
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Route(
+            ip_network("172.16.2.1/32"),
+            "wan",
+            58,
+            1400,
+            PEER_TABLE,
+            ip_address("172.16.1.254"),
+            ip_address("172.16.1.1"),
+        ),
+        Route(ip_network("172.16.2.1/32"), "wan", 58, 1400, PEER_TABLE),
+        Route(ip_network("fd16:2::1/128"), "wan", 58, 1400, PEER_TABLE, ip_address("fe80::1")),
+    ],
+)
+def test_routes_to_peers_are_not_locked(value: Route) -> None:
+    request = route.new_route(value, 12, replace=True)
+    message = read(rtmsg, request)
+    metrics = message.get_attr("RTA_METRICS")
+    assert (metrics.get_attr("RTAX_MTU"), metrics.get_attr("RTAX_LOCK")) == (1400, None)
+    assert message.get_attr("RTA_GATEWAY") == (str(value.via) if value.via else None)
+    assert message["scope"] == (0 if value.via else 253)
+    assert route.routes_from([(c.RTM_NEWROUTE, memoryview(request.payload))], lambda _: "wan") == [value]
+
+
+@pytest.mark.parametrize(("family", "local", "remote"), [(2, "172.16.1.1", "172.16.2.1"), (10, None, "fd16:2::1")])
+def test_asking_for_the_way(family: int, local: str | None, remote: str) -> None:
+    asked = route.get_route(ip_address(local) if local else None, ip_address(remote), 0x58000000)
+    message = read(rtmsg, asked)
+    bits = 32 if family == 2 else 128
+    assert (asked.type, message["family"], message["dst_len"]) == (26, family, bits)
+    assert message["src_len"] == (bits if local else 0)
+    assert (message.get_attr("RTA_DST"), message.get_attr("RTA_SRC")) == (remote, local)
+    assert message.get_attr("RTA_MARK") == 0x58000000
+
+
+def test_the_way_is_read_and_a_blackhole_is_none() -> None:
+    to_peer = Route(ip_network("172.16.2.1/32"), "wan", 58, 1400, via=ip_address("172.16.1.254"))
+    answer = route.new_route(to_peer, 12, replace=False).payload
+    assert route.way_from(memoryview(answer)) == route.Way(12, ip_address("172.16.1.254"), None, 1400)
+    nowhere = route.new_route(Route(ip_network("172.16.2.1/32"), None, 58), 0, replace=False).payload
+    assert route.way_from(memoryview(nowhere)) is None
+
+
+def test_our_routing_rule() -> None:
+    for family in (2, 10):
+        request = rule.new_rule(family)
+        message = read(fibmsg, request)
+        assert (request.type, message["family"], message["table"], message["action"]) == (32, family, 158, 1)
+        assert message["flags"] == 2, "everything but what carries the mark"
+        values = [message.get_attr(f"FRA_{name}") for name in ("PRIORITY", "FWMARK", "FWMASK", "PROTOCOL")]
+        assert values == [158, 0x58000000, 0xFFFFFFFF, 158]
+        assert rule.stands([(32, memoryview(request.payload))])
+        foreign = request.payload.replace(attribute(rule.FRA_PROTOCOL, b"\x9e"), attribute(rule.FRA_PROTOCOL, b"\x03"))
+        assert not rule.stands([(32, memoryview(foreign))])
+        assert rule.delete_rule(family).payload == request.payload
 
 
 def test_foreign_routes_are_left_out() -> None:

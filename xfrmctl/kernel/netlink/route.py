@@ -1,12 +1,14 @@
 """Messages about routes (``net/ipv4/fib_frontend.c``, ``net/ipv6/route.c``).
 
 Ours carry protocol 158, and every deletion names it, so a route of somebody else with the same destination and
-metric stays. A route MTU is written with its lock bit (``mtu lock``): the kernel then does not lower it by
-itself (IPv4; IPv6 ignores the bit).
+metric stays. The MTU of a route through an interface of ours is written with its lock bit (``mtu lock``): the kernel
+then does not lower it by itself (IPv4; IPv6 ignores the bit).
 """
 
 from collections.abc import Callable, Sequence
-from socket import AF_INET, if_indextoname
+from dataclasses import dataclass
+from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, if_indextoname
 from struct import Struct
 
 from xfrmctl.kernel.desired import Route
@@ -20,17 +22,21 @@ from xfrmctl.kernel.netlink.structs import (
     find_attribute,
     network_from,
 )
-from xfrmctl.kernel.ownership import ROUTE_PROTOCOL
+from xfrmctl.kernel.ownership import PEER_TABLE, ROUTE_PROTOCOL
 from xfrmctl.model.address import IPAddress
 
 RTMSG = Struct("=BBBBBBBBI")
 """``struct rtmsg``: family dst_len src_len tos table protocol scope type flags."""
 
 RTA_DST = 1
+RTA_SRC = 2
 RTA_OIF = 4
+RTA_GATEWAY = 5
 RTA_PRIORITY = 6
+RTA_PREFSRC = 7
 RTA_METRICS = 8
 RTA_TABLE = 15
+RTA_MARK = 16
 RTAX_LOCK = 1
 RTAX_MTU = 2
 
@@ -45,11 +51,16 @@ def new_route(route: Route, index: int, *, replace: bool) -> Request:
     if route.metric <= 0:
         raise ValueError(f"{route}: the metric must be positive (IPv6 takes 0 for 1024)")
     flags = c.NLM_F_CREATE | (c.NLM_F_REPLACE if replace else c.NLM_F_EXCL)
-    scope = RT_SCOPE_LINK if route.device and route.destination.version == 4 else RT_SCOPE_UNIVERSE
-    payload = _header(route, scope) + (ATTR_U32.pack(8, RTA_OIF, index) if route.device else b"")
+    on_link = route.device and route.via is None and route.destination.version == 4
+    payload = _header(route, RT_SCOPE_LINK if on_link else RT_SCOPE_UNIVERSE)
+    payload += ATTR_U32.pack(8, RTA_OIF, index) if route.device else b""
+    if route.via is not None:
+        payload += attribute(RTA_GATEWAY, route.via.packed)
+    if route.source is not None:
+        payload += attribute(RTA_PREFSRC, route.source.packed)
     if route.mtu is not None:
-        metrics = ATTR_U32.pack(8, RTAX_LOCK, c.RTAX_LOCK_MTU) + ATTR_U32.pack(8, RTAX_MTU, route.mtu)
-        payload += attribute(RTA_METRICS, metrics)
+        metrics = b"" if route.table == PEER_TABLE else ATTR_U32.pack(8, RTAX_LOCK, c.RTAX_LOCK_MTU)
+        payload += attribute(RTA_METRICS, metrics + ATTR_U32.pack(8, RTAX_MTU, route.mtu))
     return Request(c.RTM_NEWROUTE, flags, payload)
 
 
@@ -84,9 +95,49 @@ def routes_from(messages: Sequence[tuple[int, memoryview]], name_of: Callable[[i
                 metric=_u32(payload, RTA_PRIORITY) or 0,
                 mtu=U32.unpack(mtu)[0] if mtu is not None else None,
                 table=_u32(payload, RTA_TABLE) or table,
+                via=_address(payload, RTA_GATEWAY),
+                source=_address(payload, RTA_PREFSRC),
             )
         )
     return found
+
+
+def get_route(local: IPAddress | None, remote: IPAddress, mark: int) -> Request:
+    """RTM_GETROUTE: which way a packet of ours with this mark would go to ``remote``."""
+    family, bits = (AF_INET, 32) if remote.version == 4 else (AF_INET6, 128)
+    payload = RTMSG.pack(family, bits, bits if local is not None else 0, 0, 0, 0, 0, 0, 0)
+    payload += attribute(RTA_DST, remote.packed) + ATTR_U32.pack(8, RTA_MARK, mark)
+    if local is not None:
+        payload += attribute(RTA_SRC, local.packed)
+    return Request(c.RTM_GETROUTE, 0, payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The first step to an address: the device's index, the gateway if any, the source if the route names one."""
+
+    index: int
+    via: IPAddress | None
+    source: IPAddress | None
+    mtu: int | None
+
+
+def way_from(payload: memoryview) -> Way | None:
+    """Read the answer to :func:`get_route`; None where nothing is sent out."""
+    if RTMSG.unpack_from(payload)[7] != c.RTN_UNICAST:
+        return None
+    index = _u32(payload, RTA_OIF)
+    metrics = find_attribute(payload, RTMSG.size, RTA_METRICS)
+    mtu = find_attribute(metrics, 0, RTAX_MTU) if metrics is not None else None
+    if index is None:
+        return None
+    size = U32.unpack(mtu)[0] if mtu is not None else None
+    return Way(index, _address(payload, RTA_GATEWAY), _address(payload, RTA_PREFSRC), size)
+
+
+def _address(payload: memoryview, kind: int) -> IPAddress | None:
+    found = find_attribute(payload, RTMSG.size, kind)
+    return ip_address(bytes(found)) if found is not None else None
 
 
 def _header(route: Route, scope: int) -> bytes:

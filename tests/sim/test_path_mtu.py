@@ -1,0 +1,258 @@
+"""Both engines of both gateways in virtual time: a path changes in silence, and each end finds what it carries."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
+from itertools import count
+
+import pytest
+
+from tests.sim.world import Datagram, Node, World, pair, start
+from xfrmctl.daemon.paths import PathKeeper
+from xfrmctl.ike.config import RetransmitPolicy
+from xfrmctl.kernel.fake import FakeKernel
+from xfrmctl.kernel.ports import Underlay
+from xfrmctl.model.events import IkeSaClosed, PathMtuChanged, PeerMoved, PeerSilent
+from xfrmctl.model.path import Path
+from xfrmctl.model.sa import Direction, SaCounters
+from xfrmctl.pmtu.settings import PathOptions
+
+WAY = Underlay("wan", None, None, 1500)
+PATIENT = RetransmitPolicy(first_s=1, factor=1.5, tries=10)
+
+
+class Paths(World):
+    """A world whose nodes have a keeper of paths as well; ``changes`` are what the reconciler is told."""
+
+    def __init__(self, **options: float) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self.keepers: dict[str, PathKeeper] = {}
+        self.changes: dict[str, list[set[int]]] = {}
+
+    def keep(self, node: Node, **options: object) -> PathKeeper:
+        kernel = FakeKernel()
+        kernel.ways = dict.fromkeys(self.nodes, WAY)
+        keeper = PathKeeper(node.engine, kernel, PathOptions(**options), lambda: self.now)  # type: ignore[arg-type]
+        self.changes[node.name] = []
+        keeper.changed = self.changes[node.name].append
+        self.keepers[node.name] = keeper
+        return keeper
+
+    def do(self, node: Node, action: Callable[[float], None]) -> None:
+        keeper = self.keepers[node.name]
+        action(self.now)
+        while items := node.engine.drain() or keeper.drain():
+            for item in items:
+                execute = keeper.executors.get(type(item))  # type: ignore[arg-type]
+                if execute is not None:
+                    execute(item)  # type: ignore[arg-type]
+                else:
+                    self._perform(node, item)
+                    keeper.observe(item)  # type: ignore[arg-type]
+        for deadline, timer in ((node.engine.deadline, self._ike), (keeper.deadline, self._paths)):
+            if (at := deadline()) is not None:
+                self.at(max(at, self.now), lambda at=at, deadline=deadline, timer=timer: timer(node, at, deadline))  # type: ignore[misc]
+
+    def _ike(self, node: Node, at: float, deadline: Callable[[], float | None]) -> None:
+        if deadline() == at:
+            self.do(node, node.engine.handle_timer)
+
+    def _paths(self, node: Node, at: float, deadline: Callable[[], float | None]) -> None:
+        if deadline() == at:
+            self.do(node, self.keepers[node.name].handle_timer)
+
+    def traffic(self, node: Node, *, went: int, came: int) -> None:
+        """What the node's kernel has counted so far."""
+        counters = {
+            sa_id: SaCounters(
+                id=sa_id,
+                reqid=sa.reqid,
+                bytes=0,
+                packets=went if sa.direction == Direction.OUT else came,
+                replay_drops=0,
+                integrity_failures=0,
+                added_at=0,
+                used_at=0,
+            )
+            for sa_id, (sa, _) in node.sad.items()
+        }
+        self.do(node, lambda now: self.keepers[node.name].count(counters, now))
+
+
+def established(mtu: int = 1500, **options: object) -> tuple[Paths, Node, Node]:
+    world = Paths()
+    settings: dict[str, object] = {"dpd_s": None, "retransmit": PATIENT}
+    alice, bob = pair(world, alice=settings, bob=settings)
+    for node in (alice, bob):
+        world.keep(node, **options)
+    world.mtu = mtu
+    start(world, alice)
+    world.run(20)
+    return world, alice, bob
+
+
+def path(world: Paths, node: Node) -> Path:
+    (found,) = [state.path for state in world.keepers[node.name].engine.states()]
+    return found
+
+
+def in_force(world: Paths, node: Node) -> tuple[int, str] | None:
+    return world.keepers[node.name].in_force(path(world, node))
+
+
+def stalls(world: Paths, node: Node, seconds: int) -> None:
+    """The node's hosts send and hear nothing."""
+    for packets in range(seconds):
+        world.traffic(node, went=packets, came=0)
+        world.run(1)
+
+
+@pytest.mark.parametrize("mtu", [1500, 1499, 1400, 1280, 1000, 576])
+def test_both_ends_find_what_the_path_carries(mtu: int) -> None:
+    world, alice, bob = established(mtu)
+    assert in_force(world, alice) == in_force(world, bob) == (mtu, "probe")
+    assert not alice.of(IkeSaClosed)
+    for node in (alice, bob):
+        way = world.keepers[node.name].way(path(world, node))
+        assert way is not None
+    world.run(700)
+    assert in_force(world, alice) == in_force(world, bob) == (mtu, "probe")
+
+
+def test_a_black_hole_that_nobody_reports_is_found_within_seconds_and_its_end_by_ageing() -> None:
+    world, alice, bob = established()
+    world.mtu = 1371
+    before = world.now
+    stalls(world, alice, 10)
+    assert in_force(world, alice) == (1371, "probe")
+    found = [e for e in alice.of(PathMtuChanged) if isinstance(e, PathMtuChanged)][-1]
+    assert found.reason == "probe"
+    assert in_force(world, bob) == (1371, "probe"), "Alice has asked Bob to look as well"
+    assert world.now - before <= 10
+    assert not alice.of(PeerSilent)
+    world.mtu = 1500
+    world.run(620)
+    assert in_force(world, alice) == in_force(world, bob) == (1500, "probe")
+
+
+def test_only_one_direction_is_narrow_and_the_other_end_is_told() -> None:
+    world, alice, bob = established()
+
+    def narrow(datagram: Datagram) -> Datagram | None:
+        return None if datagram.source.address == alice.address and len(datagram.data) + 28 > 1400 else datagram
+
+    world.intercept.append(narrow)
+    stalls(world, alice, 10)
+    assert in_force(world, alice) == (1400, "probe")
+    assert in_force(world, bob) == (1500, "probe")
+    world.do(alice, lambda now: world.keepers["alice"].engine.handle_link(path(world, alice), 1400, now))
+    world.run(5)
+    way = world.keepers["bob"].way(path(world, bob))
+    assert way is not None
+    assert way.reverse == 1400
+
+
+def test_traffic_both_ways_has_the_path_confirmed_and_a_loss_found() -> None:
+    world, alice, _ = established()
+    world.mtu = 1444
+    for packets in range(40):
+        world.traffic(alice, went=packets, came=packets)
+        world.run(1)
+    assert in_force(world, alice) == (1444, "probe")
+
+
+def test_an_idle_tunnel_costs_nothing() -> None:
+    world, alice, _ = established()
+    before = len(world.wire)
+    for _ in range(300):
+        world.traffic(alice, went=7, came=7)
+        world.run(1)
+    assert len(world.wire) == before
+
+
+def test_a_rekey_keeps_the_path_and_its_belief() -> None:
+    world, alice, bob = established(1400)
+    before = path(world, alice)
+    for _ in range(3):
+        world.do(alice, lambda now: alice.engine.rekey("net", None, now))
+        world.run(5)
+        world.do(bob, lambda now: bob.engine.rekey("net", "lan", now))
+        world.run(5)
+    assert path(world, alice) == before
+    assert in_force(world, alice) == (1400, "probe")
+    opened = [e for e in alice.of(PathMtuChanged) if isinstance(e, PathMtuChanged) and e.reason == "opened"]
+    assert len(opened) == 1
+    (state,) = world.keepers["alice"].engine.states()
+    sent = state.counts.sent
+    world.do(alice, lambda now: world.keepers["alice"].engine.handle_loss(before, now))
+    world.run(5)
+    assert state.counts.sent == sent + 1, "the new IKE SA carries the probes"
+    assert in_force(world, alice) == (1400, "probe")
+
+
+def test_when_the_tunnel_goes_its_path_goes_and_when_it_comes_back_it_remembers() -> None:
+    world, alice, bob = established(1400)
+    was = path(world, alice)
+    world.do(alice, lambda now: alice.engine.terminate("net", None, now))
+    world.run(5)
+    assert not list(world.keepers["alice"].engine.states())
+    assert not list(world.keepers["bob"].engine.states())
+    assert world.keepers["alice"].in_force(was) is None
+    world.do(alice, lambda now: alice.engine.initiate("net", None, now))
+    world.run(1)
+    assert in_force(world, alice) == (1400, "probe")
+    assert not [e for e in alice.of(PathMtuChanged) if isinstance(e, PathMtuChanged) and e.new > 1400][2:]
+    assert bob.engine.ike_sas()
+
+
+def test_a_figure_of_the_operator_stands_and_nothing_is_probed() -> None:
+    world = Paths()
+    settings: dict[str, object] = {"dpd_s": None}
+    alice, bob = pair(world, alice=settings, bob=settings, alice_child={"mtu": 1444}, bob_child={"mtu": 1444})
+    for node in (alice, bob):
+        world.keep(node)
+    start(world, alice)
+    world.run(20)
+    assert in_force(world, alice) == (1444, "configured")
+    assert max(len(d.data) for d in world.wire) < 600
+
+
+def test_without_probes_the_link_is_believed_until_a_router_complains() -> None:
+    world, alice, _ = established(1400, probe=False)
+    assert in_force(world, alice) == (1500, "link")
+    assert max(len(d.data) for d in world.wire) < 600
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_hour_of_loss_and_change_never_harms_the_tunnel(seed: int) -> None:
+    """Two per cent of packets are lost, the path changes every five minutes: the IKE SA of the start still lives."""
+    world, alice, bob = established()
+    world.random = random.Random(seed)
+    world.loss = 0.02
+    name, chance, packets = alice.sa().name, random.Random(seed), count()
+    for _ in range(12):
+        world.mtu = chance.randrange(600, 1501)
+        for _ in range(60):
+            here = next(packets)
+            for node in (alice, bob):
+                world.traffic(node, went=here, came=here)
+            world.run(5)
+        for node in (alice, bob):
+            assert (in_force(world, node) or (9999,))[0] <= world.mtu
+    assert alice.sa().name == name
+    assert not alice.of(IkeSaClosed)
+
+
+def test_a_peer_behind_a_nat_that_moves_has_another_path() -> None:
+    world, alice, bob = established(1400)
+    old = path(world, alice)
+    keeper, sa = world.keepers["alice"], alice.sa()
+    (child,) = sa.children
+    child.outbound = replace(child.outbound, destination=ip_address("172.16.9.9"))
+    keeper.observe(PeerMoved(connection="net", ike=sa.name, old=sa.remote, new=sa.remote, reqids=()))
+    assert path(world, alice) == replace(old, remote=ip_address("172.16.9.9"))
+    assert keeper.way(old) is None
+    assert bob.engine.ike_sas()
