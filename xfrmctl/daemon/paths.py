@@ -202,9 +202,7 @@ class PathKeeper:
         way = self._ways.get(path) if path is not None else None
         if path is None or way is None:
             return
-        if effect.mtu and effect.mtu != way.reverse:
-            way.reverse = effect.mtu
-            self._tell(path)
+        way.reverse = effect.mtu or way.reverse
         if effect.doubts:
             way.asked_until = self._now() + ASKED_S
             self.engine.handle_loss(path, self._now())

@@ -26,6 +26,9 @@ from xfrmctl.pmtu.settings import EngineSettings, PathSettings
 MAX_MEMORY_AGE_S = 7 * 86400.0
 """What was believed longer ago is no better than a guess."""
 
+DEAF_S = 3600.0
+"""A peer that does not answer padded messages is not asked again within this time: the asking may cost an IKE SA."""
+
 _MAX_MEMORIES = 100_000
 
 
@@ -50,6 +53,7 @@ class PmtuEngine:
         self.settings = settings if settings is not None else EngineSettings()
         self._paths: dict[Path, PathState] = {}
         self._memories: dict[Path, tuple[Belief, float]] = {}
+        self._deaf: dict[Path, float] = {}
         self._outbox: list[Effect | Event] = []
         self._under_way: dict[ProbeToken, tuple[Path, int, int]] = {}
         self._busy: dict[Path, ProbeToken] = {}
@@ -105,6 +109,8 @@ class PmtuEngine:
         self._paths[path] = state
         self._outbox.append(SetPathMtu(path, settings.configured or first.size))
         state.begin(now)
+        if now < self._deaf.get(path, now) and not state.fixed:
+            state.unsupported(now)
         self._after(state, None, "opened", now)
 
     def close(self, path: Path, now: float) -> None:
@@ -117,6 +123,12 @@ class PmtuEngine:
         self._turns.pop(path, None)
         if not state.fixed:
             self._keep(path, state.belief, now)
+
+    def _remember_deaf(self, path: Path, now: float) -> None:
+        self._deaf.pop(path, None)
+        self._deaf[path] = now + DEAF_S
+        while len(self._deaf) > _MAX_MEMORIES or next(iter(self._deaf.values())) <= now:
+            del self._deaf[next(iter(self._deaf))]
 
     def _keep(self, path: Path, belief: Belief, now: float) -> None:
         self._memories.pop(path, None)
@@ -177,6 +189,8 @@ class PmtuEngine:
     def handle_probe(self, token: ProbeToken, outcome: ProbeOutcome, size: int, now: float) -> None:
         """What became of a probe. ``size`` is what was really sent; it may be less than what was asked for."""
         path, asked, epoch = self._under_way.pop(token)
+        if outcome == ProbeOutcome.UNSUPPORTED:
+            self._remember_deaf(path, now)
         state = self._paths.get(path)
         if state is None or self._busy.get(path) != token:
             return

@@ -126,6 +126,23 @@ def test_a_peer_that_does_not_answer_padded_messages_leaves_errors_and_the_link(
     assert len(lab.probes) == probes
 
 
+def test_a_peer_that_let_the_tunnel_die_over_a_probe_is_not_probed_again_at_once() -> None:
+    """The probe's end comes after the path's, for it was the IKE SA that ended."""
+    engine = PmtuEngine()
+    engine.open(PATH, 1500, PathSettings(), 0.0)
+    engine.handle_timer(0.0)
+    (probe,) = [item for item in engine.drain() if isinstance(item, SendProbe)]
+    engine.close(PATH, 100.0)
+    engine.handle_probe(probe.token, ProbeOutcome.UNSUPPORTED, 1500, 100.0)
+    engine.open(PATH, 1500, PathSettings(), 101.0)
+    engine.handle_timer(200.0)
+    assert not [item for item in engine.drain() if isinstance(item, SendProbe)]
+    engine.close(PATH, 300.0)
+    engine.open(PATH, 1500, PathSettings(), 3701.0)
+    engine.handle_timer(3701.0)
+    assert [item.size for item in engine.drain() if isinstance(item, SendProbe)] == [1500]
+
+
 def test_a_figure_of_the_operator_is_never_questioned() -> None:
     lab = Lab()
     lab.open(PATH, Underlay(1300), configured=1444)
