@@ -4,16 +4,20 @@ The router is the narrow place in both directions, and neither sends nor forward
 for ever (KERNEL-FACTS).
 """
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
+from tests.lab.tunnel import IDS, LAN, MAIN, PSK, connection, eventually, lan, text
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace
-from xfrmctl.lab.topology import HOST_A, HOST_B, OUTER_A, OUTER_B, Topology
+from xfrmctl.lab.peers.strongswan import StrongSwan
+from xfrmctl.lab.peers.swanctl import Child, Connection
+from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, OUTER_A, OUTER_B, Topology
 from xfrmctl.lab.traffic import Flow
 from xfrmctl.model.snapshot import MtuInfo
 from xfrmctl.pmtu.overhead import inner_mtu
@@ -24,7 +28,6 @@ pytestmark = pytest.mark.lab
 SUITE = "aes256gcm16"
 NARROW, WIDE = 1400, 1500
 AGING_S = 8
-RESUMES_S = 10
 
 
 @contextmanager
@@ -81,41 +84,165 @@ def passes(host: Namespace, address: str, size: int) -> bool:
     return done.returncode == 0
 
 
+def wait_for(gateway: Gateway, outer_mtu: int) -> float:
+    """Until a probe has told this size; gives the seconds it took."""
+    return eventually(f"{gateway.namespace.name} believes in {outer_mtu}", lambda: believes(gateway, outer_mtu))
+
+
+@contextmanager
+def flowing(topology: Topology) -> Iterator[tuple[Flow, Flow]]:
+    """TCP at full speed both ways while the block runs."""
+    ha, hb = topology.ns("ha"), topology.ns("hb")
+    flows = (Flow(ha, hb, HOST_B[0]).start(), Flow(hb, ha, HOST_A[0], port=5202).start())
+    try:
+        for flow in flows:
+            assert flow.moves(30)
+        yield flows
+    finally:
+        for flow in flows:
+            flow.stop()
+
+
+@contextmanager
+def silence(topology: Topology) -> Iterator[None]:
+    """The router tells nobody anything about path MTUs."""
+    topology.filter_icmp("r")
+    try:
+        yield
+    finally:
+        topology.unfilter_icmp("r")
+
+
 @pytest.mark.parametrize("dataplane", ["policy", "interface"])
 @pytest.mark.parametrize("encap", [False, True], ids=["esp", "udp"])
 @pytest.mark.parametrize("outer", [4, 6])
-def test_no_black_hole(topology: Topology, outer: int, encap: bool, dataplane: str) -> None:
+def test_no_black_hole(
+    topology: Topology, outer: int, encap: bool, dataplane: str, record_property: Callable[[str, object], None]
+) -> None:
     wide, narrow = (inner_mtu(size, parse_suite(SUITE), outer, encap) for size in (WIDE, NARROW))
     ha, hb = topology.ns("ha"), topology.ns("hb")
     with gateways(topology, outer=outer, encap=encap, dataplane=dataplane) as ends:
         for gateway in ends:
-            eventually("the path is confirmed", lambda gateway=gateway: believes(gateway, WIDE))  # type: ignore[misc]
-        topology.filter_icmp("r")
-        flows = (Flow(ha, hb, HOST_B[0]).start(), Flow(hb, ha, HOST_A[0], port=5202).start())
-        try:
-            for flow in flows:
-                assert flow.moves(10)
+            wait_for(gateway, WIDE)
+        with silence(topology), flowing(topology) as flows:
             squeeze(topology, NARROW)
+            began = time.monotonic()
+            for flow in flows:
+                assert flow.moves(60)
+            record_property("tcp_resumed_s", round(time.monotonic() - began, 1))
             for gateway in ends:
-                eventually("found", lambda gateway=gateway: believes(gateway, NARROW), RESUMES_S)  # type: ignore[misc]
+                record_property("found_s", round(wait_for(gateway, NARROW), 1))
                 assert sizes(gateway).inner_mtu == narrow
             for flow in flows:
-                assert flow.moves(RESUMES_S)
+                assert flow.moves(30)
             assert passes(ha, HOST_B[0], narrow)
             assert passes(hb, HOST_A[0], narrow)
             assert not passes(ha, HOST_B[0], narrow + 1)
             squeeze(topology, WIDE)
             for gateway in ends:
-                what = "found again"
-                eventually(what, lambda gateway=gateway: believes(gateway, WIDE), 3 * AGING_S)  # type: ignore[misc]
+                record_property("recovered_s", round(wait_for(gateway, WIDE), 1))
                 assert sizes(gateway).inner_mtu == wide
             for flow in flows:
-                assert flow.moves(10)
-        finally:
-            for flow in flows:
-                flow.stop()
-            topology.unfilter_icmp("r")
+                assert flow.moves(30)
         for host in (ha, hb):
             host.run(["ip", "route", "flush", "cache"])
+            host.run(["ip", "-6", "route", "flush", "cache"])
         assert passes(ha, HOST_B[0], wide)
         assert passes(hb, HOST_A[0], wide)
+        assert passes(ha, HOST_B[1], wide)
+
+
+def test_it_is_shown_counted_and_kept_over_a_restart(topology: Topology) -> None:
+    squeeze(topology, NARROW)
+    with silence(topology), gateways(topology, aging="10m") as (a, b):
+        for gateway in (a, b):
+            wait_for(gateway, NARROW)
+        path = sizes(a).path
+        assert path is not None
+        assert (path.mtu, path.source, path.confidence, path.link_mtu) == (NARROW, "probe", "confirmed", WIDE)
+        assert path.carrier.startswith("udp")
+        eventually("the other end says what it believes", lambda: (sizes(a).path or path).peer_mtu == NARROW)
+        assert f"{NARROW} outer (probe" in a.ctl_text("show").stdout
+        text = a.metrics()
+        assert f'xfrmctl_path_mtu_bytes{{confidence="confirmed",connection="{MAIN}",source="probe"}} {NARROW}.0' in text
+        assert 'xfrmctl_path_mtu_probes_total{outcome="answered"}' in text
+        a.stop()
+        a.start()
+        a.client.up(MAIN)
+        a.wait_up(MAIN)
+        wait_for(a, NARROW)
+        changes = [line for line in a.log_lines() if ": MTU" in line]
+        after = changes[[": MTU" in line and "opened" in line for line in changes].index(True, 1) :]
+        assert "MTU 1400" in after[0], "what was believed is in force from the first packet on"
+        assert not [line for line in after if f"MTU {WIDE}" in line]
+
+
+def test_only_our_rule_and_routes_and_none_of_them_when_we_are_gone(topology: Topology) -> None:
+    ga = topology.ns("ga")
+    before = [ga.run(["ip", version, "rule"]).stdout for version in ("-4", "-6")]
+    with gateways(topology) as (a, _):
+        wait_for(a, WIDE)
+        rules = ga.run(["ip", "rule"]).stdout
+        assert "158:\tnot from all fwmark 0x58000000 lookup 158" in rules
+        route = ga.run(["ip", "route", "show", "table", "158"]).stdout
+        assert f"{OUTER_B[0]} via 172.16.1.254 dev wan" in route
+        assert f"mtu {WIDE}" in route
+        a.stop()
+        assert not ga.run(["ip", "route", "show", "table", "158"]).stdout
+        a.namespace.run([sys.executable, "-m", "xfrmctl", "cleanup"])
+        assert [ga.run(["ip", version, "rule"]).stdout for version in ("-4", "-6")] == before
+
+
+def test_the_uplink_changes_and_the_route_to_the_peer_with_it(topology: Topology) -> None:
+    """The way to the peer gets another MTU: the old route in our table must not hold packets on the old way."""
+    ga = topology.ns("ga")
+    with gateways(topology) as (a, _):
+        wait_for(a, WIDE)
+        ga.run(["ip", "route", "replace", "default", "via", "172.16.1.254", "src", "172.16.1.1", "mtu", "1300"])
+        eventually("the link's new figure is in force", lambda: sizes(a).outer_mtu == 1300)
+        eventually("the route follows", lambda: "mtu 1300" in ga.run(["ip", "route", "show", "table", "158"]).stdout)
+        ga.run(["ip", "route", "replace", "default", "via", "172.16.1.254"])
+        wait_for(a, WIDE)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("outer", [4, 6])
+def test_strongswan_answers_probes(topology: Topology, outer: int) -> None:
+    """Our end finds what its direction carries; the other direction is charon's, which finds nothing out."""
+    at = 0 if outer == 4 else 1
+    entry = connection(0, {LAN: lan(0, esp=[SUITE])})
+    entry["local"]["address"], entry["remote"]["address"] = OUTER_A[at], OUTER_B[at]
+    entry["ike"] = {"dpd": "off"}
+    peer = Connection(
+        local=OUTER_B[at],
+        remote=OUTER_A[at],
+        psk=PSK,
+        proposals=("aes256gcm16-prfsha384-x25519",),
+        local_id=IDS[1].removeprefix("fqdn:"),
+        remote_id=IDS[0].removeprefix("fqdn:"),
+        children=[Child(local_ts=list(INNER_B), remote_ts=list(INNER_A), esp_proposals=(SUITE,))],
+    )
+    settings = {"aging": f"{AGING_S}s"}
+    with (
+        StrongSwan(topology.ns("gb"), [peer]) as charon,
+        Gateway(topology.ns("ga"), text({MAIN: entry}, path_mtu=settings)) as ours,
+    ):
+        try:
+            assert ours.client.up(MAIN).ok
+            wait_for(ours, WIDE)
+            name = ours.client.connection(MAIN).ike_sas[0].name
+            with silence(topology):
+                flow = Flow(topology.ns("ha"), topology.ns("hb"), HOST_B[0]).start()
+                try:
+                    assert flow.moves(30)
+                    topology.set_link_mtu("r", "rb", NARROW)
+                    assert flow.moves(60)
+                    wait_for(ours, NARROW)
+                    topology.set_link_mtu("r", "rb", WIDE)
+                    wait_for(ours, WIDE)
+                finally:
+                    flow.stop()
+            assert ours.client.connection(MAIN).ike_sas[0].name == name
+            assert len(charon.sas()) == 1
+        finally:
+            print(f"---- ours\n{ours.log_tail(60)}\n---- charon\n{charon.log_tail(60)}")

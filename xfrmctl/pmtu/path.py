@@ -48,7 +48,7 @@ class PathState:
     """Run-time side of a path.
 
     ``link`` is the MTU of the link that the route to the peer takes. ``losses`` counts the lost probes of the size
-    that is wanted now. ``epoch`` changes with every change of mind: the outcome of an older probe tells nothing.
+    that is believed. ``epoch`` changes with every change of mind: the outcome of an older probe tells nothing.
     ``recheck`` is the size that was believed before an error lowered it to ``hinted_size``. ``refuted`` is set while a
     belief that does not hold is still in force. ``blind``: probes tell nothing here. ``not_before`` is when the next
     probe may go. Signs of loss are heeded again from ``doubt_at``, errors from ``hold_until`` on.
@@ -189,6 +189,10 @@ class PathState:
 
     def lost(self, size: int, now: float) -> bool:
         """A probe of this size did not get through, a small copy of it did; whether that refutes what is in force."""
+        if self.search is not None:
+            self.search.lost(size, self.limits.max_probes)
+            self._look_on(now)
+            return False
         self.losses += 1
         return self.losses >= self.limits.max_probes and self.too_big(size, now)
 

@@ -1,8 +1,12 @@
 """Which size to try next: RFC 8899 5.3 with the plateaus of RFC 1191 7.1 as first guesses.
 
-A probe that passes costs a round trip, one that is too big costs several timeouts. So the guesses are the sizes that
-links and tunnels really have, and a size that is one of them is checked for being the end at once: where 1400 passes
-and 1401 does not, nothing is left to search.
+A probe that passes costs a round trip, one that is too big costs a timeout, and must be lost several times before the
+size counts as too big. So
+
+* the guesses are the sizes that links and tunnels really have, and a size that is one of them is checked for being the
+  end at once: where 1400 passes and 1401 does not, nothing is left to search;
+* one loss is enough to look further down, for relief is down there; what a search ends at is then tried again and
+  again, and if it passes after all the search goes on above it.
 """
 
 from collections.abc import Iterable
@@ -48,6 +52,7 @@ EVERY_SIZE = Grid()
 class Search:
     """``low`` passes, ``high`` does not; ``first`` goes before everything else.
 
+    ``suspect`` is the smallest size that a probe was lost with, ``losses`` how often each was.
     ``named`` are sizes that somebody has named: what has been said to be the end is checked for being it. ``proven`` is
     set when a probe has passed; before that, ``low`` is only what every link carries.
     """
@@ -58,32 +63,47 @@ class Search:
     first: list[int] = field(default_factory=list)
     named: set[int] = field(default_factory=set)
     proven: bool = False
+    suspect: int = 0
+    losses: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.suspect = self.high
 
     def candidate(self) -> int | None:
         """The size to try next; None when the search is over and ``low`` is the answer."""
-        if self.grid.up(self.low + 1) >= self.high:
-            return None
+        if self.grid.up(self.low + 1) >= self.suspect:
+            return self.suspect if self.low < self.suspect < self.high else None
         while self.first:
             size = self.grid.down(self.first[0])
-            if self.low < size < self.high:
+            if self.low < size < self.suspect:
                 return size
             del self.first[0]
         if self.low in self.named or (self.proven and self.low in self._reachable(GUESSES)):
             return self.grid.up(self.low + 1)
-        guesses = [g for g in self._reachable(GUESSES) if self.low < g < self.high]
+        guesses = [g for g in self._reachable(GUESSES) if self.low < g < self.suspect]
         if guesses:
             return guesses[len(guesses) // 2]
-        middle = self.grid.down((self.low + self.high) // 2)
+        middle = self.grid.down((self.low + self.suspect) // 2)
         return middle if middle > self.low else self.grid.up(self.low + 1)
 
     def passed(self, size: int) -> None:
         """A probe of this size was answered."""
         self.low = max(self.low, size)
         self.proven = True
+        if size >= self.suspect:
+            self.suspect = self.high
+
+    def lost(self, size: int, enough: int) -> None:
+        """A probe of this size was lost; with ``enough`` of them it does not pass."""
+        self.losses[size] = self.losses.get(size, 0) + 1
+        self.suspect = min(self.suspect, size)
+        if self.losses[size] >= enough:
+            self.failed(size)
 
     def failed(self, size: int) -> None:
-        """Probes of this size do not pass."""
+        """Packets of this size do not pass."""
         self.high = min(self.high, size)
+        self.suspect = min(self.suspect, size)
 
     def _reachable(self, sizes: Iterable[int]) -> list[int]:
         return sorted({self.grid.down(size) for size in sizes})

@@ -16,8 +16,8 @@ from xfrmctl.pmtu.inputs import SendProbe
 from xfrmctl.pmtu.search import GUESSES, PLATEAUS, Grid, Search, plateau_below
 from xfrmctl.pmtu.settings import EngineSettings, PathSettings
 
-MOST_PROBES = 75
-"""Of one search: 25 candidates at most, three probes each."""
+MOST_PROBES = 36
+"""Of one search: 30 candidates at most, and of two sizes, the first and the last that do not pass, two more."""
 
 
 def belief(lab: Lab) -> tuple[int, MtuSource, Confidence]:
@@ -55,7 +55,7 @@ def test_a_usual_size_is_found_with_few_losses(mtu: int) -> None:
     assert belief(lab)[0] == mtu
     too_big = {size for _, _, size in lab.probes if size > mtu}
     assert len(too_big) <= 6
-    assert lab.history[-1][0] < 8.0
+    assert lab.history[-1][0] < 5.0
 
 
 def test_while_a_narrow_path_is_searched_each_size_that_passes_is_in_force() -> None:
@@ -175,7 +175,7 @@ def test_a_black_hole_is_over_within_ten_seconds() -> None:
     lab.loss()
     lab.run(30)
     relief = next(when for when, _, size in lab.history if when > at and size <= 1371)
-    assert relief - at < 5.0
+    assert relief - at < 3.0
     assert lab.history[-1][2] == 1371
     assert lab.history[-1][0] - at < 10.0
     assert "black hole" not in {reason for _, new, reason in lab.changes() if new == 1500}
@@ -213,7 +213,7 @@ def test_an_aged_path_that_has_not_changed_costs_two_sizes() -> None:
     lab, _ = one(1400)
     before = len(lab.probes)
     lab.run(610)
-    assert Counter(size for _, _, size in lab.probes[before:]) == {1500: 3, 1401: 3}
+    assert Counter(size for _, _, size in lab.probes[before:]) == {1500: 1, 1401: 3}
     assert belief(lab)[0] == 1400
 
 
@@ -453,10 +453,35 @@ def test_a_search_ends_at_the_largest_size_that_passes(mtu: int, high: int, grid
     search = Search(68, high, grid)
     tried: list[int] = []
     while (size := search.candidate()) is not None:
-        assert size not in tried
+        assert tried.count(size) < 3
         assert grid.down(size) == size
         tried.append(size)
-        (search.passed if size <= mtu else search.failed)(size)
+        if size <= mtu:
+            search.passed(size)
+        else:
+            search.lost(size, 3)
     assert search.low == max(68, grid.down(mtu)) if grid.down(mtu) >= 68 else search.low == 68
-    assert len(tried) <= 30
+    assert len(tried) <= 32
+    assert len({size for size in tried if size > mtu}) >= len([size for size in tried if size > mtu]) - 2
     assert all(low < high for low, high in pairwise(GUESSES))
+
+
+@given(
+    mtu=st.integers(600, 1500),
+    unlucky=st.sets(st.integers(0, 40), max_size=12),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_probe_that_was_lost_by_chance_does_not_mislead_a_search(mtu: int, unlucky: set[int]) -> None:
+    """Chance hits any probes, but not the same size three times: then the search would be right to give it up."""
+    search, hit = Search(576, 1501, first=[1500]), Counter[int]()
+    for number in range(200):
+        size = search.candidate()
+        if size is None:
+            break
+        if size > mtu or (number in unlucky and hit[size] < 2):
+            hit[size] += size <= mtu
+            search.lost(size, 3)
+        else:
+            search.passed(size)
+    assert search.candidate() is None
+    assert search.low == mtu
