@@ -225,7 +225,7 @@ def test_strongswan_answers_probes(topology: Topology, outer: int) -> None:
     settings = {"aging": f"{AGING_S}s"}
     with (
         StrongSwan(topology.ns("gb"), [peer]) as charon,
-        Gateway(topology.ns("ga"), text({MAIN: entry}, path_mtu=settings)) as ours,
+        Gateway(topology.ns("ga"), text({MAIN: entry}, path_mtu=settings), options=("--log-level", "debug")) as ours,
     ):
         try:
             assert ours.client.up(MAIN).ok

@@ -7,7 +7,8 @@ from xfrmctl.ike.config import RetransmitPolicy
 from xfrmctl.ike.exchanges import probe
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.effects import PeerAsks
-from xfrmctl.model.events import ChildSaRekeyed, IkeSaClosed, MessageReceived, MessageSent
+from xfrmctl.model.events import ChildSaRekeyed, IkeSaClosed, IkeSaRekeyed, MessageReceived, MessageSent
+from xfrmctl.model.iana import PayloadType
 from xfrmctl.model.path import ProbeOutcome
 from xfrmctl.wire.payloads import Notify, Payload
 
@@ -53,24 +54,77 @@ def test_a_probe_that_fits_is_answered_and_has_exactly_its_size(size: int) -> No
 
 
 @pytest.mark.rfc(7296, "2.1")
-@pytest.mark.rfc(7383, "2.5.2")
 @pytest.mark.parametrize("path_mtu", [576, 1280, 1499])
-def test_a_probe_that_does_not_fit_is_lost_and_the_ike_sa_lives_on(path_mtu: int) -> None:
+@pytest.mark.parametrize("fragments_pass", [True, False])
+def test_a_probe_that_does_not_fit_is_lost_and_the_ike_sa_lives_on(path_mtu: int, fragments_pass: bool) -> None:
     world, alice, bob = established(mtu=path_mtu)
+    world.ip_fragments = fragments_pass
     before = len(world.wire)
     send(world, alice, 1500)
     world.run(5)
     assert outcomes(alice) == [(ProbeOutcome.LOST, 1500)]
-    sizes = probed_sizes(world, before)
-    assert sizes[0] == 1500
-    assert len(sizes) > 2
-    assert max(sizes[1:]) <= 576
+    usual = [1500, 1500] if fragments_pass else [1500, 1500, 576, 576, 538]
+    assert probed_sizes(world, before) == usual
     send(world, alice, path_mtu, token=2)
     world.run(5)
     assert outcomes(alice)[1:] == [(ProbeOutcome.ANSWERED, path_mtu)]
     assert not alice.of(IkeSaClosed)
     assert alice.sa().outstanding is None
     assert bob.sa().expected_id == alice.sa().next_id
+
+
+@pytest.mark.rfc(7383, "2.5.2")
+def test_the_form_of_the_small_copy_that_got_through_is_the_first_the_next_time() -> None:
+    world, alice, _ = established(mtu=1400)
+    for token in range(2):
+        before = len(world.wire)
+        send(world, alice, 1500, token)
+        world.run(5)
+    assert probed_sizes(world, before) == [1500, 576, 576, 538]
+
+
+@pytest.mark.parametrize("fragment_size", [1280, None])
+def test_where_no_fragments_of_either_kind_arrive_a_shorter_message_saves_the_ike_sa(fragment_size: int | None) -> None:
+    """charon drops IKE fragments of INFORMATIONAL, and a firewall those of IP; or there are none of the first kind."""
+    world, alice, bob = established(mtu=1400, fragment_size=fragment_size)
+    world.intercept.append(lambda d: None if d.data[20] == PayloadType.SKF or d.data[16] == PayloadType.SKF else d)
+    for token in range(3):
+        before = len(world.wire)
+        send(world, alice, 1500, token)
+        world.run(10)
+        send(world, alice, 1400, token + 100)
+        world.run(2)
+    assert outcomes(alice) == 3 * [(ProbeOutcome.LOST, 1500), (ProbeOutcome.ANSWERED, 1400)]
+    sizes = probed_sizes(world, before)
+    assert sizes[0] == 1500 and sizes[-1] == 1400 and len(sizes) == 3, "one short copy, at once"
+    assert not alice.of(IkeSaClosed)
+    assert bob.sa().expected_id == alice.sa().next_id
+    world.do(alice, lambda now: alice.engine.rekey("net", None, now))
+    world.run(5)
+    assert len(alice.of(IkeSaRekeyed)) == len(bob.of(IkeSaRekeyed)) == 1
+
+
+@pytest.mark.rfc(7296, "2.1")
+def test_a_whole_copy_that_arrives_after_the_short_one_is_answered_by_its_message_id() -> None:
+    world, alice, bob = established(mtu=1500, fragment_size=None)
+    held: list[Datagram] = []
+
+    def hold(datagram: Datagram) -> Datagram | None:
+        if packet_size(datagram) == 1500:
+            held.append(datagram)
+            return None
+        return datagram
+
+    world.intercept.append(hold)
+    send(world, alice, 1500)
+    world.run(5)
+    assert outcomes(alice) == [(ProbeOutcome.LOST, 1500)]
+    expected = bob.sa().expected_id
+    world.deliver(bob, held[0])
+    world.run(5)
+    assert bob.sa().expected_id == expected
+    assert len(alice.reports) == 1
+    assert not alice.of(IkeSaClosed)
 
 
 def test_a_cipher_of_whole_blocks_sends_the_largest_size_below() -> None:
@@ -170,16 +224,6 @@ def test_a_peer_that_answers_with_an_error_is_not_asked_again(kind: int, monkeyp
     send(world, alice, 1500)
     world.run(5)
     assert outcomes(alice) == [(ProbeOutcome.UNSUPPORTED, 1500)]
-
-
-def test_without_ike_fragmentation_nobody_is_probed() -> None:
-    """A lost whole copy could be repeated as IP fragments only, and many paths lose those: not worth a tunnel."""
-    world, alice, _ = established(fragment_size=None)
-    before = len(world.wire)
-    send(world, alice, 1400)
-    world.run(5)
-    assert outcomes(alice) == [(ProbeOutcome.UNSUPPORTED, 1400)]
-    assert len(world.wire) == before
 
 
 def test_a_link_of_our_own_that_is_too_narrow_is_told_at_once() -> None:

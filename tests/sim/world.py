@@ -95,6 +95,7 @@ class World:
         self.loss = 0.0
         self.jitter_s = 0.0
         self.mtu = 65535
+        self.ip_fragments = False
         self.nat_shift = 10000
         self.random = random.Random(seed)
         self.nodes: dict[IPAddress, Node] = {}
@@ -140,7 +141,7 @@ class World:
                 if probe is not None and packet_size(datagram) > node.link_mtu:
                     node.engine.probes.not_sent(probe, self.now)
                 else:
-                    self.transmit(datagram)
+                    self.transmit(datagram, whole=probe is not None)
             case ReportProbe():
                 node.reports.append(item)
             case PeerAsks():
@@ -205,18 +206,22 @@ class World:
             self.nodes[address] = node
         self.do(node, node.engine.handle_network)
 
-    def transmit(self, datagram: Datagram) -> None:
+    def transmit(self, datagram: Datagram, *, whole: bool = False) -> None:
+        """With ``whole`` nobody may fragment it; otherwise it depends on ``ip_fragments`` whether fragments arrive."""
         self.wire.append(datagram)
         changed: Datagram | None = datagram if datagram.source.address in self.nodes else None
         for interceptor in self.intercept:
             changed = interceptor(changed) if changed is not None else None
-        if changed is None or self.random.random() < self.loss or packet_size(changed) > self.mtu:
+        if changed is None or self.random.random() < self.loss or self._too_big(changed, whole):
             return
         final = self._translate(changed)
         target = self.nodes.get(final.target.address) if final is not None else None
         if target is not None and final is not None:
             late = self.random.random() * self.jitter_s if self.jitter_s else 0.0
             self.at(self.now + self.latency_s + late, partial(self.deliver, target, final))
+
+    def _too_big(self, datagram: Datagram, whole: bool) -> bool:
+        return packet_size(datagram) > self.mtu and (whole or not self.ip_fragments)
 
     def _translate(self, datagram: Datagram) -> Datagram | None:
         """Source NAT for nodes behind one; the ports shift so that nobody can overlook it."""

@@ -24,6 +24,10 @@ IPV6_RECVPKTINFO = 49
 IPV6_PKTINFO = 50
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
+IPV6_MTU = 24
+IPV6_LEAST = 1280
+"""What we fragment to, since no router of IPv6 does (RFC 8200 5): every link carries it."""
+
 PMTUDISC_DONT = 0
 PMTUDISC_PROBE = 3
 BATCH = 64
@@ -89,6 +93,7 @@ class UdpPort:
             self.sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, how)
         else:
             self.sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, how)
+            self.sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, IPV6_LEAST if how == PMTUDISC_DONT else 0)
 
     def receive(self) -> list[tuple[Endpoint, Endpoint, bytes]]:
         """Up to BATCH datagrams as (local, remote, data); errors of the network show up as silence."""

@@ -280,7 +280,7 @@ class Core:
         sa.move(IkeState.CLOSED)
         if sa.probing is not None:
             last = sa.outstanding
-            silent = last is not None and last.message_id == sa.probing.message_id and last.attempts > 2
+            silent = last is not None and last.message_id == sa.probing.message_id and last.attempts > last.before + 1
             outcome = ProbeOutcome.SILENT if sa.probed else ProbeOutcome.UNSUPPORTED
             self.end_probe(sa, outcome if silent else ProbeOutcome.UNAVAILABLE)
         sa.outstanding = None

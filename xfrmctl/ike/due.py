@@ -31,7 +31,7 @@ def settle(core: Core) -> None:
 def _due(core: Core, sa: IkeSa, timer: Timer) -> None:
     assert sa.config is not None or timer in (Timer.HALF_OPEN, Timer.REASSEMBLY)
     if timer == Timer.RETRANSMIT:
-        if sa.outstanding is None or sa.outstanding.probe is None:  # a probe may get lost on the best of paths
+        if sa.outstanding is None or sa.outstanding.attempts > sa.outstanding.before or not sa.outstanding.shrink:
             roaming.silent(core, sa)
         if not retransmit(core, sa):
             _silent(core, sa)

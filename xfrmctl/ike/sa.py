@@ -1,7 +1,9 @@
 """An IKE SA and a CHILD SA as data. Behaviour lives in ``transport`` and in ``exchanges``."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from xfrmctl.crypto.kex import PrivateKe
@@ -59,8 +61,8 @@ class Outstanding:
     """Our one request that is under way (window of 1, RFC 7296 2.3), kept byte for byte for retransmission.
 
     ``before`` of its ``attempts`` were made with larger fragments.
-    ``sent_at`` is when it went out last. With ``probe`` it is the whole copy of one of the path's MTU, which
-    has ``patience_s`` seconds to be answered.
+    ``sent_at`` is when it went out last. With ``probe`` it is the whole copy of one of the path's MTU. Each
+    copy ``before`` has ``patience_s`` seconds to be answered, and ``shrink`` makes the next one.
     """
 
     exchange: ExchangeType
@@ -73,6 +75,7 @@ class Outstanding:
     sent_at: float = 0.0
     probe: int | None = None
     patience_s: float = 0.0
+    shrink: "Callable[[Core, IkeSa, Outstanding], Sealed] | None" = None
 
 
 @dataclass(slots=True)
@@ -112,12 +115,22 @@ class Rival:
     lowest_nonce: bytes
 
 
+class Small(Enum):
+    """How a request that is too large for the path is sent again: see ``exchanges.probe``."""
+
+    PACKET_FRAGMENTS = "the same bytes, and the path may fragment the packet"
+    IKE_FRAGMENTS = "in fragments of IKE's own (RFC 7383 2.5.2)"
+    SHORTER = "a shorter message with the same message id"
+
+    __hash__ = object.__hash__
+
+
 @dataclass(slots=True)
 class Probing:
     """A probe of the path's MTU that waits for its turn (``message_id`` is None), its answer, or a second one.
 
-    ``copies`` is how often it had been sent when the first answer came, 0 before; ``took_s`` how long that took from
-    the last copy on.
+    ``forms`` are those of its small copies. ``copies`` is how often it had been sent when the first answer came, 0
+    before; ``took_s`` how long that took from the last copy on.
     """
 
     token: int
@@ -127,6 +140,7 @@ class Probing:
     message_id: int | None = None
     too_big: bool = False
     copies: int = 0
+    forms: "tuple[Small, ...]" = ()
     took_s: float = 0.0
 
 
@@ -147,7 +161,8 @@ class IkeSa:
     what MOBIKE knows, None where the two ends have not agreed on it. With ``qcd_token`` the peer can prove that it has
     lost the IKE SA. ``offered_spi`` is our SPI of the IKE SA that we have asked for in place of this one.
     ``rtt`` is how long answers take; ``probing`` is the probe of the path's MTU, ``probed`` is set when the peer has
-    answered one in any size, and ``own_mtu`` is what we tell a peer of ours that our direction carries.
+    answered one in any size, ``small`` is the form of a small copy that got through, ``is_ours`` is set when the peer
+    has turned out to be a gateway like us, and ``own_mtu`` is what we tell it that our direction carries.
     """
 
     serial: int
@@ -207,6 +222,8 @@ class IkeSa:
     probing: Probing | None = None
     probed: bool = False
     own_mtu: int = 0
+    small: "Small | None" = None
+    is_ours: bool = False
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 A request may not be abandoned: it is retransmitted byte for byte until it is answered or the IKE SA ends. An answer
 is kept byte for byte until the peer's next request, and goes to where the request came from (2.11). The one exception
 is RFC 7383 2.5.2: a large message that seems not to get through is cut smaller. A probe of the path's MTU is the case
-that lives by it: whole at first and never fragmented by anybody, then in the smallest fragments.
+that lives by it: whole at first and never fragmented by anybody, then small (``exchanges.probe``).
 """
 
 from collections.abc import Sequence
@@ -87,10 +87,10 @@ def _smaller(core: Core, sa: IkeSa, message: Sealed) -> Sealed:
     return cut if len(cut.datagrams) > len(message.datagrams) else message
 
 
-def whole(core: Core, sa: IkeSa, exchange: ExchangeType, payloads: Sequence[Payload]) -> Sealed:
-    """Our next request in one datagram, however large; :func:`small` makes fragments of it."""
+def whole(core: Core, sa: IkeSa, exchange: ExchangeType, payloads: Sequence[Payload], message_id: int) -> Sealed:
+    """A request in one datagram, however large; :func:`small` makes fragments of it."""
     assert sa.protect_out is not None
-    header = Header(sa.spi_i, sa.spi_r, PayloadType.SK, exchange, sa.initiator, False, sa.next_id, 0)
+    header = Header(sa.spi_i, sa.spi_r, PayloadType.SK, exchange, sa.initiator, False, message_id, 0)
     first, plaintext = encode_payloads(payloads)
     datagram = sa.protect_out.seal(header.encode(0), first, plaintext, core.entropy)
     return Sealed((datagram,), header, first, plaintext)
@@ -162,8 +162,8 @@ def retransmit(core: Core, sa: IkeSa) -> bool:
     if outstanding.attempts - outstanding.before > policy(core, sa).tries:
         return False
     outstanding.attempts += 1
-    if outstanding.probe is not None:
-        outstanding.message, outstanding.probe = small(core, sa, outstanding.message), None
+    if outstanding.shrink is not None:
+        outstanding.message, outstanding.probe = outstanding.shrink(core, sa, outstanding), None
     elif outstanding.attempts == SMALLER_AT:
         smaller = _smaller(core, sa, outstanding.message)
         if smaller is not outstanding.message:  # a new probe of the path: timers start over (RFC 7383 2.5.2)
@@ -179,8 +179,8 @@ def _transmit(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
             send_all(core, *path, outstanding.message)
     rules = policy(core, sa)
     wait = min(rules.max_s, rules.first_s * rules.factor ** (outstanding.attempts - outstanding.before - 1))
-    if outstanding.probe is not None:
-        wait = outstanding.patience_s
+    if outstanding.attempts <= outstanding.before:
+        wait = outstanding.patience_s or wait
     outstanding.sent_at = core.now
     core.timers.set(sa.serial, Timer.RETRANSMIT, core.now + wait)
     core.emit(

@@ -8,30 +8,38 @@ message up. Authenticity comes with the exchange: only the peer can answer. The 
 encapsulation its packets go the way of ESP's, port for port; without it they are UDP where ESP is protocol 50.
 
 A request may not be abandoned (RFC 7296 2.1), and the next ones wait for it. So the first copy goes whole, and when
-its answer is late the same request follows in the smallest fragments (RFC 7383 2.5.2), which every path carries. That
-keeps the IKE SA alive whatever the path does, and it tells a path that is too narrow from one that is dead:
+its answer is late small ones follow. That keeps the IKE SA alive whatever the path does, and it tells a path that is
+too narrow from one that is dead:
 
 ================================== ==========================================================
 answered in time                   the size passes
 not, and the small copy twice      the size passes: peer or path were slow, and answered both
-not, and the small copy once       the whole copy was lost
+not, and a small copy once         the whole copy was lost
 not, and no small copy either      nothing passes, or the peer does not answer such messages
 ================================== ==========================================================
 
-A peer that does not reassemble fragments is not probed. Between two gateways of ours the notify says more: behind the
-mark, what the sender takes its own direction to carry, and whether it has reason to doubt the other one. So each end
-knows both directions, and may ask the other one to look.
+Three forms of small copies, tried in turn, the one that got through the last time first, since each has its enemies:
+
+* the same bytes in a packet that may be fragmented: routers and firewalls there are that lose IP fragments;
+* IKE's own fragments (RFC 7383 2.5.2), with our own gateways at once: charon with its mediation extension (Debian's)
+  takes a fragment of an INFORMATIONAL exchange for a message in clear, and drops it;
+* where neither gets through, a shorter message with the same message id. RFC 7296 2.1 wants each repetition of a
+  request to be the same bytes; we deviate before we let an IKE SA die over a probe. Nothing of the first copy has
+  arrived then, or the peer answers the repetition as it has answered the first, by its message id.
+
+Between two gateways of ours the notify says more: behind the mark, what the sender takes its own direction to carry,
+and whether it has reason to doubt the other one. So each end knows both directions, and may ask the other one to look.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.fragments import packet_size
-from xfrmctl.ike.sa import IkeSa, Outstanding, Probing
+from xfrmctl.ike.sa import IkeSa, Outstanding, Probing, Sealed, Small
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
-from xfrmctl.ike.transport import begin, names, policy, track, whole
+from xfrmctl.ike.transport import begin, names, policy, small, track, whole
 from xfrmctl.ike.transport import retransmit as send_small_copy
 from xfrmctl.model.effects import PeerAsks, ReportProbe
 from xfrmctl.model.iana import ExchangeType, NotifyType
@@ -64,6 +72,7 @@ class Probe:
     mtu: int
     doubts: bool
     exchange: ExchangeType = ExchangeType.INFORMATIONAL
+    _whole: Sealed | None = field(default=None, repr=False)
 
     def build(self, core: Core, sa: IkeSa) -> list[Payload] | None:
         """Send the whole copy; nothing is left for others to send."""
@@ -73,8 +82,9 @@ class Probe:
             core.end_probe(sa, ProbeOutcome.UNAVAILABLE)
             return None
         payloads: list[Payload] = [_notify(self.mtu, self.doubts, _room(core, sa, self.size))]
-        message = whole(core, sa, self.exchange, payloads)
+        message = whole(core, sa, self.exchange, payloads, sa.next_id)
         sa.probing.message_id, sa.probing.size = sa.next_id, _outer(core, sa, message.size)
+        sa.probing.forms = _forms(sa)
         patience = sa.rtt.patience(policy(core, sa).first_s)
         track(
             core,
@@ -85,11 +95,26 @@ class Probe:
                 message,
                 names(payloads),
                 self,
+                before=1 + len(sa.probing.forms),
                 probe=self.token,
                 patience_s=min(MOST_PATIENCE_S, max(LEAST_PATIENCE_S, patience)),
+                shrink=self._shrink,
             ),
         )
         return None
+
+    def _shrink(self, core: Core, sa: IkeSa, outstanding: Outstanding) -> Sealed:
+        """The next small copy."""
+        assert sa.probing is not None
+        form = sa.probing.forms[(outstanding.attempts - 2) % len(sa.probing.forms)]
+        if self._whole is None:
+            self._whole = outstanding.message
+        if form == Small.IKE_FRAGMENTS:
+            return small(core, sa, self._whole)
+        if form == Small.SHORTER:
+            shorter: list[Payload] = [_notify(self.mtu, self.doubts, 0)]
+            return whole(core, sa, self.exchange, shorter, outstanding.message_id)
+        return self._whole
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """The first answer: to the whole copy, unless a small one has gone out meanwhile."""
@@ -103,9 +128,10 @@ class Probe:
             core.end_probe(sa, ProbeOutcome.ANSWERED)
         elif probing.too_big:
             core.end_probe(sa, ProbeOutcome.TOO_BIG)
-        elif probing.copies > 2:
+        elif probing.copies > 1 + len(probing.forms):
             core.end_probe(sa, ProbeOutcome.SILENT)  # small copies were lost, too: the path is in no state to tell
         else:
+            sa.small = probing.forms[probing.copies - 2]
             late = SECOND_ANSWER_S + sa.rtt.patience(0.0) / 2
             core.timers.set(sa.serial, Timer.PROBE, core.now + late)
 
@@ -113,7 +139,7 @@ class Probe:
 def awaits_second(sa: IkeSa, message_id: int) -> bool:
     """Whether another answer with this message id would be the one to the whole copy of a probe."""
     probing = sa.probing
-    return probing is not None and probing.message_id == message_id and probing.copies > 0
+    return probing is not None and probing.message_id == message_id and probing.copies == 2
 
 
 def only_one_answer(core: Core, sa: IkeSa) -> None:
@@ -135,9 +161,17 @@ def _heed(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
     notify = notify_of(payloads, NotifyType.XFRMCTL_PATH_MTU)
     if notify is None or notify.data[: len(MARK)] != MARK or len(notify.data) < len(MARK) + _TAIL.size:
         return False
+    sa.is_ours = True
     mtu, flags = _TAIL.unpack_from(notify.data, len(MARK))
     core.emit(PeerAsks(sa.name, mtu, bool(flags & _DOUBTS)))
     return True
+
+
+def _forms(sa: IkeSa) -> tuple[Small, ...]:
+    """Of small copies: the one that is known to get through first, those that the peer understands."""
+    usual = Small.IKE_FRAGMENTS if sa.is_ours else Small.PACKET_FRAGMENTS
+    order = dict.fromkeys((sa.small or usual, usual, *Small))
+    return tuple(form for form in order if sa.fragment_size or form != Small.IKE_FRAGMENTS)
 
 
 def _notify(mtu: int, doubts: bool, size: int) -> Notify:
@@ -184,9 +218,6 @@ class Probes:
         core.now = now
         if sa is None or sa.state != IkeState.ESTABLISHED or sa.probing is not None:
             core.emit(ReportProbe(token, ProbeOutcome.UNAVAILABLE, size))
-            return
-        if not sa.fragment_size:
-            core.emit(ReportProbe(token, ProbeOutcome.UNSUPPORTED, size))
             return
         sa.own_mtu = mtu
         sa.probing = Probing(token, size, sa.local, sa.remote)
