@@ -5,7 +5,7 @@ peers and keeps the kernel's SAD, SPD, xfrm interfaces, routes and TCPMSS clamps
 
     peers ── UDP 500/4500 ──┐                                         ┌── SendDatagram ─────▶ udp sockets
     kernel ─ XFRM events ───┤   ┌─────────┐   ┌────────────────────┐  ├── InstallSas(token) ─▶ kernel ──┐
-    control API ────────────┼──▶│ runtime │──▶│ engine: ike        │──┤                                 │
+    control API ────────────┼──▶│ runtime │──▶│ engines: ike, pmtu │──┤                                 │
     one timer ──────────────┘   │ 1 queue │   │ sans-IO, now=…     │  └── events ─▶ logs, metrics, API  │
            ▲                    └─────────┘   └────────────────────┘                                    │
            └───────────────────────────────────── Done(token, refusal) is a new input ──────────────────┘
