@@ -244,7 +244,7 @@ def test_cleanup_after_a_crash(gateways: Pair, before: dict[str, str]) -> None:
     told = json.loads(done.stdout)
     assert told["problems"] == []
     removed = told["removed"]
-    assert removed["sas"] == 4 and removed["interfaces"] == 1 and removed["routes"] == 2
+    assert removed["sas"] == 4 and removed["interfaces"] == 1 and removed["routes"] == 3
     assert removed["policies"] == 6 and removed["clamp_rules"] == removed["clamp_sets"] == 2
     assert everything(gateways.a.namespace) == before
     again = cleanup(gateways.a)

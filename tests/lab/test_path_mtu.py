@@ -6,7 +6,7 @@ for ever (KERNEL-FACTS).
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,9 +116,7 @@ def silence(topology: Topology) -> Iterator[None]:
 @pytest.mark.parametrize("dataplane", ["policy", "interface"])
 @pytest.mark.parametrize("encap", [False, True], ids=["esp", "udp"])
 @pytest.mark.parametrize("outer", [4, 6])
-def test_no_black_hole(
-    topology: Topology, outer: int, encap: bool, dataplane: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_no_black_hole(topology: Topology, outer: int, encap: bool, dataplane: str) -> None:
     wide, narrow = (inner_mtu(size, parse_suite(SUITE), outer, encap) for size in (WIDE, NARROW))
     ha, hb = topology.ns("ha"), topology.ns("hb")
     with gateways(topology, outer=outer, encap=encap, dataplane=dataplane) as ends:
@@ -129,9 +127,10 @@ def test_no_black_hole(
             began = time.monotonic()
             for flow in flows:
                 assert flow.moves(60)
-            record_property("tcp_resumed_s", round(time.monotonic() - began, 1))
+            print(f"TCP resumed after {time.monotonic() - began:.1f} s")
             for gateway in ends:
-                record_property("found_s", round(wait_for(gateway, NARROW), 1))
+                wait_for(gateway, NARROW)
+                print(f"{gateway.namespace.name}: found after {time.monotonic() - began:.1f} s")
                 assert sizes(gateway).inner_mtu == narrow
             for flow in flows:
                 assert flow.moves(30)
@@ -140,7 +139,7 @@ def test_no_black_hole(
             assert not passes(ha, HOST_B[0], narrow + 1)
             squeeze(topology, WIDE)
             for gateway in ends:
-                record_property("recovered_s", round(wait_for(gateway, WIDE), 1))
+                wait_for(gateway, WIDE)
                 assert sizes(gateway).inner_mtu == wide
             for flow in flows:
                 assert flow.moves(30)
@@ -187,9 +186,15 @@ def test_only_our_rule_and_routes_and_none_of_them_when_we_are_gone(topology: To
         route = ga.run(["ip", "route", "show", "table", "158"]).stdout
         assert f"{OUTER_B[0]} via 172.16.1.254 dev wan" in route
         assert f"mtu {WIDE}" in route
-        a.stop()
-        assert not ga.run(["ip", "route", "show", "table", "158"]).stdout
+        a.kill()
+        assert "mtu" in ga.run(["ip", "route", "show", "table", "158"]).stdout, "it outlives the daemon, as the SAs do"
         a.namespace.run([sys.executable, "-m", "xfrmctl", "cleanup"])
+        assert [ga.run(["ip", version, "rule"]).stdout for version in ("-4", "-6")] == before
+        assert not ga.run(["ip", "route", "show", "table", "158"], check=False).stdout
+        a.start()
+        a.client.up(MAIN)
+        wait_for(a, WIDE)
+        a.stop()
         assert [ga.run(["ip", version, "rule"]).stdout for version in ("-4", "-6")] == before
 
 

@@ -14,6 +14,7 @@ from xfrmctl.kernel.desired import Actual, Desired
 from xfrmctl.kernel.devices import Devices
 from xfrmctl.kernel.firewall.backend import Firewall
 from xfrmctl.kernel.netlink.notifications import XfrmEvents
+from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.kernel.plan import Plan, diff, holding
 from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource, Underlay
 from xfrmctl.kernel.sad import Sad
@@ -76,6 +77,8 @@ class LinuxKernel:
         """Read everything of ours, compare, mend."""
         with self._lock:
             report = apply.converge(self._backend, desired)
+            if not any(route.table == PEER_TABLE for route in desired.routes):
+                self._devices.delete_rules()
             if not desired.clamps:
                 return report
             return ConvergeReport(report.applied, (*report.problems, *self._firewall.warnings()))
