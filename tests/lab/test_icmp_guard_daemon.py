@@ -129,7 +129,7 @@ def test_the_daemon_hangs_or_is_dead(topology: Topology) -> None:
         pair.send(replace(true, mtu=1380))
         time.sleep(0.2)
         pair.talk()
-        assert pair.learned == 1400, "what the dead daemon believed is in force, and nothing lower"
+        eventually("what the dead daemon believed is in force, and nothing lower", lambda: pair.learned == 1400, 5)
         pair.a.start()
         pair.a.wait_up(MAIN)
         pair.talk()

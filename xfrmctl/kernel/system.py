@@ -5,6 +5,7 @@ one lock, so that a worker thread can converge while ``plan`` or ``clamp_counter
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -78,7 +79,8 @@ class LinuxKernel:
         with self._lock:
             report = apply.converge(self._backend, desired)
             if not any(route.table == PEER_TABLE for route in desired.routes):
-                self._devices.delete_rules()
+                with suppress(KernelRefusal):  # a rule whose table is empty does no harm
+                    self._devices.delete_rules()
             if not desired.clamps:
                 return report
             return ConvergeReport(report.applied, (*report.problems, *self._firewall.warnings()))
