@@ -56,6 +56,8 @@ _CRITICAL = 0x80
 _SK = int(PayloadType.SK)
 _SKF = int(PayloadType.SKF)
 _SEALED = frozenset({_SK, _SKF})
+_LISTS = frozenset({int(PayloadType.SA), int(PayloadType.TSI), int(PayloadType.TSR)})
+"""Long lists that no message has twice (``cardinality``): a second one is not worth the time that reading it takes."""
 
 _PARSERS: dict[int, Callable[[bytes, int, int], Payload]] = {
     int(PayloadType.SA): Sa.parse,
@@ -131,6 +133,7 @@ def decode_payloads(first: int, data: bytes) -> tuple[Payload, ...]:
 
 def _walk(kind: int, data: bytes, at: int, limit: int) -> tuple[tuple[Payload, ...], SkBody | None]:
     found: list[Payload] = []
+    lists: set[int] = set()
     end = len(data)
     while kind:
         if end - at < _GENERIC_LEN:
@@ -143,6 +146,10 @@ def _walk(kind: int, data: bytes, at: int, limit: int) -> tuple[tuple[Payload, .
             raise WireError("bad_length", f"payload type {kind}: {size} octets, {end - at} left")
         if stop > limit and kind not in _SEALED:
             raise WireError("too_many", f"more than {limit} octets of clear payloads")
+        if kind in _LISTS:
+            if kind in lists:
+                raise WireError("duplicate", PayloadType(kind).name)
+            lists.add(kind)
         parser = _PARSERS.get(kind)
         if parser is not None:
             found.append(parser(data, at + _GENERIC_LEN, stop))

@@ -4,9 +4,10 @@ from struct import pack
 
 import pytest
 
-from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, PayloadType
+from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, PayloadType, ProtocolId
 from xfrmctl.model.identity import parse_identity
 from xfrmctl.model.selector import parse_selector
+from xfrmctl.model.suite import parse_proposal
 from xfrmctl.wire.errors import UnsupportedCritical, WireError
 from xfrmctl.wire.header import HEADER_LEN, Header
 from xfrmctl.wire.message import (
@@ -23,7 +24,7 @@ from xfrmctl.wire.message import (
     parse,
     selectors_of,
 )
-from xfrmctl.wire.payloads import Id, KeyExchange, Nonce, Notify, Payload, TrafficSelectors, Unknown, Vendor
+from xfrmctl.wire.payloads import Id, KeyExchange, Nonce, Notify, Payload, Sa, TrafficSelectors, Unknown, Vendor
 
 HEADER = Header(b"I" * 8, b"R" * 8, 0, ExchangeType.INFORMATIONAL, True, False, 7, 0)
 NAT = Notify(NotifyType.NAT_DETECTION_SOURCE_IP, b"s" * 20)
@@ -181,3 +182,17 @@ def test_lookups() -> None:
     assert message.one(Id) == idi
     assert message.notify(NotifyType.COOKIE) == COOKIE
     assert message.one(KeyExchange) is None
+
+
+NET = (parse_selector("10.0.0.0/8"),)
+OFFER = Sa((parse_proposal("aes256gcm16", ProtocolId.ESP).with_spi(b"spi!", 1),))
+
+
+@pytest.mark.parametrize(
+    "lengthy", [OFFER, TrafficSelectors(PayloadType.TSI, NET), TrafficSelectors(PayloadType.TSR, NET)]
+)
+def test_a_second_long_list_is_refused_unread(lengthy: Payload) -> None:
+    """Sixty of them in an authenticated peer's message took five milliseconds, to be refused in the end."""
+    first, chain = encode_payloads((lengthy,))
+    with pytest.raises(WireError, match="duplicate"):
+        decode_payloads(first, bytes((first, *chain[1:])) + link(0, b"\xff"))
