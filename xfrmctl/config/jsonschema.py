@@ -4,25 +4,52 @@ YAML's ``!file`` tag has no place in JSON schema; editors want to be told of it
 (``"yaml.customTags": ["!file"]``).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from xfrmctl.config.schema import DEFAULT_ESP, DEFAULT_IKE, File
+from xfrmctl.config.spelling import WRITTEN
 
 _SPELLED: dict[str, Any] = {"proposals": list(DEFAULT_IKE), "esp": list(DEFAULT_ESP), "metrics": "off"}
-_SPELLED |= {"mtu": "auto", "tries": "forever", "address": "any"}
+_SPELLED |= {"mtu": "auto", "tries": "forever", "address": "any", "reauth": "off"}
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def json_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a configuration file; defaults are spelled as one would write them."""
-    found = File.model_json_schema()
-    for part in found["$defs"].values():
-        for name, entry in part["properties"].items():
-            _spell_default(name, entry)
+    found = annotated_schema()
+    for part in _mappings(found):
+        written = part.pop(WRITTEN, None)
+        if written is not None:
+            part["description"] = "\n\n".join(t for t in (part.get("description"), f"Written: {written}.") if t)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **found,
         "title": "xfrmctl configuration",
     }
+
+
+def annotated_schema() -> dict[str, Any]:
+    """The same, with how values are written apart from what the keys mean, as ``x-written``."""
+    found = File.model_json_schema()
+    for part in found["$defs"].values():
+        for name, entry in part["properties"].items():
+            _spell_default(name, entry)
+    for part in _mappings(found):
+        if isinstance(part.get("description"), str):
+            part["description"] = part["description"].replace("``", "`")
+    return found
+
+
+def _mappings(part: Any) -> Iterator[dict[str, Any]]:
+    """A schema and all that it consists of."""
+    if isinstance(part, dict):
+        yield part
+        for inner in list(part.values()):
+            yield from _mappings(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _mappings(inner)
 
 
 def _spell_default(name: str, entry: dict[str, Any]) -> None:
@@ -31,6 +58,11 @@ def _spell_default(name: str, entry: dict[str, Any]) -> None:
     if default is None or isinstance(default, (list, tuple, dict)):
         default = _SPELLED.get(name)
     elif isinstance(default, float) and entry.get("type") == "string":
-        default = f"{default:g}s"
+        default = _duration(default)
     if default is not None:
         entry["default"] = default
+
+
+def _duration(seconds: float) -> str:
+    """``14400`` is 4h; the largest unit that leaves nothing over."""
+    return next((f"{seconds / size:g}{unit}" for size, unit in _UNITS if not seconds % size), f"{seconds:g}s")

@@ -303,8 +303,12 @@ def file_path(value: object) -> str:
     return _text(value, "certs/moon.pem")
 
 
-def _schema(kind: str | list[str], description: str, **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, "description": description, **more})
+WRITTEN = "x-written"
+"""Keyword of a type's JSON schema: how a value is written. A ``description`` would be replaced by that of the key."""
+
+
+def _schema(kind: str | list[str], written: str, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, WRITTEN: written, **more})
 
 
 _DURATION = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)$"

@@ -20,3 +20,23 @@ def test_schema_has_every_key_of_a_child() -> None:
     unless = json_schema()["$defs"]["Child"]
     assert unless["if"]["properties"] == {"mode": {"pattern": "^transport"}}
     assert unless["else"]["required"] == ["local_ts", "remote_ts"]
+
+
+def test_what_a_key_means_and_how_its_value_is_written_are_one_description() -> None:
+    found = json_schema()
+    rekey = found["$defs"]["Ike"]["properties"]["rekey"]
+    assert rekey["description"].startswith("Age at which the IKE SA gets new keys")
+    assert rekey["description"].endswith("Written: duration such as 30s, or off.")
+    assert rekey["default"] == "4h"
+    assert "x-written" not in json.dumps(found)
+
+
+def test_a_list_of_one_may_be_written_as_a_value() -> None:
+    single, many = json_schema()["$defs"]["Child"]["properties"]["esp"]["anyOf"]
+    assert single["type"] == "string"
+    assert (many["type"], many["items"], many["minItems"]) == ("array", single, 1)
+
+
+def test_whole_numbers_have_their_range() -> None:
+    port = json_schema()["$defs"]["Ports"]["properties"]["ike"]
+    assert (port["type"], port["minimum"], port["maximum"], port["default"]) == ("integer", 1, 65535, 500)
