@@ -6,7 +6,8 @@ module        is
 problem       what is wrong in a file: where, what, why, cure; ConfigError carries all of them
 document      YAML text -> plain data, and where each value stands; duplicate keys are errors
 spelling      how single values are written: 30s, 10G, 127.0.0.1:9877, selectors, proposals
-schema        which keys there are, their kinds and defaults (pydantic)
+mapping       what all sections have in common: unknown keys are errors, lists may be single values
+schema        which keys there are, their kinds, defaults and meaning (pydantic); schema_child: a child's
 explain       pydantic's findings -> problems in an operator's words
 secrets       where pre-shared keys come from, and who may read them
 credentials   certificates, private keys, CAs and CRLs from files

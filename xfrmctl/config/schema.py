@@ -53,7 +53,7 @@ MAX_NAME = 64
 
 
 class Ports(Strict):
-    """UDP ports of ours; anything but 500 and 4500 needs peers that know."""
+    """UDP ports of ours; anything but 500 and 4500 needs peers that know. Changes need a restart."""
 
     ike: Port = 500
     """Port of IKE (RFC 7296 2)."""
@@ -88,15 +88,17 @@ class Retransmit(Strict):
 
 
 class PathMtu(Strict):
-    """How the path MTU is found: by probes and errors of routers, or by the latter alone.
+    """How the path MTU to a peer is found where ``mtu`` is ``auto``: by probes and errors of routers (RFC 8899).
 
-    ``aging`` is the age at which a path is probed upwards again (RFC 1191 6.3); traffic has its path confirmed every
-    ``confirm``.
+    Changes need a restart.
     """
 
     probe: bool = True
+    """Whether paths are probed with padded IKE messages. ``false``: only ICMP errors and the links' MTUs count."""
     aging: SecondsOrOff = 600.0
+    """Age at which a path below its link's MTU is probed upwards again (RFC 1191 6.3). ``off``: never."""
     confirm: SecondsOrOff = 15.0
+    """How often the size is confirmed while traffic flows. ``off``: only when something looks wrong."""
 
 
 class Bypass(Strict):

@@ -126,9 +126,9 @@ class Child(Strict):
     ``none`` waits for the peer or for `xfrmctl up`. Without the key: ``trap``, and ``none`` without ``remote.address``.
     """
     mtu: OuterMtu = None
-    """Outer MTU of the path to the peer, from which inner MTU and MSS follow; ``auto`` goes by the route to the peer.
+    """Outer MTU of the path to the peer; inner MTU and MSS follow from it. ``auto`` is what ``gateway.path_mtu`` finds.
 
-    Write a number where you know that the path carries less than the route says.
+    Write a number where you know what the path carries: it is then taken as it is, and nothing is probed.
     """
     mss: Mss = "auto"
     """TCP MSS of connections through the child, both directions. ``auto`` follows the MTU, ``off`` clamps nothing."""
