@@ -199,7 +199,7 @@ class Auth(Strict):
     rsa: Literal["auto", "pss", "pkcs1"] = "auto"
     """Padding of our RSA signatures (RFC 7427). ``auto``: PSS, and PKCS #1 v1.5 in answer to a peer that uses it."""
     sha1: bool = False
-    """Whether an old peer, one without RFC 7427, may sign with RSA and SHA-1."""
+    """RSA with SHA-1 for an old peer, one without RFC 7427: its signatures are accepted, and ours are made so."""
 
 
 class Ike(Strict):
