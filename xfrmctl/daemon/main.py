@@ -22,7 +22,7 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, memory, routes, secret
+from xfrmctl.daemon import clock, logs, memory, restart, routes, secret
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
@@ -72,7 +72,7 @@ class Daemon:
     """One gateway."""
 
     def __init__(self, options: Options, configuration: Configuration, loop: asyncio.AbstractEventLoop) -> None:
-        self.configuration = configuration
+        self.configuration = self._started_with = configuration
         self.kernel = LinuxKernel()
         self.bus = Bus()
         self._log = structlog.get_logger("daemon")
@@ -120,7 +120,8 @@ class Daemon:
             for name, c in configuration.engine.connections.items()
         }
         makes = configuration.gateway.crash_detection
-        return replace(configuration.engine, connections=connections, qcd_secret=self._secret if makes else b"")
+        engine = restart.on_bound_ports(self._started_with, configuration.engine)
+        return replace(engine, connections=connections, qcd_secret=self._secret if makes else b"")
 
     async def reload(self) -> ReloadResult:
         """Read the file again; what has not changed is not touched, and a faulty file changes nothing."""
@@ -131,11 +132,9 @@ class Daemon:
             self._log.error("reload refused, the old configuration stays in force", problems=str(error))
             return ReloadResult(ok=False, message=str(error))
         changes = self.configuration.changes(newer)
-        before = replace(
-            newer.gateway, policies=self.configuration.gateway.policies, icmp=self.configuration.gateway.icmp
-        )
-        if before != self.configuration.gateway:
-            self._log.warning("gateway settings other than bypass and icmp take effect at the next start")
+        waiting = ", ".join(restart.pending(self._started_with, newer))
+        if waiting:
+            self._log.warning("takes effect at the next start", keys=waiting)
         self.configuration, self._reload_error = newer, ""
         self.reconciler.entries, self._icmp.policies = newer.gateway.policies, newer.gateway.icmp
         resolved = self.resolved(newer)
@@ -146,6 +145,7 @@ class Daemon:
         await self.reconciler.everything()
         lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
         text = ", ".join(f"{len(names)} {what}" for what, names in lists.items() if names) or "nothing has changed"
+        text += f"; at the next start: {waiting}" if waiting else ""
         self._log.info("reloaded", changes=text)
         return ReloadResult(ok=True, message=text, **lists)
 
