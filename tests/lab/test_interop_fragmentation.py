@@ -79,6 +79,7 @@ def ends(
     for name in ("ga", "r", "gb"):
         topology.ns(name).run(["iptables", "-w", "-t", "raw", "-A", "PREROUTING", "-f", "-j", "DROP"])
     config = {
+        "gateway": {"path_mtu": {"probe": False}},  # whose last resort are small IP fragments, which are counted here
         "connections": {
             "net": {
                 "local": {"address": OUTER_A[at], "id": "fqdn:moon.example.org"},
@@ -94,7 +95,7 @@ def ends(
                     }
                 },
             }
-        }
+        },
     }
     peer = Connection(
         local=OUTER_B[at],
