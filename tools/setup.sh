@@ -24,7 +24,7 @@ fi
 
 # ---- system packages ------------------------------------------------------------------------------------------
 
-lab_packages=(iproute2 iptables ipset tcpdump ethtool iputils-ping procps busybox kmod util-linux
+lab_packages=(iproute2 iptables ipset nftables tcpdump ethtool iputils-ping procps busybox kmod util-linux
     gcc libc6-dev libnetfilter-queue-dev)
 kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins

@@ -11,6 +11,7 @@ from xfrmctl.kernel.ownership import if_id_for, reqid_for
 from xfrmctl.kernel.system import LinuxKernel
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.topology import INNER_A, INNER_B, OUTER_A, OUTER_B, Topology
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.iana import Encr, Integ, ProtocolId
 from xfrmctl.model.sa import DataPlane, Direction, KernelSa, SaKeys
 from xfrmctl.model.suite import Suite
@@ -58,7 +59,15 @@ def inside(namespace: Namespace) -> Iterator[None]:
 class Gateway:
     """One gateway's kernel. ``side`` is 0 for gateway A, 1 for gateway B."""
 
-    def __init__(self, topology: Topology, side: int, *, plane: DataPlane = DataPlane.POLICY, outer: int = 4) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        side: int,
+        *,
+        plane: DataPlane = DataPlane.POLICY,
+        outer: int = 4,
+        firewall: FirewallBackend = FirewallBackend.AUTO,
+    ) -> None:
         self.ns = topology.ns(("ga", "gb")[side])
         self.plane = plane
         family = 0 if outer == 4 else 1
@@ -70,7 +79,7 @@ class Gateway:
         ]
         self.if_id = IF_ID if plane is DataPlane.INTERFACE else 0
         with inside(self.ns):
-            self.kernel = LinuxKernel()
+            self.kernel = LinuxKernel(firewall)
 
     def converge(self, desired: Desired) -> None:
         """Converge, in the gateway's namespace, to the end."""

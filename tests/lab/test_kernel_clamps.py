@@ -1,5 +1,6 @@
 """The clamp in the four cases (forwarded and the gateway's own, both directions), both data planes, both families."""
 
+import re
 import socket
 from ipaddress import ip_network
 
@@ -13,6 +14,7 @@ from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.topology import HOST_A, HOST_B, Topology
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.sa import DataPlane
 
 pytestmark = pytest.mark.lab
@@ -37,12 +39,19 @@ def connect(client: Namespace, source: str, server: Namespace, address: str) -> 
             return sock.getsockopt(*option), accepted.getsockopt(*option)
 
 
+@pytest.fixture(params=[FirewallBackend.IPTABLES, FirewallBackend.NFTABLES], ids=lambda kind: kind.value)
+def firewall(request: pytest.FixtureRequest) -> FirewallBackend:
+    """Each test runs with both."""
+    kind: FirewallBackend = request.param
+    return kind
+
+
 @pytest.mark.parametrize("plane", list(DataPlane))
 @pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
-def test_all_four_cases(topology: Topology, plane: DataPlane, family: int) -> None:
+def test_all_four_cases(topology: Topology, plane: DataPlane, family: int, firewall: FirewallBackend) -> None:
     ha, hb, ga_ns = (topology.ns(name) for name in ("ha", "hb", "ga"))
     a, b, gateway = HOST_A[family], HOST_B[family], GATEWAY_A[family]
-    with gateways(topology, plane=plane) as both:
+    with gateways(topology, plane=plane, firewall=firewall) as both:
         ga, gb = both
         for one in both:
             one.converge(one.desired(mss=MSS if one is ga else 0))  # gateway A alone clamps
@@ -66,8 +75,8 @@ def test_all_four_cases(topology: Topology, plane: DataPlane, family: int) -> No
         assert gb.kernel is not None
 
 
-def test_a_smaller_mss_is_never_raised(topology: Topology) -> None:
-    with gateways(topology) as both:
+def test_a_smaller_mss_is_never_raised(topology: Topology, firewall: FirewallBackend) -> None:
+    with gateways(topology, firewall=firewall) as both:
         for one in both:
             one.converge(one.desired(mss=1300))
             one.kernel.install(one.sas())
@@ -77,8 +86,8 @@ def test_a_smaller_mss_is_never_raised(topology: Topology) -> None:
         assert [syn.mss for syn in capture.report.syns if not syn.ack] == [500]
 
 
-def test_moving_to_another_mss_keeps_the_counters_of_the_rest(topology: Topology) -> None:
-    with gateways(topology) as (ga, gb):
+def test_moving_to_another_mss_keeps_the_counters_of_the_rest(topology: Topology, firewall: FirewallBackend) -> None:
+    with gateways(topology, firewall=firewall) as (ga, gb):
         for one in (ga, gb):
             one.converge(one.desired(mss=MSS if one is ga else 0))
             one.kernel.install(one.sas())
@@ -95,7 +104,7 @@ def test_moving_to_another_mss_keeps_the_counters_of_the_rest(topology: Topology
 
 
 def test_a_flushed_chain_is_noticed_and_mended(topology: Topology) -> None:
-    with gateways(topology) as (ga, _):
+    with gateways(topology, firewall=FirewallBackend.IPTABLES) as (ga, _):
         desired = ga.desired(mss=MSS)
         ga.converge(desired)
         ga.ns.run(["iptables", "-w", "-t", "mangle", "-D", "INPUT", "1"])
@@ -110,8 +119,98 @@ def test_a_flushed_chain_is_noticed_and_mended(topology: Topology) -> None:
         ga.converge(desired)
 
 
+NFT = "inet xfrmctl"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete table inet xfrmctl",
+        "flush ruleset",
+        "flush chain inet xfrmctl input",
+        "insert rule inet xfrmctl postrouting accept",
+        "insert rule inet xfrmctl syn return",
+        "flush chain inet xfrmctl mss4-1000",
+        "add table inet xfrmctl { flags dormant; }",
+    ],
+)
+def test_a_damaged_table_is_noticed_and_mended(topology: Topology, damage: str) -> None:
+    with gateways(topology, firewall=FirewallBackend.NFTABLES) as both:
+        ga, _ = both
+        for one in both:
+            one.converge(one.desired(mss=MSS if one is ga else 0))
+            one.kernel.install(one.sas())
+        connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])
+        ga.ns.run(["nft", damage])
+        with inside(ga.ns):
+            assert [info.standing for info in ga.kernel.clamp_counters()] == [False, False]
+            assert ga.kernel.plan(ga.desired(mss=MSS)).render().count("+ clamp rule") == 2
+        ga.converge(ga.desired(mss=MSS))
+        with Capture(topology.ns("hb"), "eth0") as capture:
+            connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])
+        assert [syn.mss for syn in capture.report.syns if str(syn.dst) == HOST_B[0]] == [MSS]
+
+
+def test_a_lost_member_of_a_map_is_put_back_without_touching_the_rest(topology: Topology) -> None:
+    with gateways(topology, firewall=FirewallBackend.NFTABLES) as (ga, _):
+        desired = ga.desired(mss=MSS)
+        ga.converge(desired)
+        listing = ["nft", "-a", "-s", "list", "table", *NFT.split()]
+        before = ga.ns.run(listing).stdout
+        ga.ns.run(["nft", f"delete element {NFT} pairs4-0 {{ 10.1.1.0/24 . 10.1.2.0/24 }}"])
+        with inside(ga.ns):
+            assert ga.kernel.plan(desired).render() == "+ clamp 10.1.1.0/24 <-> 10.1.2.0/24 mss 1000"
+        ga.converge(desired)
+        after = ga.ns.run(listing).stdout  # with the handles: nothing was made anew
+        assert sorted(re.split(r"[,\s]+", before)) == sorted(re.split(r"[,\s]+", after))
+
+
+def test_overlapping_pairs_take_the_smaller_mss_in_any_order(topology: Topology, firewall: FirewallBackend) -> None:
+    """The wide pair begins where the narrow one does, crosses another one, and comes before and after them."""
+    wide = Clamp(ip_network("10.1.0.0/16"), ip_network("10.1.0.0/16"), 950)
+    narrow = Clamp(ip_network("10.1.1.0/24"), ip_network("10.1.2.0/24"), 1000)
+    host = Clamp(ip_network(HOST_A[0]), ip_network("0.0.0.0/0"), 900)
+    with gateways(topology, firewall=firewall) as both:
+        ga, _ = both
+        for one in both:
+            one.converge(one.desired())
+            one.kernel.install(one.sas())
+        base = ga.desired()
+        for clamps in ([wide], [wide, narrow], [wide, narrow, host], [narrow, host], [narrow], [narrow, wide]):
+            ga.converge(Desired(base.policies, base.interfaces, base.routes, frozenset(clamps)))
+            with Capture(topology.ns("hb"), "eth0") as capture:
+                connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])
+            smallest = min(clamp.mss for clamp in clamps)
+            assert [syn.mss for syn in capture.report.syns if str(syn.dst) == HOST_B[0]] == [smallest], clamps
+        ga.converge(base)
+
+
+def test_the_other_back_end_leaves_nothing_behind(topology: Topology) -> None:
+    with gateways(topology, firewall=FirewallBackend.IPTABLES) as (ga, _):
+        ga.converge(ga.desired(mss=MSS))
+    with gateways(topology, firewall=FirewallBackend.NFTABLES) as (ga, _):
+        ga.converge(ga.desired(mss=MSS))
+        assert "XFRMCTL-MSS" not in ga.ns.run(["iptables-save"]).stdout and not ga.ns.run(["ipset", "save"]).stdout
+        assert NFT in ga.ns.run(["nft", "list", "tables"]).stdout
+    with gateways(topology, firewall=FirewallBackend.IPTABLES) as (ga, _):
+        ga.converge(ga.desired(mss=MSS))
+        assert "XFRMCTL-MSS" in ga.ns.run(["iptables-save"]).stdout
+        assert NFT not in ga.ns.run(["nft", "list", "tables"]).stdout
+
+
+def test_a_changing_mss_stays_in_one_map(topology: Topology) -> None:
+    with gateways(topology, firewall=FirewallBackend.NFTABLES) as (ga, _):
+        for mss in (1000, 1100, 900, 1000):
+            ga.converge(ga.desired(mss=mss))
+            assert _counters(ga) == {(4, mss): 0, (6, mss): 0}
+            maps = ga.ns.run(["nft", "list", "maps", "inet"]).stdout
+            assert re.findall(r"map (\S+)", maps) == ["pairs4-0", "pairs6-0"]
+        ga.converge(ga.desired())
+        assert NFT not in ga.ns.run(["nft", "list", "tables"]).stdout
+
+
 def test_rules_in_the_other_variant_are_reported(topology: Topology) -> None:
-    with gateways(topology) as (ga, _):
+    with gateways(topology, firewall=FirewallBackend.IPTABLES) as (ga, _):
         with inside(ga.ns):
             assert ga.kernel.converge(ga.desired(mss=MSS)).problems == ()
         ga.ns.run(["iptables-legacy", "-w", "-t", "mangle", "-A", "FORWARD", "-j", "ACCEPT"])
@@ -120,8 +219,8 @@ def test_rules_in_the_other_variant_are_reported(topology: Topology) -> None:
         assert "nft" in problem and "iptables-legacy-save" in problem
 
 
-def test_traffic_flows_through_a_clamped_tunnel(topology: Topology) -> None:
-    with gateways(topology) as both:
+def test_traffic_flows_through_a_clamped_tunnel(topology: Topology, firewall: FirewallBackend) -> None:
+    with gateways(topology, firewall=firewall) as both:
         for one in both:
             one.converge(one.desired(mss=1300))
             one.kernel.install(one.sas())

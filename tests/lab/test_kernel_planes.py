@@ -14,6 +14,7 @@ from xfrmctl.kernel.ownership import if_id_for
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.topology import HOST_B, Topology
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.sa import DataPlane
 
 pytestmark = pytest.mark.lab
@@ -137,6 +138,15 @@ FOREIGN = [
 ]
 
 
+FOREIGN_TABLE = """
+table inet other {
+    map pairs4-0 { type ipv4_addr . ipv4_addr : verdict; flags interval; }
+    chain postrouting { type filter hook postrouting priority mangle; ip saddr . ip daddr vmap @pairs4-0; }
+}
+add element inet other pairs4-0 { 10.1.0.0/16 . 10.2.0.0/16 : accept }
+"""
+
+
 def _everything(topology: Topology) -> str:
     ga = topology.ns("ga")
     commands = [
@@ -148,21 +158,27 @@ def _everything(topology: Topology) -> str:
         ["iptables-save"],
         ["ip6tables-save"],
         ["ipset", "save"],
+        ["nft", "list", "table", "inet", "other"],
+        ["nft", "list", "tables"],
     ]
     text = "\n".join(ga.run(command).stdout for command in commands)
     return "\n".join(line for line in text.splitlines() if not line.startswith(("#", ":")))
 
 
+@pytest.mark.parametrize("firewall", [FirewallBackend.IPTABLES, FirewallBackend.NFTABLES])
 @pytest.mark.parametrize("plane", list(DataPlane))
-def test_cleanup_removes_every_trace_of_us_and_nothing_else(topology: Topology, plane: DataPlane) -> None:
+def test_cleanup_removes_every_trace_of_us_and_nothing_else(
+    topology: Topology, plane: DataPlane, firewall: FirewallBackend
+) -> None:
     ga_ns = topology.ns("ga")
     ga_ns.batch(FOREIGN)
     ga_ns.run(["ipset", "create", "other", "hash:net,net"])
+    ga_ns.run(["nft", "-f", "-"], stdin=FOREIGN_TABLE)
     for tool in ("iptables", "ip6tables"):
         ga_ns.run([tool, "-w", "-t", "mangle", "-N", "OTHER"])
         ga_ns.run([tool, "-w", "-t", "mangle", "-A", "POSTROUTING", "-p", "tcp", "-j", "OTHER"])
     before = _everything(topology)
-    with gateways(topology, plane=plane) as (ga, _):
+    with gateways(topology, plane=plane, firewall=firewall) as (ga, _):
         ga.converge(ga.desired(mss=1300))
         ga.kernel.install(ga.sas())
         assert _everything(topology) != before

@@ -20,6 +20,7 @@ from xfrmctl.ike.config import (
     Unique,
 )
 from xfrmctl.model.address import IPAddress
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.plane import Offload, PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
 from xfrmctl.model.selector import TrafficSelector
@@ -62,6 +63,7 @@ class GatewaySettings:
     crash_detection: bool = True
     icmp: Mapping[int, IcmpPolicy] = field(default_factory=dict)
     path_mtu: PathOptions = DEFAULT_PATHS
+    firewall: FirewallBackend = FirewallBackend.AUTO
 
     @property
     def written_policies(self) -> tuple[SpdEntry, ...]:
@@ -108,6 +110,7 @@ def gateway(found: schema.File) -> GatewaySettings:
             aging_s=found.gateway.path_mtu.aging,
             confirm_s=found.gateway.path_mtu.confirm,
         ),
+        firewall=FirewallBackend(found.gateway.firewall),
     )
 
 

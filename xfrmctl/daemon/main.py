@@ -73,7 +73,7 @@ class Daemon:
 
     def __init__(self, options: Options, configuration: Configuration, loop: asyncio.AbstractEventLoop) -> None:
         self.configuration = self._started_with = configuration
-        self.kernel = LinuxKernel()
+        self.kernel = LinuxKernel(configuration.gateway.firewall)
         self.bus = Bus()
         self._log = structlog.get_logger("daemon")
         self._secret = secret.kept(options.state, clock.entropy, self._log.warning)

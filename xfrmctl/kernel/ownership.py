@@ -17,6 +17,7 @@ routing rule     protocol 158; one a family, which sends packets to peers throug
 chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
                  ``XFRMCTL-ICMP`` and ``XFRMCTL-JUDGE`` there, of the ICMP guard, with NFQUEUE 22598
 ipset            name ``xfrmctl-FAMILY-MSS``
+nf_tables        table ``inet xfrmctl`` and all that is in it
 ================ ==================================================================================
 
 Larval SAs that the kernel makes for our trap policies carry our reqid but have no SPI, so no message can name
@@ -50,6 +51,7 @@ ICMP_QUEUE = 22598
 """The NFQUEUE of the ICMP guard ("XF"), one for both families; others are welcome to the other 65,535."""
 
 SET_PREFIX = "xfrmctl-"
+NFT_TABLE = "xfrmctl"
 
 
 def is_ours(number: int) -> bool:

@@ -22,6 +22,7 @@ from xfrmctl.kernel.sad import Sad
 from xfrmctl.kernel.spd import Spd
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal, XfrmctlError
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo
 
@@ -31,8 +32,8 @@ XFRM_STAT = Path("/proc/thread-self/net/xfrm_stat")
 class LinuxKernel:
     """The kernel of the network namespace in which the object was made."""
 
-    def __init__(self) -> None:
-        """Raises KernelRefusal where the kernel has no XFRM or we may not use it."""
+    def __init__(self, firewall: FirewallBackend = FirewallBackend.AUTO) -> None:
+        """Raises KernelRefusal where the kernel has no XFRM or we may not use it. ``firewall``: who clamps."""
         self._lock = Lock()
         try:
             self._sad = Sad()
@@ -45,7 +46,7 @@ class LinuxKernel:
                 error.errno or 0,
                 f"{error.strerror}: the kernel needs CONFIG_XFRM_USER (modprobe xfrm_user)",
             ) from error
-        self._firewall = Firewall()
+        self._firewall = Firewall(firewall)
 
     def close(self) -> None:
         """Close all sockets; what is installed stays."""
@@ -81,9 +82,10 @@ class LinuxKernel:
             if not any(route.table == PEER_TABLE for route in desired.routes):
                 with suppress(KernelRefusal):  # a rule whose table is empty does no harm
                     self._devices.delete_rules()
-            if not desired.clamps:
-                return report
-            return ConvergeReport(report.applied, (*report.problems, *self._firewall.warnings()))
+            problems = (*report.problems, *self._firewall.remove_other())
+            if desired.clamps:
+                problems = (*problems, *self._firewall.warnings())
+            return ConvergeReport(report.applied, problems)
 
     def change(self, before: Desired, after: Desired) -> ConvergeReport:
         """Bring ``before`` to ``after`` without reading the kernel."""

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.config.config_files import BASE, GOOD, MINIMAL, ROUTED, loaded, minimal, pair
 from xfrmctl.config.numbering import assign, is_ours
 from xfrmctl.ike.config import RetransmitPolicy, RetryPolicy, Start
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.identity import parse_identity
 from xfrmctl.model.sa import DataPlane, DfPolicy, Mode
 from xfrmctl.model.selector import parse_selector
@@ -69,6 +70,7 @@ def test_everything_else_that_can_be_written(place: Path) -> None:
         ports: {ike: 5500, nat_t: 5501}
         limits: {half_open: 10, half_open_per_source: 2, cookies_from: 0, half_open_timeout: 5s}
         control_group: adm
+        firewall: nftables
         path_mtu: {probe: off, aging: off, confirm: 5s}
         """,
     )
@@ -87,6 +89,7 @@ def test_everything_else_that_can_be_written(place: Path) -> None:
     assert (engine.ike_port, engine.nat_t_port, engine.cookie_threshold) == (5500, 5501, 0)
     assert (engine.half_open_limit, engine.half_open_per_source, engine.half_open_timeout_s) == (10, 2, 5.0)
     assert str(found.gateway.metrics) == "[::1]:9877"
+    assert found.gateway.firewall is FirewallBackend.NFTABLES
     assert found.gateway.path_mtu == PathOptions(probe=False, aging_s=None, confirm_s=5)
 
 

@@ -19,6 +19,7 @@ def read(gateway: str) -> Configuration:
         ("metrics: '127.0.0.1:9999'", ["gateway.metrics"]),
         ("control_group: adm", ["gateway.control_group"]),
         ("path_mtu: {probe: no}", ["gateway.path_mtu"]),
+        ("firewall: nftables", ["gateway.firewall"]),
         ("crash_detection: no", []),
         ("icmp: {frag_needed: ignore}", []),
         ("bypass: [{local: 10.0.0.0/8, remote: 10.9.0.0/16}]", []),

@@ -7,7 +7,7 @@ import pytest
 from xfrmctl.kernel.desired import Clamp, ClampRule, Element
 from xfrmctl.kernel.firewall import clamp
 from xfrmctl.kernel.firewall.clamp import Counter, Standing
-from xfrmctl.kernel.firewall.iptables import FirewallError, _explain, run
+from xfrmctl.kernel.firewall.programs import FirewallError, explain, run
 
 LAN, FAR, ANY = ip_network("10.1.1.0/24"), ip_network("10.1.2.0/24"), ip_network("0.0.0.0/0")
 R1406, R1300, R6 = ClampRule(4, 1406), ClampRule(4, 1300), ClampRule(6, 1386)
@@ -120,7 +120,7 @@ def test_sets() -> None:
     ],
 )
 def test_errors_name_the_line_and_the_cure(program: str, stderr: str, words: str) -> None:
-    text = _explain(program, stderr, "first line\nsecond line\n")
+    text = explain(program, stderr, "first line\nsecond line\n")
     assert words in text and "--help" not in text
 
 

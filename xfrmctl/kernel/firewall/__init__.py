@@ -2,6 +2,11 @@
 
 ``clamp``     clamps <-> text: rules for iptables-restore, members for ipset restore; pure
 ``guard``     guarded peers <-> text: BPF matches, queue and drop; pure
-``iptables``  runs iptables-restore, iptables-save and ipset, and says what went wrong
-``backend``   keeps rules and sets as a plan wants them
+``sets``      the clamp by iptables and ipset: keeps rules and sets as a plan wants them
+``layers``    pairs of networks, sorted into maps that nf_tables can hold; pure
+``nft``       clamps <-> text: our table for nft, and its JSON; pure
+``maps``      the clamp by nf_tables: keeps our table as a plan wants it
+``iptables``  the programs iptables-restore, iptables-save and ipset
+``programs``  runs a program, and says what went wrong and how to cure it
+``backend``   the clamp by whom the operator has chosen, and the rules of the ICMP guard
 """

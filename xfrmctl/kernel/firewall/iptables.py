@@ -1,39 +1,19 @@
-"""Runs iptables-restore, iptables-save and ipset, and says what went wrong and how to cure it.
+"""The programs iptables-restore, iptables-save and ipset.
 
 iptables has two variants with separate rules, ``nft`` and ``legacy``; which one ``iptables`` is, is the
 distribution's choice. We use that one. Rules of ours in the other one (an operator switched over) are found by
 ``cleanup``, and foreign rules in both are reported: packets pass through both, in an order that surprises.
 """
 
-import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from xfrmctl.kernel.firewall.clamp import Standing, parse_save
-from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.kernel.firewall.programs import FirewallError, installed, run
 
-TIMEOUT_S = 60
 LOCK_WAIT_S = 10
-
-_CURES = (
-    ("set type not supported", "load the module ip_set_hash_netnet (modprobe ip_set_hash_netnet)"),
-    ("Kernel support protocol", "load the module ip_set (modprobe ip_set)"),
-    ("Cannot open session to kernel", "run as root, and load the module ip_set (modprobe ip_set)"),
-    ("Permission denied", "run as root or with CAP_NET_ADMIN"),
-    ("Could not fetch rule set generation id", "run as root or with CAP_NET_ADMIN"),
-    ("can't initialize ip", "run as root; the legacy variant needs the modules iptable_mangle, ip6table_mangle"),
-    ("Another app is currently holding the xtables lock", "wait for the other program that changes iptables"),
-    ("does not exist", "another program removes our sets or chains: find it; the next round puts them back"),
-    ("RULE_APPEND failed", "load the modules xt_set, xt_TCPMSS, xt_tcpmss, xt_bpf, xt_limit and xt_NFQUEUE"),
-    ("Couldn't load match `bpf'", "install iptables with its extension xt_bpf"),
-    ("Hash is full", "the set has reached its maximum of members"),
-)
-
-
-class FirewallError(XfrmctlError):
-    """iptables or ipset refused; the message has the offending line and the cure."""
+FAMILIES = (4, 6)
+VARIANTS = ("", "nft", "legacy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +30,7 @@ class Tables:
 
     def available(self) -> bool:
         """Whether the program is there."""
-        return shutil.which(self.program("restore")) is not None
+        return installed(self.program("restore"))
 
     def text(self) -> str:
         """The mangle table as the program saves it, with counters."""
@@ -78,12 +58,18 @@ class Tables:
         return sum(line.startswith("-A ") and "XFRMCTL-" not in line for line in text.splitlines())
 
 
+def mangle_text(family: int) -> str:
+    """The mangle table of a family as the plain iptables saves it; "" where there is no iptables."""
+    tables = Tables(family)
+    return tables.text() if tables.available() else ""
+
+
 class Ipset:
     """The program ipset."""
 
     def names(self) -> list[str]:
         """All sets."""
-        return run(["ipset", "list", "-n"]).split() if shutil.which("ipset") else []
+        return run(["ipset", "list", "-n"]).split() if installed("ipset") else []
 
     def save(self, name: str) -> str:
         """One set as text."""
@@ -97,7 +83,7 @@ class Ipset:
 
 def active_variant() -> str:
     """Which variant the plain name ``iptables`` is: "nft" or "legacy"; "" if unknown or not installed."""
-    if shutil.which("iptables") is None:
+    if not installed("iptables"):
         return ""
     text = run(["iptables", "--version"])
     return "nft" if "nf_tables" in text else "legacy" if "legacy" in text else ""
@@ -123,28 +109,3 @@ def mixed_variants() -> str:
                 f" (IPv{family}): packets pass both; move them over (iptables-{other}-save shows them)"
             )
     return ""
-
-
-def run(command: list[str], text: str = "") -> str:
-    """Run a program with ``text`` as its input and give its output. Raises FirewallError."""
-    try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    except FileNotFoundError:
-        package = "ipset" if command[0] == "ipset" else "iptables"
-        raise FirewallError(f"{command[0]} is not installed: install the package {package}") from None
-    except subprocess.TimeoutExpired:
-        raise FirewallError(f"{command[0]} did not finish within {TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        raise FirewallError(_explain(command[0], done.stderr, text))
-    return done.stdout
-
-
-def _explain(program: str, stderr: str, text: str) -> str:
-    message = " ".join(line.strip() for line in stderr.splitlines() if line.strip())
-    message = re.sub(r" ?Try `\S+ -h' or '\S+ --help' for more information\.", "", message)
-    at = re.search(r"(?:Error occurred at line:|Error in line|line) (\d+)", message)
-    lines = text.splitlines()
-    if at is not None and 0 < int(at[1]) <= len(lines):
-        message += f" [{lines[int(at[1]) - 1]}]"
-    cure = next((cure for sign, cure in _CURES if sign in message), "")
-    return f"{program}: {message}" + (f": {cure}" if cure else "")
