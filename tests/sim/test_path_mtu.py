@@ -138,6 +138,12 @@ def test_a_black_hole_that_nobody_reports_is_found_within_seconds_and_its_end_by
     assert in_force(world, alice) == in_force(world, bob) == (1500, "probe")
 
 
+def test_the_same_size_by_a_probes_word_is_shown_at_once() -> None:
+    world, alice, _ = established()
+    (child,) = alice.sa().children
+    assert world.changes["alice"] == 2 * [{child.reqid}], "1500 by the link's word, then by a probe's"
+
+
 def test_only_one_direction_is_narrow_and_the_other_end_is_told() -> None:
     world, alice, bob = established()
 

@@ -26,6 +26,7 @@ from xfrmctl.model.events import (
     IkeSaClosed,
     IkeSaRekeyed,
     PathChanged,
+    PathMtuChanged,
     PeerMoved,
 )
 from xfrmctl.model.path import Path, ProbeOutcome
@@ -135,6 +136,8 @@ class PathKeeper:
                 self._look(name)
             case PeerMoved(ike=name) | PathChanged(ike=name):
                 self._look(name)
+            case PathMtuChanged(path=path, old=before, new=after) if before == after:
+                self._tell(path)  # the same size by another's word: for whoever is shown it
             case IkeSaRekeyed(old=old, new=new):
                 self._look(new)
                 self._look(old)
