@@ -92,9 +92,10 @@ class Arranger:
         *,
         pfs: str = "",
         ike: Mapping[str, Any] | None = None,
+        child: Mapping[str, Any] | None = None,
         **peer: Any,
     ) -> None:
-        """Configure both ends; ``ike`` goes into our ``ike:``, ``peer`` into what the peer is told."""
+        """Configure both ends; ``ike`` and ``child`` go into ours, ``peer`` into what the peer is told."""
         bench, at, inner = self._bench, cell.outer // 6, cell.inner // 6
         self.translate(cell)
         name = bench.next_name()
@@ -136,6 +137,7 @@ class Arranger:
                         "dataplane": cell.plane,
                         "start": "none",
                     }
+                    | dict(child or {})
                 },
             }
         )
@@ -306,7 +308,8 @@ def fragments(bench: Bench[Any], arranger: Arranger, cell: Cell, _by: str) -> No
     """RFC 7383 both ways: IKE_AUTH of 4,000 octets, and no IP fragment of ours."""
     before = ip_fragments(bench)
     with small_path(bench):
-        arranger.arrange(replace(cell, auth="large"), ike={"fragmentation": 576})
+        # With an MTU written down nothing is probed: probes that are too large would be counted as well.
+        arranger.arrange(replace(cell, auth="large"), ike={"fragmentation": 576}, child={"mtu": 576})
         with bench.only_esp(udp=False, full_size=False):
             bring_up(bench, cell.initiator)
             assert traffic.ping(bench.near_ns, bench.far_host[0], interval_s=0.02).loss == 0
