@@ -21,7 +21,7 @@ def running() -> Iterator[Bench[Libreswan]]:
 
 @pytest.fixture(scope="module")
 def arranger(running: Bench[Libreswan]) -> Arranger:
-    return Arranger(running)
+    return Arranger(running, "libreswan")
 
 
 class TestLibreswan(Interop):

@@ -23,7 +23,7 @@ def running() -> Iterator[Bench[StrongSwan]]:
 
 @pytest.fixture(scope="module")
 def arranger(running: Bench[StrongSwan]) -> Arranger:
-    return Arranger(running)
+    return Arranger(running, "strongswan")
 
 
 class TestStrongSwan(Interop):

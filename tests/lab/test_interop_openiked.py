@@ -20,7 +20,7 @@ def running() -> Iterator[Bench[OpenIked]]:
 
 @pytest.fixture(scope="module")
 def arranger(running: Bench[OpenIked]) -> Arranger:
-    return Arranger(running)
+    return Arranger(running, "openiked")
 
 
 class TestOpenIked(Interop):

@@ -94,7 +94,8 @@ def test_the_tunnel_follows(nat_topology: Topology, outside: str, by: str) -> No
             assert time.monotonic() < deadline, "gateway B has not noticed"
             time.sleep(0.1)
         assert re.fullmatch(rf"{outside}:41\d\d\d", moved[0])
-        time.sleep(0.3)
+        while traffic.ping(topology.ns("hb"), HOST_A[0], count=1, wait_s=1).loss:  # its policies follow next
+            assert time.monotonic() < deadline, "gateway B sends to where the NAT was"
         assert traffic.ping(topology.ns("hb"), HOST_A[0], interval_s=0.02).loss == 0
         assert traffic.ping(topology.ns("ha"), HOST_B[0], interval_s=0.02).loss == 0
         after = theirs.client.connection("net").ike_sas[0]

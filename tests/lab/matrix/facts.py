@@ -19,6 +19,8 @@ FACTS: dict[PeerName, tuple[str, ...]] = {
     ),
     "openiked": (
         "As responder it answers IKE_AUTH before its kernel has the SAs: the first packets may be lost.",
+        "When it rekeys a CHILD SA it deletes the old one before its kernel has the new one, and does not wait for our "
+        "answer: a packet that we send in these milliseconds is lost.",
         "It begins by itself only, two seconds after its configuration was loaded; it rekeys by lifetimes only.",
         "ESP with SHA2-256 would be cut to 96 bits by PF_KEY, so it refuses it; the cells use SHA2-512.",
         "An IKE SA that it has initiated and we have rekeyed it does not delete when told to: it ignores the request "
@@ -27,3 +29,6 @@ FACTS: dict[PeerName, tuple[str, ...]] = {
         "It has one private key for all its connections.",
     ),
 }
+
+LOSES_WHEN_IT_REKEYS: dict[PeerName, int] = {"openiked": 2}
+"""Packets that a peer may lose by the order in which it rekeys a CHILD SA, with a packet every 20 ms each way."""
