@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.interop import Bench
 from tests.lab.nursery import Nursery
 from xfrmctl.lab import gateway
 from xfrmctl.lab.job import inside
@@ -44,3 +45,17 @@ def nat_topology() -> Iterator[Topology]:
     """The same with a NAT box between gateway A and the router."""
     with Topology(nat=True) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Bench]:
+    """Our gateway and charon, for all tests of a file."""
+    with Bench.running() as made:
+        yield made
+
+
+@pytest.fixture
+def bench(running: Bench) -> Iterator[Bench]:
+    """The same, with the log of both where a test fails."""
+    with running.told():
+        yield running

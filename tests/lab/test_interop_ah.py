@@ -19,18 +19,6 @@ both_roles = pytest.mark.parametrize("initiator", ["ours", "charon"])
 both_families = pytest.mark.parametrize("outer", [4, 6])
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Bench]:
-    with Bench.running() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(running: Bench) -> Iterator[Bench]:
-    with running.told():
-        yield running
-
-
 @contextmanager
 def only_ah(bench: Bench) -> Iterator[Capture]:
     """Every packet that crosses while the block runs is AH, IKE, or the link's own."""

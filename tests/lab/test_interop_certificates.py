@@ -81,18 +81,6 @@ def party(name: str, kind: str) -> Party:
     return Party(name, ca, ours, theirs)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Bench]:
-    with Bench.running() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(running: Bench) -> Iterator[Bench]:
-    with running.told():
-        yield running
-
-
 # kind of key, how we are told to sign, charon's `auth` for itself and for us, charon's name for our signature
 SIGNATURES = [
     ("rsa2048", "pss", "pubkey", "pubkey", "RSA_EMSA_PSS_SHA2_256"),

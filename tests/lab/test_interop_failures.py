@@ -1,7 +1,6 @@
 """xfrmctl against strongSwan's charon: tunnels that cannot be, the Notify that says so, and what we tell of it."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -13,18 +12,6 @@ from xfrmctl.lab.counters import kernel_sas
 pytestmark = [pytest.mark.lab, pytest.mark.interop]
 
 both_roles = pytest.mark.parametrize("initiator", ["ours", "charon"])
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Bench]:
-    with Bench.running() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(running: Bench) -> Iterator[Bench]:
-    with running.told():
-        yield running
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

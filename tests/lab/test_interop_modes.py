@@ -23,18 +23,6 @@ both_families = pytest.mark.parametrize("outer", [4, 6])
 HOSTS = Leg(mode="transport", charon_mode="transport")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Bench]:
-    with Bench.running() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(running: Bench) -> Iterator[Bench]:
-    with running.told():
-        yield running
-
-
 @contextmanager
 def only_esp(bench: Bench, *, esp: bool = True) -> Iterator[Capture]:
     """Nothing but ESP, IKE and what the links say to themselves crosses while the block runs."""

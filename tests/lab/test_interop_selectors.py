@@ -1,7 +1,5 @@
 """xfrmctl against strongSwan's charon: selectors with protocol and ports, each as initiator and as responder."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.lab.interop import Bench, Initiator, Leg, Tunnel
@@ -15,18 +13,6 @@ both_roles = pytest.mark.parametrize("initiator", ["ours", "charon"])
 
 SERVICE = "[tcp/5201]"
 """Where ``traffic.transfer`` sends to."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Bench]:
-    with Bench.running() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(running: Bench) -> Iterator[Bench]:
-    with running.told():
-        yield running
 
 
 def transfer(bench: Bench) -> bool:

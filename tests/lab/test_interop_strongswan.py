@@ -18,18 +18,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.interop]
 both_roles = pytest.mark.parametrize("initiator", ["ours", "charon"])
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Bench]:
-    with Bench.running() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(running: Bench) -> Iterator[Bench]:
-    with running.told():
-        yield running
-
-
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """A process that neither answers nor ends while the block runs."""

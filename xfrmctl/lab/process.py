@@ -1,4 +1,4 @@
-"""Wait for a child that leads its own session, and never leave it behind."""
+"""Wait for a child or end it, and never leave it behind."""
 
 import contextlib
 import os
@@ -23,6 +23,18 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def end(process: subprocess.Popen[bytes] | None, how: signal.Signals = signal.SIGTERM, timeout_s: float = 10) -> None:
+    """Send a child this signal, if it lives, and SIGKILL when it has not ended after ``timeout_s`` seconds."""
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(how)
+    try:
+        process.wait(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
         process.wait()
 
 

@@ -8,6 +8,7 @@ database it does not start at all.
 import contextlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.peers.peer import Credentials, PeerTunnel, await_, unpacked, version_of
+from xfrmctl.lab.process import end
 
 _LIBEXEC = "/usr/libexec/ipsec"
 # The first program of the mount namespace; it becomes pluto. $1 is the unpacked directory.
@@ -81,22 +83,16 @@ class Libreswan:
 
     def stop(self) -> None:
         """End pluto as an administrator would: it deletes its SAs. Then forget its files."""
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self._end(signal.SIGTERM)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def kill(self) -> None:
         """SIGKILL: a crash. Its files stay, so ``start`` brings it back."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        end(process, how)
 
     # ---- commands --------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.peers.peer import Credentials, PeerTunnel, await_, unpacked, version_of
+from xfrmctl.lab.process import end
 
 _COPIED = "protocols services nsswitch.conf hosts ssl ld.so.cache localtime"
 _FOLDERS = "ca certs crls private pubkeys/fqdn pubkeys/ipv4 pubkeys/ipv6 pubkeys/ufqdn"
@@ -149,14 +150,7 @@ class OpenIked:
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, how)
 
     # ---- commands --------------------------------------------------------------------------------------------
 

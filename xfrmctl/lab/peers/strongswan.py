@@ -10,6 +10,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -21,6 +22,7 @@ from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.peers.peer import PeerTunnel
 from xfrmctl.lab.peers.swanctl import ChildSa, Connection, IkeSa, connection, ike_sas, render
+from xfrmctl.lab.process import end
 
 _PLUGINS = (
     "random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 hmac kdf drbg gcm chapoly "
@@ -101,22 +103,16 @@ class StrongSwan:
 
     def stop(self) -> None:
         """End charon as an administrator would: it deletes its SAs and tells the peer. Then forget its files."""
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self._end(signal.SIGTERM)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def kill(self) -> None:
         """SIGKILL: a crash. Its files stay, so ``start`` brings it back."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        end(process, how)
 
     # ---- commands --------------------------------------------------------------------------------------------
 
