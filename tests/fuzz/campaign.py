@@ -9,7 +9,8 @@ responders have pre-shared keys, some certificates.
 An input that makes the responder react in a way not seen before is kept in the corpus and changed again later; the next
 campaign goes on from there. Three things are findings, kept with the input: an exception, a step of more than
 SLOW_S seconds of processor time, SAs in the kernel that the engine knows nothing of. Python's collector of cycles is
-run between steps, for its time is not the step's.
+run between steps, for its time is not the step's. What the machine does in our time (a virtual one is stopped while its
+clocks go on) is told from what the input does by giving a slow input to the same responder again.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from xfrmctl.wire.natt import frame
 SLOW_S = 0.010
 PROGRESS_S = 10.0
 SK, SKF = 46, 53
+REPEATS = 10
 STEPS_PER_WORLD = 2000
 """What an authenticated peer may do before it meets a new responder: the worlds do not forget what was on the wire."""
 
@@ -153,6 +155,7 @@ class Campaign:
     said: Callable[[str], None] = print
     steps: int = 0
     slowest_s: float = 0.0
+    hiccups: list[float] = field(default_factory=list)
     findings: dict[str, int] = field(default_factory=dict)
     corpus: list[Input] = field(default_factory=list)
     by_way: dict[Way, int] = field(default_factory=lambda: dict.fromkeys(Way, 0))
@@ -246,8 +249,11 @@ class Campaign:
         """One line on how it stands."""
         found = ", ".join(f"{n} {kind}" for kind, n in sorted(self.findings.items())) or "none"
         ways = ", ".join(f"{way.name.lower()} {n}" for way, n in self.by_way.items())
+        most = max(self.hiccups, default=0.0) * 1000
+        hiccups = f" (and {len(self.hiccups)} slow only once, up to {most:.1f} ms)" if self.hiccups else ""
         return (
-            f"{self.steps} steps ({ways}), corpus {len(self.corpus)}, slowest step {self.slowest_s * 1000:.1f} ms, "
+            f"{self.steps} steps ({ways}), corpus {len(self.corpus)}, "
+            f"slowest step {self.slowest_s * 1000:.1f} ms{hiccups}, "
             f"memory {peak_mb():.0f} MB, findings: {found}"
         )
 
@@ -256,6 +262,17 @@ class Campaign:
         target = self.open_door if item.way == Way.RAW else self.random.choice(self.targets)
         self.steps += 1
         self.by_way[item.way] += 1
+        took = self._take(target, item)
+        if took <= SLOW_S:
+            self.slowest_s = max(self.slowest_s, took)
+        elif (again := max(self._take(target, item) for _ in range(REPEATS))) > SLOW_S:
+            self.slowest_s = max(self.slowest_s, took, again)
+            self._found("slow", item, f"{took * 1000:.1f} ms of processor time, then {again * 1000:.1f}\n")
+        else:
+            self.hiccups.append(took)
+
+    def _take(self, target: Target, item: Input) -> float:
+        """Seconds of processor time that the responder took; 0 where it broke."""
         datagram = self._datagram(target, item)
         world, bob = target.world, target.bob
         bob.events.clear()
@@ -269,10 +286,7 @@ class Campaign:
         except Exception:
             self._found("crashes", item, traceback.format_exc())
             target.begin()
-            return
-        self.slowest_s = max(self.slowest_s, took)
-        if took > SLOW_S:
-            self._found("slow", item, f"{took * 1000:.1f} ms of processor time, reaction {reaction}\n")
+            return 0.0
         stray = bob.sad.keys() - _known(bob)
         if stray:
             self._found("stray", item, f"in the kernel and not in the engine: {sorted(map(str, stray))}\n")
@@ -283,6 +297,7 @@ class Campaign:
             if not kept.exists():
                 self.corpus.append(item)
                 kept.write_bytes(item.encode())
+        return took
 
     def _datagram(self, target: Target, item: Input) -> Datagram:
         if item.way == Way.RAW:

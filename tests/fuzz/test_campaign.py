@@ -1,6 +1,6 @@
 """The fuzzing campaign in short, and that it finds what is there to be found."""
 
-from itertools import count
+from itertools import chain, count, repeat
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,15 @@ def test_a_slow_step_is_kept_with_its_input(tmp_path: Path) -> None:
     assert campaign.findings == {"slow": 1}
     assert campaign.slowest_s == pytest.approx(SLOW_S * 1.5)
     assert (tmp_path / "slow" / item.name).exists()
+
+
+def test_the_machine_s_own_hiccup_is_no_finding(tmp_path: Path) -> None:
+    ticks = chain((0.0, SLOW_S * 1.5), repeat(2.0))
+    campaign = Campaign(tmp_path, clock=lambda: next(ticks), said=lambda line: None)
+    campaign.step(Input(Way.RAW, b"\0whatever"))
+    assert not campaign.findings
+    assert campaign.slowest_s == 0
+    assert "1 slow only once, up to 15.0 ms" in campaign.progress()
 
 
 def test_sas_that_nobody_answers_for_are_found(tmp_path: Path) -> None:
