@@ -15,7 +15,7 @@ from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.ike.config import RetransmitPolicy
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.ports import Underlay
-from xfrmctl.model.events import IkeSaClosed, PathMtuChanged, PeerMoved, PeerSilent
+from xfrmctl.model.events import ChildSaRekeyed, IkeSaClosed, PathMtuChanged, PeerMoved, PeerSilent
 from xfrmctl.model.path import Path
 from xfrmctl.model.sa import Direction, SaCounters
 from xfrmctl.pmtu.settings import PathOptions
@@ -64,13 +64,13 @@ class Paths(World):
         if deadline() == at:
             self.do(node, self.keepers[node.name].handle_timer)
 
-    def traffic(self, node: Node, *, went: int, came: int) -> None:
-        """What the node's kernel has counted so far."""
+    def traffic(self, node: Node, *, went: int, came: int, octets: int = 0) -> None:
+        """What the node's kernel has counted so far: packets either way, bytes out."""
         counters = {
             sa_id: SaCounters(
                 id=sa_id,
                 reqid=sa.reqid,
-                bytes=0,
+                bytes=octets if sa.direction == Direction.OUT else 0,
                 packets=went if sa.direction == Direction.OUT else came,
                 replay_drops=0,
                 integrity_failures=0,
@@ -168,6 +168,58 @@ def test_traffic_both_ways_has_the_path_confirmed_and_a_loss_found() -> None:
         world.traffic(alice, went=packets, came=packets)
         world.run(1)
     assert in_force(world, alice) == (1444, "probe")
+
+
+def test_a_bulk_transfer_that_stalls_beside_a_ping_is_noticed_at_once() -> None:
+    """Small packets go both ways as ever: only the bytes tell. Otherwise it takes until the next confirmation."""
+    world, alice, _ = established(confirm_s=None)
+    octets = 0
+    for packets in range(10):
+        octets += 1_000_000
+        world.traffic(alice, went=1000 * packets, came=500 * packets, octets=octets)
+        world.run(1)
+    world.mtu = 1444
+    for packets in range(4):
+        octets += 1500
+        world.traffic(alice, went=10_000 + packets, came=5_000 + packets, octets=octets)
+        world.run(1)
+    assert in_force(world, alice) == (1444, "probe")
+
+
+def test_a_large_request_of_ike_that_goes_out_again_has_the_path_looked_at() -> None:
+    """The CHILD SAs are idle, and one gets new keys: its request is larger than what the path carries by now."""
+    world = Paths()
+    settings: dict[str, object] = {"dpd_s": None, "retransmit": PATIENT}
+    large: dict[str, object] = {"esp": ("aes256gcm16-modp3072", "aes256-aes128-sha512-sha256-modp3072-modp2048")}
+    alice, bob = pair(world, alice=settings, bob=settings, alice_child=large, bob_child=large)
+    for node in (alice, bob):
+        world.keep(node)
+    start(world, alice)
+    world.run(20)
+    assert in_force(world, alice) == (1500, "probe")
+    world.mtu = 600
+    world.do(alice, lambda now: alice.engine.rekey("net", "lan", now))
+    world.run(30)
+    assert in_force(world, alice) == (600, "probe")
+    assert alice.of(ChildSaRekeyed)
+
+
+def test_settings_are_the_connections_own_and_a_reload_changes_them_while_the_tunnel_stands() -> None:
+    world, alice, bob = established(1400)
+    keeper, sa = world.keepers["alice"], alice.sa()
+    before = len(world.wire)
+    world.do(alice, lambda now: keeper.configure(PathOptions(), {"another": PathOptions(probe=False)}, now))
+    world.run(5)
+    assert len(world.wire) == before, "nothing has changed for this connection"
+    world.do(alice, lambda now: keeper.configure(PathOptions(), {"net": PathOptions(aging_s=None)}, now))
+    world.run(5)
+    world.mtu = 1500
+    world.run(1300)
+    assert (in_force(world, alice), in_force(world, bob)) == ((1400, "probe"), (1500, "probe"))
+    world.do(alice, lambda now: keeper.configure(PathOptions(aging_s=30), {}, now))
+    world.run(60)
+    assert in_force(world, alice) == (1500, "probe")
+    assert alice.sa() is sa
 
 
 def test_an_idle_tunnel_costs_nothing() -> None:

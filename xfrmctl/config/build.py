@@ -55,7 +55,10 @@ class IcmpPolicy(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """What the daemon needs beside the engine; None means off, or the command line's value."""
+    """What the daemon needs beside the engine; None means off, or the command line's value.
+
+    ``path_mtu`` is for connections that are not in ``path_mtu_of``, by name.
+    """
 
     metrics: ListenAddress | None = None
     policies: tuple[SpdEntry, ...] = ()
@@ -63,6 +66,7 @@ class GatewaySettings:
     crash_detection: bool = True
     icmp: Mapping[int, IcmpPolicy] = field(default_factory=dict)
     path_mtu: PathOptions = DEFAULT_PATHS
+    path_mtu_of: Mapping[str, PathOptions] = field(default_factory=dict)
     firewall: FirewallBackend = FirewallBackend.AUTO
 
     @property
@@ -105,13 +109,14 @@ def gateway(found: schema.File) -> GatewaySettings:
             4: IcmpPolicy(found.gateway.icmp.frag_needed),
             6: IcmpPolicy(found.gateway.icmp.packet_too_big),
         },
-        path_mtu=PathOptions(
-            probe=found.gateway.path_mtu.probe,
-            aging_s=found.gateway.path_mtu.aging,
-            confirm_s=found.gateway.path_mtu.confirm,
-        ),
+        path_mtu=_paths(found.gateway.path_mtu),
+        path_mtu_of={name: _paths(c.path_mtu) for name, c in found.connections.items() if c.path_mtu is not None},
         firewall=FirewallBackend(found.gateway.firewall),
     )
+
+
+def _paths(found: schema.PathMtu) -> PathOptions:
+    return PathOptions(probe=found.probe, aging_s=found.aging, confirm_s=found.confirm)
 
 
 def engine(found: schema.File, file: Path, previous: Mapping[str, ConnectionConfig], report: Report) -> EngineConfig:

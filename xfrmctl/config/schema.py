@@ -88,10 +88,7 @@ class Retransmit(Strict):
 
 
 class PathMtu(Strict):
-    """How the path MTU to a peer is found where ``mtu`` is ``auto``: by probes and errors of routers (RFC 8899).
-
-    Changes need a restart.
-    """
+    """How the path MTU to a peer is found where ``mtu`` is ``auto``: by probes and errors of routers (RFC 8899)."""
 
     probe: bool = True
     """Whether paths are probed with padded IKE messages. ``false``: only ICMP errors and the links' MTUs count."""
@@ -249,6 +246,8 @@ class Connection(Strict):
     auth: Auth
     ike: Annotated[Ike, Section] = Field(default_factory=Ike)
     retry: Annotated[Retry, Section] = Field(default_factory=Retry)
+    path_mtu: Annotated[PathMtu | None, Section] = None
+    """As ``gateway.path_mtu``, for this connection only. All its keys are then from here."""
     unique: Literal["replace", "keep", "no"] | None = None
     """When an identity comes that has an IKE SA already: ``replace`` it, ``keep`` it, or ``no``: serve both.
 

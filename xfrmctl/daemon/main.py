@@ -78,7 +78,8 @@ class Daemon:
         self._log = structlog.get_logger("daemon")
         self._secret = secret.kept(options.state, clock.entropy, self._log.warning)
         self.engine = IkeEngine(self.resolved(configuration), clock.entropy, clock.wall)
-        self.paths = PathKeeper(self.engine, self.kernel, configuration.gateway.path_mtu, loop.time)
+        found = configuration.gateway
+        self.paths = PathKeeper(self.engine, self.kernel, found.path_mtu, loop.time, found.path_mtu_of)
         self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self.paths, configuration.gateway.policies)
         self.paths.changed, self.paths.poisoned = self.reconciler.path_changed, self.reconciler.path_poisoned
         self._state = options.state
@@ -140,6 +141,7 @@ class Daemon:
         resolved = self.resolved(newer)
         self.runtime.step(lambda now: self.engine.reload(resolved, now))
         self.runtime.step(self.engine.handle_network)
+        self.runtime.step(partial(self.paths.configure, newer.gateway.path_mtu, newer.gateway.path_mtu_of))
         self.runtime.audit()
         self._icmp.start()
         await self.reconciler.everything()

@@ -4,16 +4,17 @@ The path-MTU engine knows paths and sizes; the IKE engine can carry a probe; the
 packets. Here one's events become the other's inputs. All of it runs in the event loop's thread, within a step of the
 runtime; what the kernel is to do about a path is the reconciler's business.
 
-Signs of loss. Where packets go out on an SA and none come back, their answers may be missing because the packets were
-too large: the engine is told, and asks a probe. Where packets flow both ways all the same, the belief is confirmed now
-and then. What ICMP errors have made the kernel believe of a peer is a hint, too; when probes refute it, the route to
-the peer is made anew, which clears the kernel's memory of it (KERNEL-FACTS 8).
+Where something looks as if large packets got lost (:mod:`xfrmctl.daemon.signs`) the engine is told, and asks a probe.
+Where packets flow and nothing looks wrong, the belief is confirmed now and then. What ICMP errors have made the kernel
+believe of a peer is a hint, too; when probes refute it, the route to the peer is made anew, which clears the kernel's
+memory of it (KERNEL-FACTS 8).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from xfrmctl.daemon import routes
+from xfrmctl.daemon.signs import Flow, Sign, is_repetition
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
@@ -25,6 +26,7 @@ from xfrmctl.model.events import (
     Event,
     IkeSaClosed,
     IkeSaRekeyed,
+    MessageSent,
     PathChanged,
     PathMtuChanged,
     PeerMoved,
@@ -53,23 +55,33 @@ class Way:
     """Run-time side of a path.
 
     ``users`` are IKE SAs by name, oldest first. ``reverse`` is what a peer of ours takes the other direction to carry,
-    0 where it has not said. ``packets`` are those counted last, (in, out). ``asked_until`` is how long probes are ours
-    because the peer has asked for them.
+    0 where it has not said. ``flow`` is what its SAs have carried, None before the first look. ``asked_until`` is how
+    long probes are ours because the peer has asked for them.
     """
 
     underlay: Underlay | None
     users: dict[str, None] = field(default_factory=dict)
     reverse: int = 0
-    packets: tuple[int, int] | None = None
+    flow: Flow | None = None
     asked_until: float = 0.0
 
 
 class PathKeeper:
-    """All paths of the gateway. ``changed`` and ``poisoned`` are the reconciler's: see the module."""
+    """All paths of the gateway. ``changed`` and ``poisoned`` are the reconciler's: see the module.
 
-    def __init__(self, ike: IkeEngine, kernel: Kernel, options: PathOptions, now: Callable[[], float]) -> None:
+    ``options`` are for connections that are not in ``own``, by name.
+    """
+
+    def __init__(
+        self,
+        ike: IkeEngine,
+        kernel: Kernel,
+        options: PathOptions,
+        now: Callable[[], float],
+        own: Mapping[str, PathOptions] | None = None,
+    ) -> None:
         self.engine = PmtuEngine()
-        self.options = options
+        self._options, self._own = options, own or {}
         self.changed: Callable[[set[int]], None] = lambda _: None
         self.poisoned: Callable[[Path, int], None] = lambda *_: None
         self._ike = ike
@@ -127,6 +139,14 @@ class PathKeeper:
             probes_lost=state.counts.lost,
         )
 
+    def configure(self, options: PathOptions, own: Mapping[str, PathOptions], now: float) -> None:
+        """Take other settings; a path whose settings stay as they are does not notice."""
+        self._options, self._own = options, own
+        for path, way in self._ways.items():
+            sa = self._ike.probes.find(next(reversed(way.users)))
+            if sa is not None and sa.config is not None:
+                self.engine.open(path, self._link(way), self._settings(sa), now)
+
     # -- who goes where
 
     def observe(self, event: Event) -> None:
@@ -136,6 +156,8 @@ class PathKeeper:
                 self._look(name)
             case PeerMoved(ike=name) | PathChanged(ike=name):
                 self._look(name)
+            case MessageSent(ike=name) if name in self._goes and is_repetition(event):
+                self.engine.handle_loss(self._goes[name], self._now())
             case PathMtuChanged(path=path, old=before, new=after) if before == after:
                 self._tell(path)  # the same size by another's word: for whoever is shown it
             case IkeSaRekeyed(old=old, new=new):
@@ -154,8 +176,7 @@ class PathKeeper:
             if way is None:
                 way = self._ways[new] = Way(self._kernel.underlay(new.local, new.remote))
             way.users[name] = None
-            link = way.underlay.mtu if way.underlay is not None else DEFAULT_LINK
-            self.engine.open(new, link, self._settings(sa), self._now())
+            self.engine.open(new, self._link(way), self._settings(sa), self._now())
         else:
             del self._goes[name]
         if old is not None:
@@ -165,16 +186,20 @@ class PathKeeper:
                 del self._ways[old]
                 self.engine.close(old, self._now())
 
+    def _link(self, way: Way) -> int:
+        return way.underlay.mtu if way.underlay is not None else DEFAULT_LINK
+
     def _settings(self, sa: IkeSa) -> PathSettings:
         assert sa.config is not None
+        options = self._own.get(sa.config.name, self._options)
         written = [child.mtu for child in sa.config.children]
         sizes = [mtu for mtu in written if mtu is not None]
         return PathSettings(
             configured=min(sizes) if sizes and len(sizes) == len(written) else None,
-            aging_s=self.options.aging_s,
-            confirm_s=self.options.confirm_s,
+            aging_s=options.aging_s,
+            confirm_s=options.confirm_s,
             grid=Grid(*self._ike.probes.grid(sa.name)),
-            probes=self.options.probe,
+            probes=options.probe,
         )
 
     # -- what the engines say to each other
@@ -251,23 +276,22 @@ class PathKeeper:
     def count(self, sad: Mapping[SaId, SaCounters], now: float) -> None:
         """Look at what the SAs have carried since the last time."""
         for path, way in self._ways.items():
-            came, went = 0, 0
+            came = went = octets = 0
             for name in way.users:
                 sa = self._ike.probes.find(name)
                 for child in sa.children if sa is not None else ():
-                    came += _packets(sad, child.inbound)
-                    went += _packets(sad, child.outbound)
-            before, way.packets = way.packets, (came, went)
-            if before is None or went <= before[1] or came < before[0]:
-                continue  # nothing goes out, or SAs were replaced
-            if came == before[0]:
+                    inbound, outbound = sad.get(child.inbound), sad.get(child.outbound)
+                    came += inbound.packets if inbound is not None else 0
+                    went += outbound.packets if outbound is not None else 0
+                    octets += outbound.bytes if outbound is not None else 0
+            if way.flow is None:
+                way.flow = Flow(came, went, octets, now)
+                continue
+            sign = way.flow.look(came, went, octets, now)
+            if sign == Sign.LOSS:
                 self.engine.handle_loss(path, now)
-            self.engine.handle_traffic(path, now)
-
-
-def _packets(sad: Mapping[SaId, SaCounters], sa_id: SaId) -> int:
-    found = sad.get(sa_id)
-    return found.packets if found is not None else 0
+            if sign != Sign.NONE:
+                self.engine.handle_traffic(path, now)
 
 
 def _path_of(sa: IkeSa | None) -> Path | None:

@@ -6,7 +6,7 @@ from xfrmctl.config.build import GatewaySettings
 from xfrmctl.config.load import Configuration
 from xfrmctl.ike.config import EngineConfig
 
-LIVE = frozenset({"policies", "icmp", "crash_detection"})
+LIVE = frozenset({"policies", "icmp", "crash_detection", "path_mtu", "path_mtu_of"})
 """Fields of the gateway's settings that a reload takes over."""
 
 

@@ -64,6 +64,7 @@ def test_everything_else_that_can_be_written(place: Path) -> None:
         remote: {address: 192.0.2.2, id: any}
         ike: {dpd: off, encap: always, keepalive: 15s, retransmit: {first: 500ms, factor: 1.5, tries: 3}}
         retry: {tries: 5, first: 1s, max: 1m}
+        path_mtu: {aging: off}
         """,
         """
         metrics: "[::1]:9877"
@@ -91,6 +92,7 @@ def test_everything_else_that_can_be_written(place: Path) -> None:
     assert str(found.gateway.metrics) == "[::1]:9877"
     assert found.gateway.firewall is FirewallBackend.NFTABLES
     assert found.gateway.path_mtu == PathOptions(probe=False, aging_s=None, confirm_s=5)
+    assert found.gateway.path_mtu_of == {"c": PathOptions(aging_s=None)}
 
 
 def test_yaml_words_stay_words(place: Path) -> None:

@@ -18,7 +18,7 @@ def read(gateway: str) -> Configuration:
         ("ports: {ike: 1500, nat_t: 1501}", ["gateway.ports"]),
         ("metrics: '127.0.0.1:9999'", ["gateway.metrics"]),
         ("control_group: adm", ["gateway.control_group"]),
-        ("path_mtu: {probe: no}", ["gateway.path_mtu"]),
+        ("path_mtu: {probe: no}", []),
         ("firewall: nftables", ["gateway.firewall"]),
         ("crash_detection: no", []),
         ("icmp: {frag_needed: ignore}", []),

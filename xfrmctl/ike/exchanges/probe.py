@@ -50,6 +50,9 @@ from xfrmctl.wire.payloads import Notify, Payload
 MARK = b"xfrmctl path mtu"
 """What makes a status of private use ours: others may use the same number for something else."""
 
+IS_PROBE = f"N({NotifyType.XFRMCTL_PATH_MTU.name})"
+"""What a log and an event call its payload."""
+
 LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.2, 3.0
 """Bounds of the wait for the answer to a whole copy: about four round trips between them."""
 
