@@ -1,11 +1,12 @@
 """The arithmetic against the kernel's own answers, and its laws."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Mode
-from xfrmctl.model.suite import SuiteError
+from xfrmctl.model.suite import Suite, SuiteError
 from xfrmctl.pmtu.clamp import mss
 from xfrmctl.pmtu.explain import classic_inner_mtu, explain
 from xfrmctl.pmtu.overhead import inner_mtu, outer_mtu_for, overhead, packet_size
@@ -64,6 +65,12 @@ CASES = [
 ]
 
 suites = st.sampled_from([*IPV6_NEEDS, "aes256-sha384"]).map(parse_suite)
+every_suite = st.sampled_from(
+    [
+        *("aes256gcm16", "chacha20poly1305"),
+        *(f"{c}-{i}" for c in ("aes256", "3des", "null", "ah") for i in ("md5", "sha1", "sha256", "sha384", "sha512")),
+    ]
+).map(parse_suite)
 versions = st.sampled_from([4, 6])
 modes = st.sampled_from(list(Mode))
 
@@ -83,7 +90,7 @@ def test_smallest_path_for_ipv6(suite: str) -> None:
     assert tuple(found) == IPV6_NEEDS[suite]
 
 
-@given(st.integers(200, 65535), suites, versions, st.booleans(), modes)
+@given(st.integers(200, 65535), every_suite, versions, st.booleans(), modes)
 def test_what_fits_fits_and_one_byte_more_does_not(outer: int, suite, version, encap, mode) -> None:  # type: ignore[no-untyped-def]
     inner = inner_mtu(outer, suite, version, encap, mode)
     assert packet_size(inner, suite, version, encap, mode) <= outer
@@ -91,11 +98,30 @@ def test_what_fits_fits_and_one_byte_more_does_not(outer: int, suite, version, e
     assert overhead(outer, suite, version, encap, mode) == outer - inner
 
 
-@given(st.integers(60, 60000), suites, versions, st.booleans(), modes)
+@given(st.integers(60, 60000), every_suite, versions, st.booleans(), modes)
 def test_outer_mtu_for_is_the_smallest(inner: int, suite, version, encap, mode) -> None:  # type: ignore[no-untyped-def]
     outer = outer_mtu_for(inner, suite, version, encap, mode)
     assert inner_mtu(outer, suite, version, encap, mode) >= inner
     assert inner_mtu(outer - 1, suite, version, encap, mode) < inner
+
+
+def kernel_mtu(outer: int, suite: Suite, version: int, encap: bool, mode: Mode) -> int:
+    """``xfrm_state_mtu()`` of net/xfrm/xfrm_state.c, Linux 6.12, with ``header_len`` as esp4.c, esp6.c and ah*.c set it."""
+    header = 20 if version == 4 else 40
+    if suite.protocol == ProtocolId.AH:
+        unit = 4 if version == 4 else 8
+        return outer - (header if mode == Mode.TUNNEL else 0) - -(-(12 + suite.icv) // unit) * unit
+    header_len = 8 + suite.encr_facts.iv + (header if mode == Mode.TUNNEL else 0) + (8 if encap else 0)
+    net_adj = header if mode == Mode.TRANSPORT else 0
+    blksize = -(-suite.encr_facts.block // 4) * 4
+    return ((outer - header_len - suite.icv - net_adj) & ~(blksize - 1)) + net_adj - 2
+
+
+@given(st.integers(1280, 9000), every_suite, versions, st.booleans(), modes)
+@settings(max_examples=1000, deadline=None)
+def test_is_the_kernels_own_sum(outer: int, suite: Suite, version: int, encap: bool, mode: Mode) -> None:
+    """``tests/lab/test_overhead.py`` asks the kernel itself."""
+    assert inner_mtu(outer, suite, version, encap, mode) == kernel_mtu(outer, suite, version, encap, mode)
 
 
 def test_no_room_is_said() -> None:
