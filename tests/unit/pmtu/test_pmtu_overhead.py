@@ -106,7 +106,7 @@ def test_outer_mtu_for_is_the_smallest(inner: int, suite, version, encap, mode) 
 
 
 def kernel_mtu(outer: int, suite: Suite, version: int, encap: bool, mode: Mode) -> int:
-    """``xfrm_state_mtu()`` of net/xfrm/xfrm_state.c, Linux 6.12, with ``header_len`` as esp4.c, esp6.c and ah*.c set it."""
+    """``xfrm_state_mtu()`` of net/xfrm/xfrm_state.c (Linux 6.12), ``header_len`` as esp4.c, esp6.c and ah*.c set it."""
     header = 20 if version == 4 else 40
     if suite.protocol == ProtocolId.AH:
         unit = 4 if version == 4 else 8
