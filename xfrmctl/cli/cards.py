@@ -191,8 +191,9 @@ def _traffic(sa: SaInfo, joint: str = "\n") -> str:
     if sa.missing:
         return "gone from the kernel"
     text = f"{size(sa.bytes)}{joint}{count(sa.packets)} packets"
-    if sa.replay_drops or sa.integrity_failures:
-        text += f"{joint}{sa.replay_drops} replayed, {sa.integrity_failures} forged"
+    dropped = {"late": sa.late_drops, "replayed": sa.replay_drops, "forged": sa.integrity_failures}
+    if any(dropped.values()):
+        text += joint + ", ".join(f"{number} {what}" for what, number in dropped.items() if number)
     return text
 
 

@@ -252,6 +252,7 @@ def _sa(sa_id: SaId, lifetime: Lifetime, seen: Observed) -> SaInfo:
         bytes=counted.bytes if counted else 0,
         packets=counted.packets if counted else 0,
         replay_drops=counted.replay_drops if counted else 0,
+        late_drops=counted.late_drops if counted else 0,
         integrity_failures=counted.integrity_failures if counted else 0,
         missing=counted is None,
         soft_expires_in_s=left(lifetime.soft_seconds),

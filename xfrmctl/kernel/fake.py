@@ -127,6 +127,7 @@ class FakeKernel:
             packets=old.packets + packets,
             replay_drops=old.replay_drops,
             integrity_failures=old.integrity_failures,
+            late_drops=old.late_drops,
             added_at=old.added_at,
             used_at=now or old.used_at,
         )

@@ -60,7 +60,12 @@ class GatewayCollector(Collector):
         )
         replays = CounterMetricFamily(
             "xfrmctl_child_replay_drops",
-            "Inbound packets dropped as replayed or older than the replay window.",
+            "Inbound packets dropped because they had come before.",
+            labels=CHILD,
+        )
+        late = CounterMetricFamily(
+            "xfrmctl_child_late_drops",
+            "Inbound packets dropped because they were older than the replay window reaches: the path reorders.",
             labels=CHILD,
         )
         failures = CounterMetricFamily(
@@ -74,8 +79,9 @@ class GatewayCollector(Collector):
                 octets.add_metric(labels_now, self._totals.total(("bytes", *labels_now)))
                 packets.add_metric(labels_now, self._totals.total(("packets", *labels_now)))
             replays.add_metric((name, child), self._totals.total(("replay", name, child, "in")))
+            late.add_metric((name, child), self._totals.total(("late", name, child, "in")))
             failures.add_metric((name, child), self._totals.total(("integrity", name, child, "in")))
-        yield from (octets, packets, replays, failures)
+        yield from (octets, packets, replays, late, failures)
 
     def _peers(self, snapshot: Snapshot) -> Iterator[Metric]:
         """One series for each child of each peer of the connections that serve many, as long as the peer is there."""
@@ -272,7 +278,7 @@ def _sa_readings(where: tuple[str, str, str], child: ChildInfo, sa: SaInfo) -> I
     """Of a child with one peer one series; of one with many, one for each, and their sum."""
     counted = [("bytes", sa.bytes), ("packets", sa.packets)]
     if where[2] == "in":
-        counted += [("replay", sa.replay_drops), ("integrity", sa.integrity_failures)]
+        counted += [("replay", sa.replay_drops), ("late", sa.late_drops), ("integrity", sa.integrity_failures)]
     for what, value in counted:
         if child.peer:
             yield (what, *where, child.reqid), sa.spi, value, (what, *where)
@@ -297,11 +303,11 @@ def _of_peers(snapshot: Snapshot) -> Iterator[tuple[str, ChildInfo]]:
 def _series(snapshot: Snapshot) -> Iterator[Hashable]:
     for name, child in _configured(snapshot):
         for direction in ("in", "out"):
-            for what in ("bytes", "packets", "replay", "integrity"):
+            for what in ("bytes", "packets", "replay", "late", "integrity"):
                 yield (what, name, child, direction)
     for name, peer in _of_peers(snapshot):
         for direction in ("in", "out"):
-            for what in ("bytes", "packets", "replay", "integrity"):
+            for what in ("bytes", "packets", "replay", "late", "integrity"):
                 yield (what, name, peer.name, direction, peer.reqid)
     for clamp in snapshot.clamps:
         yield ("clamp", f"ipv{clamp.family}", str(clamp.mss))

@@ -138,6 +138,8 @@ class SaKeys:
 class SaCounters:
     """What the kernel has counted on one SA. ``added_at`` and ``used_at`` are wall-clock seconds, 0 if never.
 
+    ``replay_drops`` came a second time; ``late_drops`` were so far behind that the replay window does not tell.
+
     ``offload`` is what became of the wish for hardware: ``crypto on eth0``, or ``no: `` and the reason; "" without one.
     """
 
@@ -150,3 +152,4 @@ class SaCounters:
     added_at: int
     used_at: int
     offload: str = ""
+    late_drops: int = 0

@@ -25,6 +25,7 @@ class FailureInfo:
 class SaInfo:
     """One direction of a CHILD SA, counted by the kernel. ``missing`` means the kernel no longer has it.
 
+    ``replay_drops`` came a second time; ``late_drops`` were older than the replay window reaches.
     ``offload`` is ``crypto on eth0``, or ``no: `` and why not; "" where nobody has asked for it.
     """
 
@@ -32,6 +33,7 @@ class SaInfo:
     bytes: int
     packets: int
     replay_drops: int
+    late_drops: int
     integrity_failures: int
     missing: bool
     soft_expires_in_s: float | None

@@ -44,6 +44,7 @@ def sa(spi: str, octets: int, packets: int) -> SaInfo:
         bytes=octets,
         packets=packets,
         replay_drops=2,
+        late_drops=3,
         integrity_failures=1,
         missing=False,
         soft_expires_in_s=None,

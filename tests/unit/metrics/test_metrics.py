@@ -86,6 +86,7 @@ def test_values_of_the_snapshot() -> None:
     assert value(samples, "xfrmctl_child_bytes_total", **lan, direction="in") == 1_500_000
     assert value(samples, "xfrmctl_child_packets_total", **lan, direction="out") == 9
     assert value(samples, "xfrmctl_child_replay_drops_total", **lan) == 2
+    assert value(samples, "xfrmctl_child_late_drops_total", **lan) == 3
     assert value(samples, "xfrmctl_child_integrity_failures_total", **lan) == 1
     assert value(samples, "xfrmctl_child_outer_mtu_bytes", **lan) == 1400
     path = {"connection": "branch-7"}

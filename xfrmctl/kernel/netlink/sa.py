@@ -203,7 +203,7 @@ def counters_from(messages: Sequence[tuple[int, memoryview]]) -> dict[SaId, SaCo
     for kind, payload in messages:
         if kind != c.XFRM_MSG_NEWSA:
             continue
-        daddr, spi, proto, size, packets, added, used, replay, failed, reqid, family = unpack_from(payload)
+        daddr, spi, proto, size, packets, added, used, late, replay, failed, reqid, family = unpack_from(payload)
         if reqid >> 24 != MARK or not spi or proto not in c.PROTOCOL_OF:
             continue
         last = s.find_attribute(payload, s.USERSA_INFO.size, c.XFRMA_LASTUSED)
@@ -219,6 +219,7 @@ def counters_from(messages: Sequence[tuple[int, memoryview]]) -> dict[SaId, SaCo
             integrity_failures=failed,
             added_at=added,
             used_at=used,
+            late_drops=late,
         )
     return found
 

@@ -28,8 +28,8 @@ ID: Final = "16sIB3x"
 USERSA_INFO: Final = Struct("=" + SELECTOR + ID + "16s" + "8Q" + "32x" + "12x" + "IIHBBB7x")
 """sel id saddr lft | curlft stats | seq reqid family mode replay_window flags: 224 bytes."""
 
-USERSA_COUNTERS: Final = Struct("=56x" + ID + "16x64x" + "4Q" + "4x2I" + "4xIH")
-"""What a dump tells: id | bytes packets add_time use_time | replay integrity_failed | reqid family."""
+USERSA_COUNTERS: Final = Struct("=56x" + ID + "16x64x" + "4Q" + "3I" + "4xIH")
+"""What a dump tells: id | bytes packets add_time use_time | replay_window replay integrity_failed | reqid family."""
 
 USERSA_ID: Final = Struct("=16sIHBx")
 """daddr spi family proto: 24 bytes."""
