@@ -105,7 +105,7 @@ class Gateway:
             routes |= {Route(theirs, None, GUARD_METRIC) for _, theirs in self.pairs}
             if up:
                 interfaces["ipsec1"] = XfrmInterface("ipsec1", self.if_id, mtu)
-                routes |= {Route(theirs, "ipsec1", METRIC) for _, theirs in self.pairs}
+                routes |= {Route(theirs, "ipsec1", METRIC, source=mine[1]) for mine, theirs in self.pairs}
         clamps = {Clamp(mine, theirs, mss) for mine, theirs in self.pairs} if mss else set()
         return Desired(policies, interfaces, frozenset(routes), frozenset(clamps))
 

@@ -215,7 +215,8 @@ class Daemon:
             report = IcmpReport(event.path, event.mtu, event.quoted)
             self.runtime.step(partial(self.paths.engine.handle_icmp, report))
 
-    def _network_changed(self) -> None:
+    def _network_changed(self, address_gone: bool) -> None:
+        self.reconciler.network_changed(address_gone=address_gone)
         self.runtime.step(self.engine.handle_network)
         self.runtime.step(self.paths.look_at_routes)
 

@@ -21,24 +21,31 @@ SHARE = 20
 
 
 class NetworkWatch:
-    """``look`` is called in the event loop's thread, now and then while messages come, and once after the last."""
+    """``look`` is called in the event loop's thread, now and then while messages come, and once after the last.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+    It is told whether an address has gone since the last time.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[bool], None]) -> None:
         self._loop = loop
         self._look = look
         self._events = NetworkEvents()
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
+        self._address_gone = False
         loop.add_reader(self._events.fileno(), self._readable)
 
     def _readable(self) -> None:
-        if self._events.read() and self._timer is None:
+        matters = self._events.read()
+        self._address_gone |= self._events.address_gone
+        if matters and self._timer is None:
             self._timer = self._loop.call_at(max(self._loop.time() + SETTLE_S, self._not_before), self._due)
 
     def _due(self) -> None:
         self._timer = None
         began = self._loop.time()
-        self._look()
+        address_gone, self._address_gone = self._address_gone, False
+        self._look(address_gone)
         ended = self._loop.time()
         self._not_before = ended + max(DISTANCE_S, SHARE * (ended - began))
 

@@ -6,9 +6,10 @@ start and when events were lost, everything is read and compared. The event loop
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from xfrmctl.daemon import intent, routes
+from xfrmctl.daemon import inside, intent, routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.intent import Established, Sizes
 from xfrmctl.daemon.paths import PathKeeper
@@ -81,6 +82,7 @@ class Reconciler:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _suspicious: bool = False
+    _own: tuple[IPAddress, ...] = ()
     _icmp: IcmpGuard = field(default_factory=IcmpGuard)
     _icmp_wanted: IcmpGuard = field(default_factory=IcmpGuard)
 
@@ -141,6 +143,16 @@ class Reconciler:
         self._suspicious = True
         self._wake.set()
 
+    def network_changed(self, *, address_gone: bool) -> None:
+        """Addresses of ours may have come or gone; the kernel takes along routes of which one was the source."""
+        with suppress(XfrmctlError):  # the next full look asks again
+            before, self._own = self._own, self.kernel.addresses()
+            if self._own != before:
+                self._dirty.update(reqid for reqid, part in self._parts.items() if part.desired.interfaces)
+                self._wake.set()
+            if address_gone and any(route.source in before for p in self._parts.values() for route in p.desired.routes):
+                self.look_again()
+
     def established(self, reqid: int) -> Established | None:
         """The newest installed CHILD SA with this reqid."""
         newest = self.engine.newest_child(reqid)
@@ -180,6 +192,7 @@ class Reconciler:
         path = (local, remote) if remote is not None else None
         sizes = self._sizes(connection, child, established, path)
         desired = intent.of_child(connection, child, established, sizes, stopping=stopping)
+        desired = inside.speaking(desired, established.local_ts if established else child.local_ts, self._own)
         part = Part(self._passing(desired, child.local_ts, child.remote_ts), sizes, path)
         return part if stopping else self._with_route(part, child, established)
 
@@ -246,6 +259,7 @@ class Reconciler:
         async with self._lock:
             self._dirty.clear()
             self._outer.clear()
+            self._own = self.kernel.addresses()
             self._discards = Pairs()
             for entry in self.entries:
                 if entry.action is SpdAction.DISCARD:

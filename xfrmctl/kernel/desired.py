@@ -69,12 +69,17 @@ class PolicyKey:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One entry of the SPD. The lowest ``priority`` wins. ALLOW without a template lets packets pass in clear."""
+    """One entry of the SPD. The lowest ``priority`` wins. ALLOW without a template lets packets pass in clear.
+
+    ``errors``: ICMP errors about packets of the other direction go its way, too, where no policy selects them by their
+    own header (``XFRM_POLICY_ICMP``, RFC 4301 6.2). Only a policy of an older release lacks it.
+    """
 
     key: PolicyKey
     action: Action
     priority: int
     template: Template | None = None
+    errors: bool = True
 
     def __str__(self) -> str:
         if self.template is None:
@@ -82,7 +87,7 @@ class Policy:
         else:
             t = self.template
             what = f"{t.protocol.name.lower()} {t.mode.value} {t.source} -> {t.destination} reqid {t.reqid:#x}"
-        return f"{self.key} : {what}, priority {self.priority}"
+        return f"{self.key} : {what}, priority {self.priority}" + ("" if self.errors else ", without ICMP errors")
 
 
 @dataclass(frozen=True, slots=True)

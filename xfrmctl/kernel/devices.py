@@ -14,6 +14,7 @@ from errno import EEXIST, EINTR, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
 from typing import TypeGuard
 
 from xfrmctl.kernel.desired import Route, XfrmInterface
+from xfrmctl.kernel.netlink import address
 from xfrmctl.kernel.netlink import link as links
 from xfrmctl.kernel.netlink import route as routes
 from xfrmctl.kernel.netlink import rule as rules
@@ -74,6 +75,12 @@ class Devices:
 
     def _rule_stands(self, family: int) -> bool:
         return rules.stands(self._dump("dump rules", rules.dump_rules(family)))
+
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Global addresses of this host. Raises KernelRefusal."""
+        families = (socket.AF_INET, socket.AF_INET6)
+        dumps = (self._dump("dump addresses", address.dump_addresses(family)) for family in families)
+        return tuple(found for dump in dumps for found in address.addresses_from(dump))
 
     def delete_rules(self) -> int:
         """Take our routing rules away; how many stood. Raises KernelRefusal."""

@@ -95,6 +95,7 @@ class FakeKernel:
         self.icmp: IcmpGuard | None = IcmpGuard()
         self.statistics: dict[str, int] = {}
         self.ways: dict[IPAddress, Underlay] = {}
+        self.own: tuple[IPAddress, ...] = ()
         self.foreign_sas: set[SaId] = set()
         self.foreign_policies: set[PolicyKey] = set()
         self.foreign_routes: set[tuple[object, ...]] = set()
@@ -216,6 +217,10 @@ class FakeKernel:
     def underlay(self, local: IPAddress | None, remote: IPAddress) -> Underlay | None:
         """What the test has put into ``ways``."""
         return self.ways.get(remote)
+
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """What the test has put into ``own``."""
+        return self.own
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do."""

@@ -78,7 +78,7 @@ class Kernel(SadPort, Protocol):
     """All of the kernel that the program uses.
 
     ``converge`` and ``change`` block for as long as the change is large: run them in a worker thread, one at a
-    time. The SAD and ``underlay`` may be used from another thread meanwhile.
+    time. The SAD, ``underlay`` and ``addresses`` may be used from another thread meanwhile.
     """
 
     def converge(self, desired: Desired) -> ConvergeReport:
@@ -95,6 +95,9 @@ class Kernel(SadPort, Protocol):
 
     def underlay(self, local: IPAddress | None, remote: IPAddress) -> Underlay | None:
         """Which way packets to a peer go, our own routes apart; None where there is no way."""
+
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Global addresses of this host, those of its devices in order. Raises KernelRefusal."""
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do."""

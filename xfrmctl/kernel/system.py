@@ -1,7 +1,7 @@
 """The real kernel: everything of this package put together behind :class:`xfrmctl.kernel.ports.Kernel`.
 
-Threads: the SAD and ``underlay`` have sockets of their own and belong to the daemon's loop; all the rest is guarded by
-one lock, so that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for their turn.
+Threads: the SAD, ``underlay`` and ``addresses`` have sockets of their own and belong to the daemon's loop; all the rest
+is guarded by one lock, so that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for their turn.
 """
 
 from collections.abc import Sequence
@@ -103,6 +103,10 @@ class LinuxKernel:
     def underlay(self, local: IPAddress | None, remote: IPAddress) -> Underlay | None:
         """Which way packets to a peer go, our own routes apart; None where there is no way."""
         return self._ways.underlay(local, remote)
+
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Global addresses of this host, those of its devices in order. Raises KernelRefusal."""
+        return self._ways.addresses()
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do. Raises KernelRefusal or FirewallError."""

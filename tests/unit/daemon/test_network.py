@@ -16,6 +16,7 @@ class Messages:
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
         self.matter = True
+        self.address_gone = False
         self.closed = False
 
     def fileno(self) -> int:
@@ -49,7 +50,7 @@ def watched(messages: Messages, times: int, *, pause_s: float) -> list[int]:
 
     async def run() -> None:
         count = 0
-        watch = NetworkWatch(asyncio.get_running_loop(), lambda: looks.append(count))
+        watch = NetworkWatch(asyncio.get_running_loop(), lambda _: looks.append(count))
         for _ in range(times):
             messages.say()
             count += 1
@@ -75,3 +76,22 @@ def test_the_last_message_is_never_missed(messages: Messages) -> None:
 def test_what_does_not_matter_is_no_reason_to_look(messages: Messages) -> None:
     messages.matter = False
     assert not watched(messages, 3, pause_s=0)
+
+
+def test_an_address_that_went_in_a_burst_is_told_once(messages: Messages) -> None:
+    told: list[bool] = []
+
+    async def run() -> None:
+        watch = NetworkWatch(asyncio.get_running_loop(), told.append)
+        for gone in (False, True, False):
+            messages.address_gone = gone
+            messages.say()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        messages.say()
+        await asyncio.sleep(0.1)
+        watch.close()
+
+    asyncio.run(run())
+    assert told[-1] is False and told.count(True) == 1

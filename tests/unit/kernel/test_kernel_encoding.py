@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -88,6 +89,7 @@ CASES: list[tuple[KernelSa, SaKeys, dict[str, object], list[tuple[str, object]]]
             lft_hard_packet_limit=8,
             lft_soft_add_expires_seconds=50,
             lft_hard_add_expires_seconds=60,
+            flags=c.XFRM_STATE_AF_UNSPEC | c.XFRM_STATE_ICMP,
         ),
         [
             (
@@ -188,6 +190,7 @@ def policy_fields(**changes: object) -> dict[str, object]:
         "priority": 1000,
         "index": 0x58000029,
         "dir": 1,
+        "flags": c.XFRM_POLICY_ICMP,
     } | changes
 
 
@@ -211,6 +214,8 @@ def test_policy_is_what_the_tables_say() -> None:
     assert request.payload == encoded(tables.UserPolicyInfo, policy_fields(), attributes)
     held = policy_from(memoryview(request.payload))
     assert held is not None and held.policy == policy
+    bare = policy_from(memoryview(put_policy(replace(policy, errors=False), index_for(5, 1), replace=True).payload))
+    assert bare is not None and bare.policy != policy, "one of an older release is replaced"
     gone = delete_policy(held)
     fields = {name: value for name, value in policy_fields().items() if name.startswith(("sel", "index", "dir"))}
     assert gone.payload == encoded(tables.UserPolicyId, fields, attributes[1:])
@@ -242,7 +247,7 @@ def test_options_of_the_data_plane_are_on_the_sa_of_their_direction() -> None:
     assert (mark["v"], mark["m"]) == (0x2A, 0xFF)
     assert (out.get_attr("XFRMA_SET_MARK"), out.get_attr("XFRMA_SET_MARK_MASK")) == (7, 0xF)
     back = decoded(sa(options=OPTIONS, direction=Direction.IN, replay_window=0))
-    assert back["flags"] == c.XFRM_STATE_AF_UNSPEC | c.XFRM_STATE_NOECN | c.XFRM_STATE_DECAP_DSCP
+    assert back["flags"] == (c.XFRM_STATE_AF_UNSPEC | c.XFRM_STATE_NOECN | c.XFRM_STATE_DECAP_DSCP | c.XFRM_STATE_ICMP)
     for name in ("XFRMA_SA_EXTRA_FLAGS", "XFRMA_MARK", "XFRMA_SET_MARK"):
         assert back.get_attr(name) is None, "nobody has marked what comes encrypted, so it is not looked up by a mark"
 

@@ -42,10 +42,10 @@ def test_policy_dump_has_ours_only() -> None:
     two = PolicyKey(Direction.FWD, net("fd10:1::/64"), net("fd10:2::/64"))
     three = PolicyKey(Direction.OUT, net("10.1.1.0/24"), net("10.5.2.0/24"))
     found = {held.policy.key: held for held in policies_from(messages("pol"))}
-    assert found == {
-        one: KernelPolicy(0x58000009, Policy(one, Action.ALLOW, 1234, template)),
-        two: KernelPolicy(0x58000012, Policy(two, Action.BLOCK, 99)),
-        three: KernelPolicy(0x58000019, Policy(three, Action.ALLOW, 1234, template)),
+    assert found == {  # iproute2 gave them no flag
+        one: KernelPolicy(0x58000009, Policy(one, Action.ALLOW, 1234, template, errors=False)),
+        two: KernelPolicy(0x58000012, Policy(two, Action.BLOCK, 99, errors=False)),
+        three: KernelPolicy(0x58000019, Policy(three, Action.ALLOW, 1234, template, errors=False)),
     }
 
 

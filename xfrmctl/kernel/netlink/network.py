@@ -12,14 +12,12 @@ from xfrmctl.kernel.netlink.route import RTMSG
 from xfrmctl.kernel.netlink.socket import MulticastSocket
 from xfrmctl.kernel.ownership import ROUTE_PROTOCOL
 
-RTM_NEWADDR: Final = 20
-RTM_DELADDR: Final = 21
 RTM_F_CLONED: Final = 0x200
 GROUPS: Final = (1, 5, 7, 8, 9, 11, 19)
 """RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE (linux/rtnetlink.h)."""
 
 _ROUTES = (c.RTM_NEWROUTE, c.RTM_DELROUTE)
-_ALWAYS = (c.RTM_NEWLINK, c.RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, c.RTM_NEWRULE, c.RTM_DELRULE)
+_ALWAYS = (c.RTM_NEWLINK, c.RTM_DELLINK, c.RTM_NEWADDR, c.RTM_DELADDR, c.RTM_NEWRULE, c.RTM_DELRULE)
 
 
 def matters(kind: int, payload: memoryview) -> bool:
@@ -35,6 +33,8 @@ class NetworkEvents:
 
     def __init__(self) -> None:
         self._socket = MulticastSocket(c.NETLINK_ROUTE, GROUPS)
+        self.address_gone = False
+        """Whether in the last ``read`` an address has gone, and with it the routes that name it as their source."""
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -43,6 +43,7 @@ class NetworkEvents:
     def read(self) -> bool:
         """Take everything that has arrived; whether any of it matters, or was lost. Never blocks."""
         messages, lost = self._socket.read()
+        self.address_gone = lost or any(kind == c.RTM_DELADDR for kind, _ in messages)
         return lost or any(matters(kind, payload) for kind, payload in messages)
 
     def close(self) -> None:

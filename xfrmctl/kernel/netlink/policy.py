@@ -3,6 +3,10 @@
 NEWPOLICY is exclusive: where somebody else's policy has the same key it fails with EEXIST instead of taking its
 place. UPDPOLICY replaces in one step under the kernel's policy lock, so a key goes from trap to SA to block without
 a gap, and the index (our mark) stays. Deletion names the index, so it cannot hit anything that is not ours.
+
+Every policy of ours has the flag ``icmp``: an ICMP error that no policy selects, most of all one of the gateway's own
+about a packet that came out of a tunnel, then goes where the packets that it is about have come from (RFC 4301 6.2).
+Without it the kernel sends it in clear, by the plain route, with up to 548 (IPv6: 1,232) octets of what was decrypted.
 """
 
 from collections.abc import Sequence
@@ -57,7 +61,7 @@ def policy_info(policy: Policy, index: int) -> bytes:
         index,
         c.XFRM_POLICY[policy.key.direction],
         _ACTION[policy.action],
-        0,
+        c.XFRM_POLICY_ICMP if policy.errors else 0,
         0,
     )
 
@@ -109,7 +113,7 @@ def policy_from(payload: memoryview) -> KernelPolicy | None:
     """Read one policy; None if it is not ours."""
     values = s.USERPOLICY_INFO.unpack_from(payload)
     daddr, saddr, dport, dport_mask, sport, sport_mask, family, prefixlen_d, prefixlen_s, proto = values[:10]
-    priority, index, direction, action = values[20:24]
+    priority, index, direction, action, flags = values[20:25]
     if not is_ours(index) or direction not in c.DIRECTION_OF or action not in _ACTION_OF:
         return None
     end = s.USERPOLICY_INFO.size
@@ -125,7 +129,8 @@ def policy_from(payload: memoryview) -> KernelPolicy | None:
         if_id=s.U32.unpack(if_id)[0] if if_id is not None else 0,
         mark=s.mark_from(payload, end),
     )
-    return KernelPolicy(index, Policy(key, _ACTION_OF[action], priority, template_from(template) if template else None))
+    ends = template_from(template) if template else None
+    return KernelPolicy(index, Policy(key, _ACTION_OF[action], priority, ends, bool(flags & c.XFRM_POLICY_ICMP)))
 
 
 def template_from(raw: memoryview) -> Template | None:

@@ -130,8 +130,13 @@ def new_sa(sa: KernelSa, keys: SaKeys, *, offload: bool = True) -> Request:
 
 
 def _flags(sa: KernelSa) -> int:
-    """ECN is copied at encapsulation and carried over at decapsulation, or neither; DSCP each by its own."""
+    """ECN is copied at encapsulation and carried over at decapsulation, or neither; DSCP each by its own.
+
+    Inbound, an ICMP error passes where the packet that it quotes would, whoever sends it (RFC 4301 6.2).
+    """
     flags = 0 if sa.options.ecn else c.XFRM_STATE_NOECN
+    if sa.direction is Direction.IN:
+        flags |= c.XFRM_STATE_ICMP
     if sa.direction is Direction.IN and sa.options.dscp_in:
         flags |= c.XFRM_STATE_DECAP_DSCP
     return flags
