@@ -97,6 +97,16 @@ def test_true_and_forged(topology: Topology) -> None:
         assert "dropped (unknown_spi)" in told
 
 
+@pytest.mark.rfc("1191", "5")
+def test_an_old_router_that_names_no_mtu(topology: Topology) -> None:
+    """The kernel would make 552 of it; the engine takes the next plateau, and the one below when that is too much."""
+    with paired(topology) as pair:
+        for quoted, plateau in ((1500, 1492), (1492, 1280)):
+            pair.send(pair.error(mtu=0, quoted_length=quoted))
+            eventually(f"{plateau} is believed", lambda size=plateau: pair.learned == size, 10)  # type: ignore[misc]
+        assert pair.counted("no_mtu") == 2
+
+
 def test_a_rekey_takes_the_guard_along(topology: Topology) -> None:
     with paired(topology) as pair:
         old = pair.error()

@@ -210,8 +210,8 @@ class Daemon:
             self.runtime.audit()
 
     def _judged(self, event: Event) -> None:
-        """What the guard has let pass is a report for the path-MTU engine."""
-        if isinstance(event, IcmpErrorJudged) and event.accepted and event.path is not None:
+        """An error about a packet of ours is a report for the path-MTU engine, also where the kernel must not see it."""
+        if isinstance(event, IcmpErrorJudged) and event.path is not None:
             report = IcmpReport(event.path, event.mtu, event.quoted)
             self.runtime.step(partial(self.paths.engine.handle_icmp, report))
 

@@ -1,0 +1,41 @@
+"""Try cells in the lab and append each result to a file, as one line of JSON::
+
+    python -m tests.lab.blackhole.run RESULTS CELL...
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tests.lab.blackhole.cells import ordered, parse
+from tests.lab.blackhole.site import Site
+from tests.lab.blackhole.walk import Result, Walk
+from tests.lab.nursery import Nursery
+from xfrmctl.lab import gateway
+from xfrmctl.lab.errors import LabError
+
+
+def main(file: Path, names: list[str]) -> int:
+    """0 whatever the cells show: the file tells."""
+    cells = list(ordered(parse(name) for name in names))
+    with Nursery() as nursery:
+        gateway.Gateway.spawn = nursery.spawn
+        while cells:
+            with Site() as site:
+                walk = Walk(site)
+                while cells and not site.spent:
+                    cell = cells.pop(0)
+                    try:
+                        result = walk.try_cell(cell)
+                    except (AssertionError, LabError) as error:
+                        result = Result(cell.id, missed=[f"lab: {error}"[:2000]])
+                    with file.open("a") as out:
+                        out.write(json.dumps(result.as_json()) + "\n")
+                    print(json.dumps(result.as_json()), flush=True)
+                    if not result.ok:
+                        print(site.ends.log_tail(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,211 @@
+"""Tries cells in order; a tunnel that the next cell can go on with is kept.
+
+Of each cell: the event happens while TCP runs both ways, and the seconds are measured until it goes on; then, what our
+gateways take the path to carry, and whether datagrams of exactly these sizes pass.
+"""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.lab.blackhole import rules
+from tests.lab.blackhole.cells import COMPARISON, Cell
+from tests.lab.blackhole.site import AGING_S, Site, far, sink, until
+from tests.lab.blackhole.witness import Datagrams, Trickle
+
+ANEW_S = 1.0
+"""A connection that does not get anywhere is made anew after so long, as people and programs do."""
+
+FIGURE_S = 15.0
+"""Long enough for whatever is found at all."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a cell. ``missed`` are the witnesses that failed, with what was found instead."""
+
+    id: str
+    missed: list[str] = field(default_factory=list)
+    #: Seconds until TCP went on, by direction; None where it did not.
+    tcp_s: list[float | None] = field(default_factory=list)
+    #: Seconds until our gateways had the figure.
+    figure_s: float | None = None
+    took_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the cell has shown all that it must."""
+        return not self.missed
+
+    def as_json(self) -> dict[str, Any]:
+        """One line of the results file."""
+        return {
+            "id": self.id,
+            "missed": self.missed,
+            "tcp_s": [None if s is None else round(s, 2) for s in self.tcp_s],
+            "figure_s": None if self.figure_s is None else round(self.figure_s, 2),
+            "took_s": round(self.took_s, 1),
+        }
+
+
+class Walk:
+    """Cells of one site, one after the other."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._last: Cell | None = None
+
+    def try_cell(self, cell: Cell) -> Result:
+        """Make the cell's event happen, and see what comes of it."""
+        began, result = time.monotonic(), Result(cell.id)
+        try:
+            with ExitStack() as stack:
+                flows = self._event(cell, stack, result)
+                self._tcp(cell, flows, result)
+                self._figure(cell, flows, result)
+            self._site.forget(("ha", "hb"))
+            for direction in (0, 1):
+                self._datagrams(cell, direction, result)
+        finally:
+            self._last = cell if result.ok else None
+        result.took_s = time.monotonic() - began
+        return result
+
+    # -- the event
+
+    def _event(self, cell: Cell, stack: ExitStack, result: Result) -> "_Flows":
+        site = self._site
+        if cell.before is None:
+            site.begin(cell, cell.after)
+            self._forge(cell)
+        elif self._goes_on(cell):
+            site.links(cell.link)
+            site.path(int(cell.outer), cell.before)
+        else:
+            site.begin(cell, cell.before)
+        if cell.before is not None and cell.ends != COMPARISON:
+            before = cell.before
+            if until(lambda: self._found(cell, before), FIGURE_S) is None:
+                result.missed.append(f"before the event: {self._shown()}")
+        flows = stack.enter_context(_Flows(site, cell))
+        if cell.before is not None:
+            if None in flows.carried([0, 0], FIGURE_S):
+                result.missed.append("before the event: no TCP")
+            self._forge(cell)
+            site.path(int(cell.outer), cell.after)
+        self._forge(cell)
+        flows.mark()
+        return flows
+
+    def _goes_on(self, cell: Cell) -> bool:
+        last = self._last
+        return (
+            last is not None
+            and (last.tunnel, last.icmp, last.link) == (cell.tunnel, cell.icmp, cell.link)
+            and last.after == cell.before
+        )
+
+    def _forge(self, cell: Cell) -> None:
+        if cell.icmp in ("forged", "fragments"):
+            site = self._site
+            site.weather.forge(cell.icmp, site.near, far(cell))
+            if not rules.foreign(cell, 1):
+                site.weather.forge(cell.icmp, far(cell), site.near)
+
+    # -- what comes of it
+
+    def _tcp(self, cell: Cell, flows: "_Flows", result: Result) -> None:
+        limit = rules.limit_s(cell)
+        result.tcp_s = flows.go_on(limit)
+        for direction, seconds in enumerate(result.tcp_s):
+            kind = "flow" if rules.excused(cell, "flow", direction) is None else "fresh"
+            if seconds is None or seconds > limit:
+                result.missed.append(f"{kind}{direction}: {'never' if seconds is None else f'{seconds:.1f} s'}")
+        self._forge(cell)
+
+    def _figure(self, cell: Cell, flows: "_Flows", result: Result) -> None:
+        if cell.ends == COMPARISON:
+            return
+        began = time.monotonic()
+        while not self._found(cell, cell.after):
+            if time.monotonic() - began > FIGURE_S + AGING_S:
+                result.missed.append(f"figure: {self._shown()}")
+                return
+            flows.renew()
+            time.sleep(0.02)
+        result.figure_s = flows.since_event
+
+    def _found(self, cell: Cell, path: int) -> bool:
+        figures = self._site.ends.figures()
+        wanted = (path, cell.exact_for(path), "probe")
+        return bool(figures) and all((f.outer_mtu, f.inner_mtu, f.source) == wanted for f in figures)
+
+    def _shown(self) -> str:
+        return ", ".join(f"{f.outer_mtu} outer, {f.inner_mtu} inner ({f.source})" for f in self._site.ends.figures())
+
+    def _datagrams(self, cell: Cell, direction: int, result: Result) -> None:
+        source, target = self._site.hosts(direction)
+        with Datagrams(source, target, sink(cell, direction)) as datagrams:
+            for witness, look in (("exact", datagrams.with_df), ("large", datagrams.without_df)):
+                if rules.excused(cell, witness, direction) is None:
+                    size = cell.exact if witness == "exact" else cell.link
+                    if wrong := look(size):
+                        result.missed.append(f"{witness}{direction}: {wrong}")
+            if rules.excused(cell, "told", direction) is None and (found := datagrams.told(cell.link)) != cell.exact:
+                result.missed.append(f"told{direction}: {found}, not {cell.exact}")
+
+
+class _Flows:
+    """TCP both ways; where a connection need not survive, it is made anew until one gets somewhere."""
+
+    def __init__(self, site: Site, cell: Cell) -> None:
+        self._site, self._cell = site, cell
+        self._stack = ExitStack()
+        self._flows = [self._open(direction) for direction in (0, 1)]
+        self._marks = [0, 0]
+        self._began = self._renewed = time.monotonic()
+        self.found: list[float | None] = [None, None]
+
+    def __enter__(self) -> "_Flows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open(self, direction: int) -> Trickle:
+        source, target = self._site.hosts(direction)
+        return self._stack.enter_context(Trickle(source, target, sink(self._cell, direction)))
+
+    def carried(self, positions: list[int], within_s: float) -> list[float | None]:
+        """Seconds until each has carried what was sent from its position on."""
+        return [flow.carried(at, within_s) for flow, at in zip(self._flows, positions, strict=True)]
+
+    def mark(self) -> None:
+        """The event is now: what has been sent before does not count."""
+        self._began = self._renewed = time.monotonic()
+        self._marks = [flow.sent for flow in self._flows]
+
+    def go_on(self, within_s: float) -> list[float | None]:
+        """Seconds from the event until data sent after it have arrived, by direction."""
+        while None in self.found and self.since_event <= within_s:
+            self.renew()
+            time.sleep(0.01)
+        return list(self.found)
+
+    @property
+    def since_event(self) -> float:
+        """Seconds since :meth:`mark`."""
+        return time.monotonic() - self._began
+
+    def renew(self) -> None:
+        """Look who has got somewhere, and make those anew that have not and need not survive."""
+        for direction, flow in enumerate(self._flows):
+            if self.found[direction] is None and flow.carried(self._marks[direction], 0.0) is not None:
+                self.found[direction] = self.since_event
+        if time.monotonic() - self._renewed < ANEW_S:
+            return
+        self._renewed = time.monotonic()
+        for direction in (0, 1):
+            if self.found[direction] is None and rules.excused(self._cell, "flow", direction) is not None:
+                self._flows[direction], self._marks[direction] = self._open(direction), 0
