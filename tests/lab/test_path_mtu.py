@@ -7,12 +7,15 @@ for ever (KERNEL-FACTS).
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
+from tests.lab.kernel_gateway import inside
 from tests.lab.tunnel import IDS, LAN, MAIN, PSK, connection, eventually, lan, text
+from xfrmctl.kernel.devices import Devices
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.peers.strongswan import StrongSwan
@@ -209,6 +212,25 @@ def test_the_uplink_changes_and_the_route_to_the_peer_with_it(topology: Topology
         eventually("the route follows", lambda: "mtu 1300" in ga.run(["ip", "route", "show", "table", "158"]).stdout)
         ga.run(["ip", "route", "replace", "default", "via", "172.16.1.254"])
         wait_for(a, WIDE)
+
+
+@pytest.mark.parametrize("outer", [4, 6])
+def test_what_the_kernel_has_learned_of_a_path_is_not_taken_for_its_link(topology: Topology, outer: int) -> None:
+    """Else a path that has recovered would not be looked at before the kernel forgets, ten minutes later."""
+    at = 0 if outer == 4 else 1
+    ga, here, there = topology.ns("ga"), ip_address(OUTER_A[at]), ip_address(OUTER_B[at])
+    net, dev = ("172.16.2.0/24", "rb") if outer == 4 else ("fd16:2::/64", "rb proto kernel metric 256")
+    topology.ns("r").batch([f"route change {net} dev {dev} mtu {NARROW}"])
+    with inside(ga):
+        devices = Devices()
+    with closing(devices):
+        for _ in range(2):
+            assert not passes(ga, str(there), WIDE)
+        assert f"mtu {NARROW}" in ga.run(["ip", "route", "get", str(there)]).stdout
+        with inside(ga):
+            found = devices.underlay(here, there)
+        assert found is not None
+        assert (found.device, found.mtu) == ("wan", WIDE)
 
 
 @pytest.mark.interop

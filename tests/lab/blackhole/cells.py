@@ -116,7 +116,9 @@ def parse(name: str) -> Cell:
         ends, _, carrier, plane, cipher, event, icmp = words
         row = {"ends": ends, "inner": families[0], "outer": families[1], "carrier": carrier, "plane": plane}
         row |= {"cipher": cipher, "event": event, "icmp": icmp}
-        if all(row[column] in (*values, *([COMPARISON] if column == "ends" else [])) for column, values in COLUMNS.items()):
+        if all(
+            row[column] in (*values, *([COMPARISON] if column == "ends" else [])) for column, values in COLUMNS.items()
+        ):
             return Cell(**row)
     raise ValueError(f"no cell of the black-hole matrix: {name}")
 

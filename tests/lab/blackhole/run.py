@@ -1,6 +1,8 @@
 """Try cells in the lab and append each result to a file, as one line of JSON::
 
-    python -m tests.lab.blackhole.run RESULTS CELL...
+    python -m tests.lab.blackhole.run [--logs] RESULTS CELL...
+
+With ``--logs`` what the gateways have logged is printed for every cell, not only for those that fail.
 """
 
 import json
@@ -15,7 +17,7 @@ from xfrmctl.lab import gateway
 from xfrmctl.lab.errors import LabError
 
 
-def main(file: Path, names: list[str]) -> int:
+def main(file: Path, names: list[str], *, logs: bool) -> int:
     """0 whatever the cells show: the file tells."""
     cells = list(ordered(parse(name) for name in names))
     with Nursery() as nursery:
@@ -32,10 +34,11 @@ def main(file: Path, names: list[str]) -> int:
                     with file.open("a") as out:
                         out.write(json.dumps(result.as_json()) + "\n")
                     print(json.dumps(result.as_json()), flush=True)
-                    if not result.ok:
+                    if logs or not result.ok:
                         print(site.ends.log_tail(), flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    arguments = [word for word in sys.argv[1:] if word != "--logs"]
+    sys.exit(main(Path(arguments[0]), arguments[1:], logs="--logs" in sys.argv))

@@ -9,6 +9,7 @@ nobody remembers anything of its path.
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from tests.lab.blackhole.cells import CIPHERS, COMPARISON, Cell
@@ -31,7 +32,16 @@ ADDRESSES = 200
 """Addresses of gateway A, so tunnels of one site."""
 
 _IKE = "aes256gcm16-prfsha384-x25519"
-_LINKS = (("ga", "wan"), ("r", "ra"), ("r", "rb"), ("gb", "wan"), ("ha", "eth0"), ("ga", "lan"), ("gb", "lan"), ("hb", "eth0"))
+_LINKS = (
+    ("ga", "wan"),
+    ("r", "ra"),
+    ("r", "rb"),
+    ("gb", "wan"),
+    ("ha", "eth0"),
+    ("ga", "lan"),
+    ("gb", "lan"),
+    ("hb", "eth0"),
+)
 _INTERFACE_ID = 42
 
 
@@ -99,7 +109,7 @@ class Site:
         self.weather.become(cell.icmp)
         self.links(cell.link)
         self.path(int(cell.outer), path)
-        self.forget(("ha", "ga", "r", "gb", "hb"))
+        self.forget("ha", "ga", "r", "gb", "hb")
         self._number += 1
         self.near = address(self._number, int(cell.outer))
         self._ends.arrange(cell, self.near, far(cell))
@@ -108,8 +118,8 @@ class Site:
         """The MTU of every link."""
         if mtu != self._link:
             self._link = mtu
-            for node, dev in _LINKS:
-                self.topology.set_link_mtu(node, dev, mtu)
+            for node, devices in _LINKS.items():
+                self.topology.ns(node).batch([f"link set {device} mtu {mtu}" for device in devices])
 
     def path(self, outer: int, mtu: int) -> None:
         """What the router forwards, either way, of this family."""
@@ -127,13 +137,13 @@ class Site:
             [f"route change {net} dev {dev}{more}{mtu}" for net, dev in zip(nets, ("ra", "rb"), strict=True)]
         )
 
-    def forget(self, names: tuple[str, ...]) -> None:
+    def forget(self, *names: str) -> None:
         """Have kernels forget what they have learned of paths."""
         for name in names:
             with inside(self.topology.ns(name)):
-                for version, what in (("ipv4", "-1"), ("ipv6", "1")):
-                    with open(f"/proc/sys/net/{version}/route/flush", "w") as file:
-                        file.write(what)
+                Path("/proc/sys/net/ipv4/route/flush").write_text("1")
+            # IPv6 has a file of the same name, but it ends only what has run out by itself.
+            self.topology.ns(name).run(["ip", "-6", "route", "flush", "cache"])
 
     def hosts(self, direction: int) -> tuple[Namespace, Namespace]:
         """Source and sink of what goes in a direction."""
@@ -172,10 +182,10 @@ class _Ours:
             self._peer.tell(_peer_tunnel(cell, self._name, near, far))
         for side, gateway in reversed(list(enumerate(self._gateways))):
             gateway.configure(text({self._name: _connection(cell, side, near, far)}, path_mtu={"aging": f"{AGING_S}s"}))
-            result = gateway.client.reload()
-            assert result.ok, result.message
-        result = self._gateways[0].client.up(self._name)
-        assert result.ok, result.message
+            loaded = gateway.client.reload()
+            assert loaded.ok, loaded.message
+        brought = self._gateways[0].client.up(self._name)
+        assert brought.ok, brought.message
         for gateway in self._gateways:
             gateway.wait_up(self._name)
 

@@ -122,6 +122,20 @@ def test_the_way_is_read_and_a_blackhole_is_none() -> None:
     assert route.way_from(memoryview(nowhere)) is None
 
 
+@pytest.mark.parametrize("learned", [True, False])
+def test_what_an_icmp_error_has_taught_the_kernel_is_no_mtu_of_the_way(learned: bool) -> None:
+    for peer, via in (("172.16.2.1/32", "172.16.1.254"), ("fd16:2::1/128", "fd16:1::fe")):
+        to_peer = Route(ip_network(peer), "wan", 58, 1400, via=ip_address(via))
+        answer = bytearray(route.new_route(to_peer, 12, replace=False).payload)
+        four = ":" not in peer
+        answer[8:12] = ((four or learned) * route.RTM_F_CLONED).to_bytes(4, "little")
+        expires = learned if four else True  # a route that a router has advertised expires, too
+        answer += attribute(route.RTA_CACHEINFO, bytes(8) + (59_000 * expires).to_bytes(4, "little") + bytes(16))
+        found = route.way_from(memoryview(bytes(answer)))
+        assert found is not None
+        assert found.mtu == (None if learned else 1400)
+
+
 def test_our_routing_rule() -> None:
     for family in (2, 10):
         request = rule.new_rule(family)

@@ -35,10 +35,14 @@ RTA_GATEWAY = 5
 RTA_PRIORITY = 6
 RTA_PREFSRC = 7
 RTA_METRICS = 8
+RTA_CACHEINFO = 12
 RTA_TABLE = 15
 RTA_MARK = 16
 RTAX_LOCK = 1
 RTAX_MTU = 2
+RTM_F_CLONED = 0x200
+EXPIRES_AT = 8
+"""Where ``struct rta_cacheinfo`` has its signed ``rta_expires``."""
 
 RT_TABLE_COMPAT = 252
 RT_SCOPE_UNIVERSE = 0
@@ -114,7 +118,10 @@ def get_route(local: IPAddress | None, remote: IPAddress, mark: int) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The first step to an address: the device's index, the gateway if any, the source if the route names one."""
+    """The first step to an address: the device's index, the gateway if any, the source if the route names one.
+
+    ``mtu`` is the route's metric; what the kernel has learned from an ICMP error is none: it is about the path behind.
+    """
 
     index: int
     via: IPAddress | None
@@ -131,8 +138,20 @@ def way_from(payload: memoryview) -> Way | None:
     mtu = find_attribute(metrics, 0, RTAX_MTU) if metrics is not None else None
     if index is None:
         return None
-    size = U32.unpack(mtu)[0] if mtu is not None else None
+    size = U32.unpack(mtu)[0] if mtu is not None and not _learned(payload) else None
     return Way(index, _address(payload, RTA_GATEWAY), _address(payload, RTA_PREFSRC), size)
+
+
+def _learned(payload: memoryview) -> bool:
+    """Whether an answer is an exception of a route: of IPv4 those alone expire, of IPv6 those alone are clones.
+
+    Of the other family neither sign would do: routes that routers advertise expire, and IPv4 answers are all clones.
+    """
+    family, flags = payload[0], RTMSG.unpack_from(payload)[8]
+    if family == AF_INET6:
+        return bool(flags & RTM_F_CLONED)
+    cache = find_attribute(payload, RTMSG.size, RTA_CACHEINFO)
+    return cache is not None and len(cache) >= EXPIRES_AT + 4 and bool(U32.unpack_from(cache, EXPIRES_AT)[0])
 
 
 def _address(payload: memoryview, kind: int) -> IPAddress | None:

@@ -1,0 +1,35 @@
+"""The cells of every test run, for the test file of whoever is at the other end."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+from tests.lab.blackhole.cells import Cell, chosen
+from tests.lab.blackhole.site import Site
+from tests.lab.blackhole.walk import Walk
+
+
+class BlackHoles:
+    """A subclass in a test file names the ends and runs them, in the order in which tunnels can be kept."""
+
+    ends: ClassVar[str]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "cell" in metafunc.fixturenames:
+            cells = chosen(self.ends)
+            metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
+
+    @pytest.fixture(scope="class")
+    def walk(self) -> Iterator[Walk]:
+        with Site() as site:
+            yield Walk(site)
+
+    def test_cell(self, cell: Cell, walk: Walk) -> None:
+        result = walk.try_cell(cell)
+        if result.late and not result.missed:
+            print(f"{result.as_json()}: once more, for the machine may have been busy")
+            result = walk.try_cell(cell)
+        if not result.ok:
+            print(walk.log_tail())
+        assert (result.missed, result.late) == ([], []), result.as_json()

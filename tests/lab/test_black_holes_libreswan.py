@@ -1,0 +1,11 @@
+"""Black holes between a gateway of ours and libreswan: the cells of every run (docs/black-holes.md)."""
+
+import pytest
+
+from tests.lab.blackhole.suite import BlackHoles
+
+pytestmark = [pytest.mark.lab, pytest.mark.interop]
+
+
+class TestLibreswan(BlackHoles):
+    ends = "libreswan"

@@ -1,0 +1,11 @@
+"""Black holes between a gateway of ours and a gateway of ours: the cells of every run (docs/black-holes.md)."""
+
+import pytest
+
+from tests.lab.blackhole.suite import BlackHoles
+
+pytestmark = pytest.mark.lab
+
+
+class TestOurs(BlackHoles):
+    ends = "ours"
