@@ -32,16 +32,7 @@ ADDRESSES = 200
 """Addresses of gateway A, so tunnels of one site."""
 
 _IKE = "aes256gcm16-prfsha384-x25519"
-_LINKS = (
-    ("ga", "wan"),
-    ("r", "ra"),
-    ("r", "rb"),
-    ("gb", "wan"),
-    ("ha", "eth0"),
-    ("ga", "lan"),
-    ("gb", "lan"),
-    ("hb", "eth0"),
-)
+_LINKS = {"ha": ("eth0",), "ga": ("lan", "wan"), "r": ("ra", "rb"), "gb": ("wan", "lan"), "hb": ("eth0",)}
 _INTERFACE_ID = 42
 
 
