@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.blackhole.site import Site
+from tests.lab.blackhole.walk import Walk
 from tests.lab.interop import Bench
 from tests.lab.nursery import Nursery
 from xfrmctl.lab import gateway
@@ -59,3 +61,10 @@ def bench(running: Bench) -> Iterator[Bench]:
     """The same, with the log of both where a test fails."""
     with running.told():
         yield running
+
+
+@pytest.fixture(scope="module")
+def walk() -> Iterator[Walk]:
+    """For the cells of the black-hole matrix."""
+    with Site() as site:
+        yield Walk(site)

@@ -1,12 +1,10 @@
 """The cells of every test run, for the test file of whoever is at the other end."""
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
 
 from tests.lab.blackhole.cells import Cell, chosen
-from tests.lab.blackhole.site import Site
 from tests.lab.blackhole.walk import Walk
 
 
@@ -19,11 +17,6 @@ class BlackHoles:
         if "cell" in metafunc.fixturenames:
             cells = chosen(self.ends)
             metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
-
-    @pytest.fixture(scope="class")
-    def walk(self) -> Iterator[Walk]:
-        with Site() as site:
-            yield Walk(site)
 
     def test_cell(self, cell: Cell, walk: Walk) -> None:
         result = walk.try_cell(cell)
