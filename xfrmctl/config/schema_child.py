@@ -135,8 +135,11 @@ class Child(Strict):
     df: Literal["copy", "clear"] = "copy"
     """DF bit of the outer IPv4 header (RFC 4301 8.1). ``clear`` lets routers fragment ESP: slow, for paths that lie."""
     replay_window: ReplayWindow = 128
-    """How late a packet may come (RFC 4303 3.4.3). More for paths that reorder: as many as wait in the longest queue that
-    others overtake by their DSCP; what is too late is counted in `show`. ``off`` lets replays in."""
+    """How late a packet may come (RFC 4303 3.4.3), in packets; ``off`` lets replays in.
+
+    More for paths that reorder: as many as wait in the longest queue that others overtake by their DSCP. What is too
+    late is counted in `show`.
+    """
     dscp: Annotated[Dscp, Section] = Field(default_factory=Dscp)
     ecn: Literal["on", "off"] = "on"
     """Whether congestion marks go from inner to outer header and back (RFC 6040). ``off`` where paths garble them."""

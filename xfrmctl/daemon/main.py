@@ -210,7 +210,7 @@ class Daemon:
             self.runtime.audit()
 
     def _judged(self, event: Event) -> None:
-        """An error about a packet of ours is a report for the path-MTU engine, also where the kernel must not see it."""
+        """An error about a packet of ours is a report for the path-MTU engine, even if the kernel must not see it."""
         if isinstance(event, IcmpErrorJudged) and event.path is not None:
             report = IcmpReport(event.path, event.mtu, event.quoted)
             self.runtime.step(partial(self.paths.engine.handle_icmp, report))
