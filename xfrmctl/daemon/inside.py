@@ -1,4 +1,4 @@
-"""Who the gateway is inside of a tunnel: the source address of what it sends into an interface of ours itself.
+"""The routes into an xfrm interface of ours: what they take, and who the gateway itself is inside of the tunnel.
 
 An xfrm interface has no address, so the kernel would take one of the underlay's, which no policy of the child selects:
 its ICMP errors to hosts at the other end (RFC 4301 6.2), and all else that it says of itself, would be dropped in the
@@ -8,10 +8,22 @@ device. Routes that name an address of our own in the child's ``local_ts`` make 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from xfrmctl.kernel.desired import Desired, Route
+from xfrmctl.kernel.desired import Desired, Route, XfrmInterface
 from xfrmctl.kernel.ownership import PEER_TABLE
-from xfrmctl.model.address import IPAddress
+from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.selector import TrafficSelector
+
+
+def leading(interface: XfrmInterface, remote_ts: Iterable[TrafficSelector], metric: int) -> frozenset[Route]:
+    """The routes into an interface, each with what this child's tunnel takes: others may share the device.
+
+    None where everything is selected: which traffic then goes in is the operator's routing. His routes say nothing of
+    sizes, so the device's MTU must do for all of this child, and ours say nothing either.
+    """
+    networks: list[IPNetwork] = [network for ts in remote_ts for network in ts.networks()]
+    routed = [network for network in networks if network.prefixlen]
+    mtu = interface.mtu if len(routed) == len(networks) else None
+    return frozenset(Route(network, interface.name, metric, mtu) for network in routed)
 
 
 def speaking(part: Desired, local_ts: Iterable[TrafficSelector], own: Sequence[IPAddress]) -> Desired:

@@ -26,20 +26,21 @@ so that no SYN slips through between the SA and its clamp.
 
 A connection that serves many peers (``remote.address: any``) has one part for what is always there, :func:`of_child`
 (blocks, interface, routes), and one for each CHILD SA of each peer, :func:`of_peer`: policies for what this peer may
-have, with a reqid of its own, before the blocks. They share the interface: routes lead into it, and behind it the
-policies tell the peers apart; a device for each peer would need a route for each peer, and say nothing more.
+have, with a reqid of its own, before the blocks. They share the interface: behind it the policies tell the peers apart,
+and before it the routes, each with the MTU of its peer's tunnel.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
+from xfrmctl.daemon import inside
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
 from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.kernel.ports import Underlay
-from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.address import IPAddress
 from xfrmctl.model.flow import ANY, flows, port
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.path import Path
@@ -183,9 +184,12 @@ def of_peer(child: ChildConfig, established: Established, child_sizes: Sizes, *,
     ends = established.local, established.remote
     template = Template(*ends, established.reqid, established.mode, child.protocol)
     policies = {key: _protect(key, template) for key in keys}
-    interfaces = {child.interface: _interface(child, child.interface, child_sizes)} if child.interface else {}
     clamps = _clamps_of(established.local_ts, established.remote_ts, child_sizes)
-    return Desired(policies, interfaces, frozenset(), clamps)
+    if child.interface is None:
+        return Desired(policies, clamps=clamps)
+    interface = _interface(child, child.interface, child_sizes)
+    routes = inside.leading(interface, established.remote_ts, ROUTE_METRIC)
+    return Desired(policies, {interface.name: interface}, routes, clamps)
 
 
 def of_gateway(entries: Iterable[SpdEntry]) -> Desired:
@@ -335,15 +339,15 @@ def _interface_plane(
     stopping: bool,
 ) -> Desired:
     assert child.interface is not None
-    networks: list[IPNetwork] = [n for ts in child.remote_ts for n in ts.networks() if n.prefixlen]
-    blackholes = {Route(n, None, BLACKHOLE_METRIC) for n in networks} if child.fail_closed else set()
+    interface = _interface(child, child.interface, child_sizes)
+    routes = inside.leading(interface, child.remote_ts, ROUTE_METRIC)
+    blackholes = {Route(r.destination, None, BLACKHOLE_METRIC) for r in routes} if child.fail_closed else set()
     if stopping:
         return Desired(routes=frozenset(blackholes))
-    interface = _interface(child, child.interface, child_sizes)
     return Desired(
         _policies(connection, child, established, stopping=False),
-        {child.interface: interface},
-        frozenset({Route(n, child.interface, ROUTE_METRIC) for n in networks} | blackholes),
+        {interface.name: interface},
+        routes | blackholes,
         _clamps(connection, child, child_sizes),
     )
 

@@ -83,7 +83,7 @@ class PathKeeper:
         self.engine = PmtuEngine()
         self._options, self._own = options, own or {}
         self.changed: Callable[[set[int]], None] = lambda _: None
-        self.poisoned: Callable[[Path, int], None] = lambda *_: None
+        self.poisoned: Callable[[Path], None] = lambda _: None
         self._ike = ike
         self._kernel = kernel
         self._now = now
@@ -271,7 +271,7 @@ class PathKeeper:
             return
         self.engine.handle_icmp(IcmpReport(path, learned), now)
         if state.phase == Phase.SETTLED and learned < state.belief.size:
-            self.poisoned(path, learned)
+            self.poisoned(path)
 
     def count(self, sad: Mapping[SaId, SaCounters], now: float) -> None:
         """Look at what the SAs have carried since the last time."""

@@ -77,7 +77,7 @@ class Reconciler:
     _union: Union = field(default_factory=Union)
     _discards: Pairs[SpdEntry] = field(default_factory=Pairs)
     _outer: dict[OuterPair, int | None] = field(default_factory=dict)
-    _poisoned: dict[Path, int] = field(default_factory=dict)
+    _poisoned: set[Path] = field(default_factory=set)
     _dirty: set[int] = field(default_factory=set)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,20 +123,19 @@ class Reconciler:
         self._dirty |= reqids
         self._wake.set()
 
-    def path_poisoned(self, path: Path, learned: int) -> None:
+    def path_poisoned(self, path: Path) -> None:
         """The kernel believes less of a path than is true: make the route to the peer anew at the next turn."""
-        self._poisoned[path] = learned
+        self._poisoned.add(path)
         self._wake.set()
 
     async def _heal(self) -> None:
-        """Replace routes to peers below which the kernel has noted down less."""
-        poisoned, self._poisoned = self._poisoned, {}
-        for path, learned in poisoned.items():
-            known, way = self.paths.in_force(path), self.paths.way(path)
-            if known is not None and way is not None and way.underlay is not None:
-                lower, true = (intent.to_peer(path.remote, way.underlay, mtu) for mtu in (learned, known[0]))
-                before, after = Desired(routes=frozenset({lower})), Desired(routes=frozenset({true}))
-                self._report(await asyncio.to_thread(self.kernel.change, before, after))
+        """Replace routes below which the kernel has noted down less: to peers, and to what is behind their tunnels."""
+        paths = {(path.local, path.remote) for path in self._poisoned}
+        self._poisoned.clear()
+        _, true = self._union.replace({r: part.desired for r, part in self._parts.items() if part.path in paths})
+        sized = frozenset(route for route in true.routes if route.mtu is not None)
+        noted = Desired(routes=frozenset(replace(route, mtu=(route.mtu or 0) - 1) for route in sized))
+        self._report(await asyncio.to_thread(self.kernel.change, noted, Desired(routes=sized)))
 
     def look_again(self) -> None:
         """Events were lost, or somebody else was at it: compare the whole with the kernel as soon as may be."""
@@ -182,6 +181,7 @@ class Reconciler:
         config, path = newest[1].config, (established.local, established.remote)
         sizes = self._sizes(newest[0].config, config, established, path)
         desired = intent.of_peer(config, established, sizes, stopping=stopping)
+        desired = inside.speaking(desired, established.local_ts, self._own)
         part = Part(self._passing(desired, established.local_ts, established.remote_ts), sizes, path)
         return part if stopping else self._with_route(part, config, established)
 

@@ -1,25 +1,30 @@
 """The parts of the desired state put together, so that one part can change at the cost of that part.
 
 Parts may ask for the same thing. A policy is then the one of the part with the highest number (peers come after the
-blocks of the connection that serves them), but nothing passes in clear that another part protects or drops. An
-interface has the smallest MTU that anybody needs, and so has the route to a peer. Another route or a clamp stands as
+blocks of the connection that serves them), but nothing passes in clear that another part protects or drops. A route
+has the smallest MTU that anybody needs. An interface has the largest, where all who share it have routes through it
+that say what each of their tunnels takes; else the smallest that one without such routes needs. A clamp stands as
 long as somebody wants it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
-from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.model.address import IPNetwork
 
 T = TypeVar("T")
 RouteKey = tuple[int, IPNetwork, int]
+Need = tuple[XfrmInterface, bool]
+"""An interface as a part needs it, and whether the part's own routes lead into it, with their MTU."""
+
 Asked = tuple[tuple[int, Policy], ...]
 """Which parts ask for a policy with one key, by number."""
 
 EMPTY = Desired()
+MAX_MTU = 65536
+"""Of a route that says nothing: whatever its device takes."""
 
 
 class Union:
@@ -28,9 +33,8 @@ class Union:
     def __init__(self, parts: Mapping[int, Desired] | None = None) -> None:
         self.parts: dict[int, Desired] = {}
         self._policies: dict[PolicyKey, Asked] = {}
-        self._interfaces: dict[str, Counter[XfrmInterface]] = {}
-        self._routes: Counter[Route] = Counter()
-        self._to_peers: dict[RouteKey, Counter[Route]] = {}
+        self._interfaces: dict[str, Counter[Need]] = {}
+        self._routes: dict[RouteKey, Counter[Route]] = {}
         self._clamps: Counter[Clamp] = Counter()
         for number, part in (parts or {}).items():
             self._put(number, part)
@@ -44,8 +48,8 @@ class Union:
         """Everything that should stand."""
         return Desired(
             {key: asked[-1][1] for key, asked in self._policies.items()},
-            {name: _smallest(asked) for name, asked in self._interfaces.items()},
-            frozenset(self._routes) | {_narrowest(asked) for asked in self._to_peers.values()},
+            {name: _device(asked) for name, asked in self._interfaces.items()},
+            frozenset(_narrowest(asked) for asked in self._routes.values()),
             frozenset(self._clamps),
         )
 
@@ -67,9 +71,8 @@ class Union:
         clamps: set[Clamp] = set()
         for part in touched:
             policies |= {key: self._policies[key][-1][1] for key in part.policies if key in self._policies}
-            interfaces |= {n: _smallest(self._interfaces[n]) for n in part.interfaces if n in self._interfaces}
-            routes |= {route for route in part.routes if route in self._routes}
-            routes |= {_narrowest(self._to_peers[r.key]) for r in part.routes if r.key in self._to_peers}
+            interfaces |= {n: _device(self._interfaces[n]) for n in part.interfaces if n in self._interfaces}
+            routes |= {_narrowest(self._routes[r.key]) for r in part.routes if r.key in self._routes}
             clamps |= {clamp for clamp in part.clamps if clamp in self._clamps}
         return Desired(policies, interfaces, frozenset(routes), frozenset(clamps))
 
@@ -79,11 +82,10 @@ class Union:
             asked = self._policies.get(key)
             mine = (number, policy)
             self._policies[key] = tuple(sorted((*asked, mine), key=_rank)) if asked else (mine,)
-        for name, interface in part.interfaces.items():
-            self._interfaces.setdefault(name, Counter())[interface] += 1
+        for name, need in _needs(part):
+            self._interfaces.setdefault(name, Counter())[need] += 1
         for route in part.routes:
-            asked_for = self._to_peers.setdefault(route.key, Counter()) if route.table == PEER_TABLE else self._routes
-            asked_for[route] += 1
+            self._routes.setdefault(route.key, Counter())[route] += 1
         self._clamps.update(part.clamps)
 
     def _take(self, number: int) -> None:
@@ -94,15 +96,14 @@ class Union:
                 self._policies[key] = rest
             else:
                 del self._policies[key]
-        for name, interface in part.interfaces.items():
-            _count_down(self._interfaces[name], (interface,))
+        for name, need in _needs(part):
+            _count_down(self._interfaces[name], (need,))
             if not self._interfaces[name]:
                 del self._interfaces[name]
         for route in part.routes:
-            to_peer = route.table == PEER_TABLE
-            _count_down(self._to_peers[route.key] if to_peer else self._routes, (route,))
-            if to_peer and not self._to_peers[route.key]:
-                del self._to_peers[route.key]
+            _count_down(self._routes[route.key], (route,))
+            if not self._routes[route.key]:
+                del self._routes[route.key]
         _count_down(self._clamps, part.clamps)
 
 
@@ -119,9 +120,19 @@ def _rank(asked: tuple[int, Policy]) -> tuple[bool, int]:
     return policy.template is not None or policy.action is Action.BLOCK, number
 
 
-def _smallest(asked: Counter[XfrmInterface]) -> XfrmInterface:
-    return min(asked, key=lambda interface: interface.mtu)
+def _needs(part: Desired) -> Iterator[tuple[str, Need]]:
+    """What a part needs of its interfaces, and whether it has routes through them."""
+    through = {route.device for route in part.routes if route.mtu is not None}
+    for name, interface in part.interfaces.items():
+        yield name, (interface, name in through)
+
+
+def _device(asked: Counter[Need]) -> XfrmInterface:
+    bare = [interface for interface, routed in asked if not routed]
+    if bare:
+        return min(bare, key=lambda interface: interface.mtu)
+    return max((interface for interface, _ in asked), key=lambda interface: interface.mtu)
 
 
 def _narrowest(asked: Counter[Route]) -> Route:
-    return min(asked, key=lambda route: route.mtu or 0)
+    return min(asked, key=lambda route: (route.mtu or MAX_MTU, str(route.source)))

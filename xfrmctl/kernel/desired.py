@@ -108,7 +108,8 @@ class Route:
 
     A route to an xfrm interface dies with the interface; the blackhole beside it, of a worse (higher) ``metric``,
     keeps the packets from leaving in clear. ``mtu`` is a locked route metric: the kernel neither lowers nor
-    renews it by itself (KERNEL-FACTS 8b). A route to a peer goes the way that the packets go without it, through
+    renews it by itself (KERNEL-FACTS 8b), and children that share a device have each their own size. ``source`` is
+    whom the gateway's own packets come from. A route to a peer goes the way that the packets go without it, through
     ``via`` and from ``source`` where that way says so, in the table of peers; its ``mtu`` is not locked, for until
     somebody judges ICMP errors the kernel's own belief in them is better than none.
     """

@@ -144,10 +144,9 @@ class Devices:
             except OSError:
                 failed.append((operation, f"route {operation.new}: there is no device {device}"))
                 continue
-            fresh = _needs_fresh_route(operation)
-            if fresh and operation.old is not None:
-                sent.append((operation, routes.delete_route(operation.old)))
-            replace = _to_peer(operation) or (operation.old is not None and not fresh)
+            replace = _to_peer(operation) or operation.old is not None
+            if operation.raises:
+                sent.append((operation, routes.new_route(operation.new, index, replace=True, forget=True)))
             sent.append((operation, routes.new_route(operation.new, index, replace=replace)))
         for position, error in sorted(self._transact([request for _, request in sent]).items()):
             operation, request = sent[position]
@@ -181,14 +180,6 @@ class Devices:
 
 def _to_peer(operation: RouteOperation) -> TypeGuard[PutRoute]:
     return isinstance(operation, PutRoute) and operation.new.table == PEER_TABLE
-
-
-def _needs_fresh_route(operation: PutRoute) -> bool:
-    """A larger MTU wants a new route: replacing one keeps the smaller exceptions below it (KERNEL-FACTS 8b)."""
-    old, new = operation.old, operation.new
-    if old is None or old.device is None or old.device != new.device or old.mtu is None:
-        return False
-    return new.mtu is None or new.mtu > old.mtu
 
 
 def _interface_problem(operation: InterfaceOperation, error: NetlinkError) -> str:

@@ -3,7 +3,10 @@
 Rules of the order, each step of which is one phase below:
 
 1. what guards comes first: blackhole routes and block policies are added before anything can depend on them;
-2. a device exists before the routes through it; MTUs and MSS are lowered before anything new flows;
+2. a device exists before the routes through it; MSS and MTUs are lowered before anything new flows. From the inside to
+   the outside: MSS, inner routes, devices, routes to peers; else the kernel would find a tunnel narrower than what
+   leads into it, and note that down on inner destinations (KERNEL-FACTS 8b). They are raised last, from the outside
+   to the inside: no host is told a size, and no SYN gets an MSS, that what is outside of it does not take;
 3. inbound policies come before the outbound one that makes the peer answer;
 4. add and replace before delete: a key that both states have is covered after every single step, since a policy is
    replaced in place;
@@ -27,6 +30,7 @@ from xfrmctl.kernel.desired import (
     XfrmInterface,
 )
 from xfrmctl.kernel.firewall.clamp import elements, pairs_of
+from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.model.sa import Direction
 
 
@@ -36,20 +40,24 @@ class Phase(IntEnum):
     GUARD_ROUTES = 1
     GUARD_POLICIES = 2
     REPLACE_INTERFACES = 3
-    LOWER = 4
-    GUARD_ICMP = 5
-    ADD_INTERFACES = 6
-    ADD_CLAMPS = 7
-    ADD_POLICIES_IN = 8
-    ADD_POLICIES_OUT = 9
-    ADD_ROUTES = 10
-    RAISE = 11
-    DELETE_CLAMPS = 12
-    DELETE_ROUTES = 13
-    DELETE_POLICIES_OUT = 14
-    DELETE_POLICIES_IN = 15
-    DELETE_INTERFACES = 16
-    DELETE_GUARD_ROUTES = 17
+    ADD_CLAMPS = 4
+    LOWER_ROUTES = 5
+    LOWER_INTERFACES = 6
+    LOWER_PEER_ROUTES = 7
+    GUARD_ICMP = 8
+    ADD_INTERFACES = 9
+    ADD_POLICIES_IN = 10
+    ADD_POLICIES_OUT = 11
+    ADD_ROUTES = 12
+    RAISE_PEER_ROUTES = 13
+    RAISE_INTERFACES = 14
+    RAISE_ROUTES = 15
+    DELETE_CLAMPS = 16
+    DELETE_ROUTES = 17
+    DELETE_POLICIES_OUT = 18
+    DELETE_POLICIES_IN = 19
+    DELETE_INTERFACES = 20
+    DELETE_GUARD_ROUTES = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,13 @@ class PutRoute:
 
     new: Route
     old: Route | None = None
+
+    @property
+    def raises(self) -> bool:
+        """Whether a route through the same device takes more than before."""
+        if self.old is None or self.old.device is None or self.old.device != self.new.device or self.old.mtu is None:
+            return False
+        return self.new.mtu is None or self.new.mtu > self.old.mtu
 
     def __str__(self) -> str:
         return f"~ route {self.new} (was {self.old})" if self.old else f"+ route {self.new}"
@@ -240,7 +255,7 @@ def _interfaces(
         elif wanted is None:
             steps.append((Phase.DELETE_INTERFACES, DeleteInterface(old)))
         elif wanted.mtu != old.mtu:
-            phase = Phase.LOWER if wanted.mtu < old.mtu or not old.mtu else Phase.RAISE
+            phase = Phase.LOWER_INTERFACES if wanted.mtu < old.mtu or not old.mtu else Phase.RAISE_INTERFACES
             steps.append((phase, SetInterface(wanted, old)))
     for name, new in want.items():
         if name not in have or name in recreated:
@@ -258,8 +273,11 @@ def _routes(have: Iterable[Route], want: Iterable[Route], steps: list[tuple[Phas
         elif old is None or old.device != new.device:
             phase = Phase.ADD_ROUTES
         else:
-            raised = old.mtu is not None and (new.mtu is None or new.mtu > old.mtu)
-            phase = Phase.RAISE if raised else Phase.LOWER
+            to_peer = new.table == PEER_TABLE
+            if PutRoute(new, old).raises:
+                phase = Phase.RAISE_PEER_ROUTES if to_peer else Phase.RAISE_ROUTES
+            else:
+                phase = Phase.LOWER_PEER_ROUTES if to_peer else Phase.LOWER_ROUTES
         steps.append((phase, PutRoute(new, old)))
     for gone in sorted((old for key, old in old_by_key.items() if key not in new_by_key), key=_order):
         phase = Phase.DELETE_GUARD_ROUTES if gone.device is None else Phase.DELETE_ROUTES

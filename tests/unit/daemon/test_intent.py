@@ -180,11 +180,19 @@ def test_the_interface_plane_has_a_blackhole_beside_each_route_and_keeps_it_at_s
     assert all(k.if_id == 0x58000007 for k in up.policies)
 
 
-def test_the_interface_mtu_is_the_inner_mtu_and_the_smallest_of_those_who_share_it() -> None:
+def test_each_tunnel_that_shares_an_interface_has_its_own_mtu_and_the_device_the_largest() -> None:
     one, two = part(interface_child(), established()), part(interface_child(), established(encap=True))
     assert one.interfaces["xfc-7"].mtu == 1446
     assert two.interfaces["xfc-7"].mtu == 1438
-    assert Union({1: one, 2: two}).whole().interfaces["xfc-7"].mtu == 1438
+    assert {r.mtu for r in one.routes} == {1446, None} and {r.mtu for r in two.routes} == {1438, None}
+    assert Union({1: one, 2: two}).whole().interfaces["xfc-7"].mtu == 1446
+    both = Union({1: one, 2: two}).whole().routes
+    assert {r.mtu for r in both if r.device} == {1438}, (
+        "both lead to the same network: the smaller one is safe for both"
+    )
+    bare = part(interface_child(remote="10.1.2.0/24,0.0.0.0/0"), established(remote="0.0.0.0/0", encap=True))
+    assert {r.mtu for r in bare.routes} <= {None}, "the operator's own routes lead there as well"
+    assert Union({1: one, 2: bare}).whole().interfaces["xfc-7"].mtu == 1438
 
 
 def test_a_default_route_is_never_taken_over() -> None:

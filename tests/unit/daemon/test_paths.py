@@ -106,16 +106,15 @@ def test_a_kernel_that_was_lied_to_gets_its_route_anew(learned: dict[str, int]) 
     kernel.ways[PEER] = WAN
     look(world, alice)
     world.run(5)
-    poisoned: list[int] = []
-    keeper.poisoned = lambda where, mtu: poisoned.append(mtu)
+    poisoned: list[object] = []
+    keeper.poisoned = poisoned.append
     for lie in (600, 700):
         learned["mtu"] = lie
         for _ in range(5):
             look(world, alice)
             world.run(1)
             learned["mtu"] = lie if in_force(world, alice) == (1500, "probe") and lie == 700 else 65535
-    assert poisoned
-    assert set(poisoned) == {700}
+    assert set(poisoned) == {path(world, alice)}
     assert in_force(world, alice) == (1500, "probe")
     verdicts = [e.verdict for e in alice.of(PathMtuHinted) if isinstance(e, PathMtuHinted)]
     assert verdicts[0] == "lowered"
@@ -140,10 +139,10 @@ def test_the_route_is_made_anew_by_raising_it(learned: dict[str, int]) -> None:
             return original(operations)
 
         kernel.apply_routes = watch  # type: ignore[assignment,method-assign]
-        reconciler.path_poisoned(path(world, alice), 700)
+        reconciler.path_poisoned(path(world, alice))
         await reconciler._heal()
 
     asyncio.run(story())
     (put,) = seen
-    assert put.old is not None
-    assert (put.old.mtu, put.new.mtu, put.new.device) == (700, 1500, "wan")
+    assert put.raises
+    assert (put.new.mtu, put.new.device) == (1500, "wan")

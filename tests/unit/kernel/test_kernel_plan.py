@@ -9,7 +9,7 @@ from tests.unit.kernel.kernel_values import child, state
 from xfrmctl.kernel.desired import Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.firewall.clamp import elements
-from xfrmctl.kernel.ownership import if_id_for
+from xfrmctl.kernel.ownership import PEER_TABLE, if_id_for
 from xfrmctl.kernel.plan import diff, holding
 
 
@@ -108,9 +108,9 @@ def test_order_of_a_new_tunnel_and_of_its_end() -> None:
     text = diff(holding(Desired()), up).render().splitlines()
     assert [line.split(" ")[:3] for line in text] == [
         ["+", "route", "10.2.1.0/24"],
-        ["+", "interface", "ipsec1"],
         ["+", "clamp", "rule"],
         ["+", "clamp", "10.1.1.0/24"],
+        ["+", "interface", "ipsec1"],
         ["+", "policy", "in"],
         ["+", "policy", "fwd"],
         ["+", "policy", "out"],
@@ -123,6 +123,27 @@ def test_order_of_a_new_tunnel_and_of_its_end() -> None:
         *("clamp", "clamp", "route", "policy", "policy", "policy", "interface", "route")
     ]
     assert text[3].startswith("- policy out")
+
+
+def test_sizes_are_lowered_from_the_inside_out_and_raised_from_the_outside_in() -> None:
+    """At no step does what is inside take more than what is outside of it carries."""
+    pair, peer = (ip_network("10.1.1.0/24"), ip_network("10.2.1.0/24")), ip_network("192.0.2.2")
+
+    def sized(outer: int) -> Desired:
+        inner = outer - 54
+        routes = {Route(pair[1], "ipsec1", 10, inner), Route(peer, "wan", 58, outer, table=PEER_TABLE)}
+        interface = XfrmInterface("ipsec1", if_id_for(1), inner)
+        return Desired({}, {"ipsec1": interface}, frozenset(routes), frozenset({Clamp(*pair, inner - 40)}))
+
+    def steps(old: int, new: int) -> list[str]:
+        return [" ".join(str(o).split()[:3]) for o in diff(holding(sized(old)), sized(new)).operations]
+
+    inside_out = ["~ route 10.2.1.0/24", "~ interface ipsec1", "~ route 192.0.2.2/32"]
+    lower, higher = steps(1500, 1400), steps(1400, 1500)
+    assert [s for s in lower if "clamp" not in s] == inside_out
+    assert [s for s in higher if "clamp" not in s] == inside_out[::-1]
+    assert lower[0].startswith("+ clamp") and lower[-1].startswith("- clamp"), "in both sets the smaller MSS applies"
+    assert higher[0].startswith("+ clamp") and higher[-1].startswith("- clamp")
 
 
 def test_mtu_is_lowered_early_and_raised_late() -> None:

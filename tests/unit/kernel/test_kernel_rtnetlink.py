@@ -77,6 +77,21 @@ def test_routes(value: Route, kind: int) -> None:
     assert gone.get_attr("RTA_PRIORITY") == value.metric
 
 
+def test_a_route_that_is_to_forget_what_was_learned_below_it_differs_in_its_lock() -> None:
+    """IPv4 takes a route with equal metrics for the same one, with all that it has noted down below it."""
+    inner = Route(ip_network("10.1.2.0/24"), "ipsec7", 10, 1400)
+    to_peer = Route(ip_network("172.16.2.1/32"), "wan", 58, 1400, table=PEER_TABLE)
+    for value in (inner, to_peer):
+        locks = set()
+        for forget in (True, False):
+            request = route.new_route(value, 12, replace=True, forget=forget)
+            metrics = read(rtmsg, request).get_attr("RTA_METRICS")
+            assert metrics.get_attr("RTAX_MTU") == 1400
+            assert request.flags == c.NLM_F_CREATE | c.NLM_F_REPLACE
+            locks.add(metrics.get_attr("RTAX_LOCK"))
+        assert locks == {4, None}
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -1,8 +1,8 @@
 """Messages about routes (``net/ipv4/fib_frontend.c``, ``net/ipv6/route.c``).
 
 Ours carry protocol 158, and every deletion names it, so a route of somebody else with the same destination and
-metric stays. The MTU of a route through an interface of ours is written with its lock bit (``mtu lock``): the kernel
-then does not lower it by itself (IPv4; IPv6 ignores the bit).
+metric stays. The MTU of a route through an interface of ours is written with its lock bit (``mtu lock``): it then
+counts instead of the device's for what is forwarded, too, and the kernel does not lower it by itself (IPv4; IPv6 does).
 """
 
 from collections.abc import Callable, Sequence
@@ -50,8 +50,13 @@ RT_SCOPE_LINK = 253
 RT_SCOPE_NOWHERE = 255
 
 
-def new_route(route: Route, index: int, *, replace: bool) -> Request:
-    """RTM_NEWROUTE: exclusive, or in place of the route with the same key."""
+def new_route(route: Route, index: int, *, replace: bool, forget: bool = False) -> Request:
+    """RTM_NEWROUTE: exclusive, or in place of the route with the same key.
+
+    What the kernel has noted down of single destinations goes with the route that is replaced; but over IPv4 an equal
+    route, metrics included, is taken for the same one and keeps it (``fib_find_info``). So ``forget`` writes the MTU
+    with the other state of its lock: to be replaced at once by the true one, with no moment without a route.
+    """
     if route.metric <= 0:
         raise ValueError(f"{route}: the metric must be positive (IPv6 takes 0 for 1024)")
     flags = c.NLM_F_CREATE | (c.NLM_F_REPLACE if replace else c.NLM_F_EXCL)
@@ -63,7 +68,8 @@ def new_route(route: Route, index: int, *, replace: bool) -> Request:
     if route.source is not None:
         payload += attribute(RTA_PREFSRC, route.source.packed)
     if route.mtu is not None:
-        metrics = b"" if route.table == PEER_TABLE else ATTR_U32.pack(8, RTAX_LOCK, c.RTAX_LOCK_MTU)
+        locked = (route.table != PEER_TABLE) is not forget
+        metrics = ATTR_U32.pack(8, RTAX_LOCK, c.RTAX_LOCK_MTU) if locked else b""
         payload += attribute(RTA_METRICS, metrics + ATTR_U32.pack(8, RTAX_MTU, route.mtu))
     return Request(c.RTM_NEWROUTE, flags, payload)
 
