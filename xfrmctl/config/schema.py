@@ -94,7 +94,7 @@ class PathMtu(Strict):
     """Whether paths are probed with padded IKE messages. ``false``: only ICMP errors and the links' MTUs count."""
     aging: SecondsOrOff = 600.0
     """Age at which a path below its link's MTU is probed upwards again (RFC 1191 6.3). ``off``: never."""
-    confirm: SecondsOrOff = 15.0
+    confirm: SecondsOrOff = 5.0
     """How often the size is confirmed while traffic flows. ``off``: only when something looks wrong."""
 
 

@@ -48,8 +48,12 @@ from xfrmctl.pmtu.inputs import IcmpReport
 GOODBYE_S = 1.0
 """How long a stop waits for the peers to acknowledge our deletes."""
 
-WATCH_S, WATCH_SHARE = 1.0, 0.05
-"""How often paths are looked at, seconds; less often where that would take more than this share of the time."""
+WATCH_S, WATCH_SHARE = 0.25, 0.05
+"""How often paths are looked at, seconds; less often where that would take more than this share of the time.
+
+TCP repeats itself in ever longer intervals: what is found in its first second helps it at its third repetition, what is
+found a moment later only two seconds after that.
+"""
 
 REMEMBER_S = 300.0
 """How often what is believed of paths is written down, beside each stop."""

@@ -46,6 +46,9 @@ DEFAULT_LINK = 1500
 LOOKED_AT = 200
 """Paths whose route is looked at in one turn; the next turn goes on from there."""
 
+UNKNOWN_ANSWER_S = 1.0
+"""How long an answer may take where no round trip has been measured."""
+
 ASKED_S = 30.0
 """What we look into since the peer has asked is not asked back within this time."""
 
@@ -277,8 +280,10 @@ class PathKeeper:
         """Look at what the SAs have carried since the last time."""
         for path, way in self._ways.items():
             came = went = octets = 0
+            patience = 0.0
             for name in way.users:
                 sa = self._ike.probes.find(name)
+                patience = max(patience, sa.rtt.patience(UNKNOWN_ANSWER_S) if sa is not None else 0.0)
                 for child in sa.children if sa is not None else ():
                     inbound, outbound = sad.get(child.inbound), sad.get(child.outbound)
                     came += inbound.packets if inbound is not None else 0
@@ -287,7 +292,7 @@ class PathKeeper:
             if way.flow is None:
                 way.flow = Flow(came, went, octets, now)
                 continue
-            sign = way.flow.look(came, went, octets, now)
+            sign = way.flow.look(came, went, octets, now, patience_s=patience)
             if sign == Sign.LOSS:
                 self.engine.handle_loss(path, now)
             if sign != Sign.NONE:

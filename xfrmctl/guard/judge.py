@@ -14,7 +14,7 @@ rate       so many a second for one peer
 ========== ==========================================================================================================
 
 A router older than RFC 1191 reports an MTU of 0. Linux would make 552 of it; so that error is dropped, too, but handed
-on as a report: the path-MTU engine searches by itself.
+on as a report: the path-MTU engine searches by itself. So it is with one that rewrites the errors of IPv6.
 """
 
 from collections.abc import Callable
@@ -187,8 +187,8 @@ def _form(quote: Quote, outbound: Outbound) -> Reason | None:
 def _size(quote: Quote, believed: int | None) -> Reason | None:
     """Whether the figures make sense, and tell anything new."""
     mtu = quote.mtu
-    if mtu == 0 and quote.version == 4:
-        return Reason.NO_MTU
+    if mtu == 0:
+        return Reason.NO_MTU if believed is None or quote.length <= believed else Reason.NOT_LOWER
     if mtu < FLOOR[quote.version]:
         return Reason.BELOW_FLOOR
     if quote.length <= mtu:

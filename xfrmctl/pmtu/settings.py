@@ -32,7 +32,7 @@ class PathOptions:
 
     probe: bool = True
     aging_s: float | None = 600.0
-    confirm_s: float | None = 15.0
+    confirm_s: float | None = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

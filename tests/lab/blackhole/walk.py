@@ -20,6 +20,9 @@ ANEW_S = 1.0
 BEFORE_S, FIGURE_S = 5.0, 15.0
 """Long enough for TCP to begin on a path that carries it, and for whatever is found at all."""
 
+IN_FLOW_S = 1.5
+"""How long TCP runs before the event: a flow that has just begun is not yet seen as one."""
+
 LATE = 3
 """TCP is waited for so many times as long as it may take: to know whether it is late, or dead."""
 
@@ -103,6 +106,7 @@ class Walk:
         if cell.before is not None:
             if not flows.begun(BEFORE_S):
                 result.missed.append("before the event: no TCP")
+            time.sleep(IN_FLOW_S)
             self._forge(cell)
         began = time.monotonic()
         site.path(int(cell.outer), cell.after)

@@ -29,6 +29,23 @@ def test_packets_that_nobody_answers_are_a_loss() -> None:
     assert looks((1, 1, 84), (0, 1, 84), (0, 0, 0), (1, 1, 84)) == [Sign.TRAFFIC, Sign.LOSS, Sign.NONE, Sign.TRAFFIC]
 
 
+def test_silence_is_no_sign_before_an_answer_can_have_come() -> None:
+    """Four looks a second, and a ping that is answered after 0.3 s."""
+    flow, signs = Flow(0, 0, 0, 0.0), []
+    for now, (came, went) in enumerate([(0, 1), (0, 1), (1, 2), (1, 2), (1, 3), (1, 4), (1, 4), (1, 5)], start=1):
+        signs.append(flow.look(came, went, went * 84, now / 4, patience_s=0.4))
+    assert signs[:4] == [Sign.TRAFFIC, Sign.NONE, Sign.TRAFFIC, Sign.NONE]
+    assert signs[4:] == [Sign.TRAFFIC, Sign.LOSS, Sign.NONE, Sign.LOSS], "and then nobody answers any more"
+
+
+def test_what_goes_out_in_bursts_has_not_collapsed_between_two_of_them() -> None:
+    flow, went, octets = Flow(0, 0, 0, 0.0), 0, 0
+    for quarter in range(1, 41):
+        burst = quarter % 4 == 0
+        went, octets = went + 1, octets + (50 * FULL if burst else 84)
+        assert flow.look(quarter, went, octets, quarter / 4) == Sign.TRAFFIC
+
+
 def test_a_bulk_transfer_that_collapses_beside_answered_pings_is_a_loss() -> None:
     signs = looks(*BULK, *(3 * [(1, 2, FULL + 84)]))
     assert signs == 10 * [Sign.TRAFFIC] + 3 * [Sign.LOSS]

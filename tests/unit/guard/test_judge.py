@@ -141,11 +141,14 @@ def test_form() -> None:
 
 @pytest.mark.rfc("1191", "5")
 def test_a_router_that_reports_no_mtu_is_not_believed_but_heard() -> None:
-    found = verdict(true(mtu=0))
-    assert found.reason == Reason.NO_MTU and not found.accepted
-    assert found.path == outbound(4).path and found.quoted == 1500
-    assert verdict(true(6, mtu=0)).reason == Reason.BELOW_FLOOR
+    for version in (4, 6):
+        found = verdict(true(version, mtu=0))
+        assert found.reason == Reason.NO_MTU and not found.accepted
+        assert found.path == outbound(version).path and found.quoted == 1500
     assert verdict(true(mtu=0, payload=esp(SPI + 1, SENT))).path is None
+    lowered = judge(mtus={outbound(4).path: 1492})
+    assert verdict(true(mtu=0, quoted_length=1492), lowered).path == outbound(4).path
+    assert verdict(true(mtu=0, quoted_length=1500), lowered).reason == Reason.NOT_LOWER, "of before we lowered it"
 
 
 def test_options_and_extension_headers_of_the_error_itself() -> None:

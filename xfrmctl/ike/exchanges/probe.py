@@ -53,10 +53,10 @@ MARK = b"xfrmctl path mtu"
 IS_PROBE = f"N({NotifyType.XFRMCTL_PATH_MTU.name})"
 """What a log and an event call its payload."""
 
-LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.2, 3.0
+LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.1, 3.0
 """Bounds of the wait for the answer to a whole copy: about four round trips between them."""
 
-SECOND_ANSWER_S = 0.1
+SECOND_ANSWER_S = 0.05
 """How long after an answer to the small copy one to the whole copy may still come, plus half a round trip."""
 
 _TAIL = Struct(">HB")
