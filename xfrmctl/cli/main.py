@@ -10,7 +10,22 @@ import typer
 from typer.core import TyperGroup
 
 from xfrmctl import __version__
-from xfrmctl.cli import check, cleanup, daemon, down, events, mtu, outcome, plan, rekey, reload, session, show, up
+from xfrmctl.cli import (
+    check,
+    cleanup,
+    daemon,
+    down,
+    events,
+    mtu,
+    outcome,
+    plan,
+    rekey,
+    reload,
+    session,
+    show,
+    trace,
+    up,
+)
 from xfrmctl.model.errors import XfrmctlError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -84,6 +99,7 @@ app.command("reload")(reload.reload)
 app.command("plan")(plan.plan)
 app.command("events")(events.events)
 app.command("mtu")(mtu.mtu)
+app.command("trace")(trace.trace)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(
     typer.Typer(cls=LabVerbs, help="Two gateways with real ESP in network namespaces, to try and to test."),

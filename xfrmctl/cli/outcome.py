@@ -23,6 +23,7 @@ def tell(error: Exception, as_json: bool) -> int:
     """Print a failure; returns the exit code for it."""
     from xfrmctl.config.problem import ConfigError  # noqa: PLC0415  only where something went wrong
     from xfrmctl.control.client import ControlError, RequestRefused, Unreachable  # noqa: PLC0415
+    from xfrmctl.model.errors import UnusableInput  # noqa: PLC0415
     from xfrmctl.model.suite import SuiteError  # noqa: PLC0415
 
     message, cure = str(error), ""
@@ -38,7 +39,7 @@ def tell(error: Exception, as_json: bool) -> int:
             code = UNREACHABLE
         elif isinstance(error, RequestRefused) and error.status in (400, 404):
             code = USAGE
-    elif isinstance(error, SuiteError):
+    elif isinstance(error, SuiteError | UnusableInput):
         code = USAGE
     if as_json:
         body: dict[str, Any] = {"error": {"message": message, "cure": cure, "problems": problems}}

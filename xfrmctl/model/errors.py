@@ -8,6 +8,10 @@ class XfrmctlError(Exception):
     """Something outside the program is wrong, and the message says what and how to cure it."""
 
 
+class UnusableInput(XfrmctlError):
+    """What the operator has named cannot be used: the command ends with the status of wrong usage."""
+
+
 class KernelRefusal(XfrmctlError):
     """The kernel refused a request.
 
