@@ -24,6 +24,7 @@ pmtu       the path-MTU engine; arithmetic: outer_mtu -> inner_mtu -> mss     mo
 guard      which ICMP errors about our peers the kernel may believe: sans-IO   model
 netfilter  what rules of iptables do to one packet: text -> rules -> verdict   model
 trace      two captures of one path: who changed what between them                model, pmtu
+journey    the order of events for one packet on a gateway, both directions       model, netfilter, pmtu
 kernel     effects and desired state -> Linux                                 model
 config     YAML files -> values, errors with file:line:key                    model, ike.config
 control    HTTP + JSON on a unix socket                                       model

@@ -16,6 +16,7 @@ from xfrmctl.cli import (
     daemon,
     down,
     events,
+    explain,
     mtu,
     outcome,
     plan,
@@ -99,6 +100,7 @@ app.command("reload")(reload.reload)
 app.command("plan")(plan.plan)
 app.command("events")(events.events)
 app.command("mtu")(mtu.mtu)
+app.command("explain")(explain.explain)
 app.command("trace")(trace.trace)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(

@@ -8,6 +8,8 @@ truth       yes, no, or "depends on …": the three answers of a match
 match       one rule against one packet
 options     what single options say: addresses, ports, states, marks, sets
 policy      ``-m policy``: what XFRM has done, or will do
+native      base chains of nf_tables that iptables does not know: which hooks they stand at, their text
+sets        what is asked of a set of ipset, by its type
 nat         where DNAT, SNAT, MASQUERADE, REDIRECT and NETMAP send a packet
 walk        a packet through the chains of one table at one hook: who decided, what changed, what it depends on
 =========== ==================================================================================================

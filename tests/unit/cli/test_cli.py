@@ -24,7 +24,21 @@ connections:
     children:
       lan: {local_ts: 10.1.0.0/16, remote_ts: 10.2.0.0/16}
 """
-VERBS = ("check", "daemon", "up", "down", "show", "reload", "plan", "events", "mtu", "trace", "cleanup", "lab")
+VERBS = (
+    "check",
+    "daemon",
+    "up",
+    "down",
+    "show",
+    "reload",
+    "plan",
+    "events",
+    "mtu",
+    "trace",
+    "explain",
+    "cleanup",
+    "lab",
+)
 
 
 class Run:

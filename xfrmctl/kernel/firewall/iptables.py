@@ -36,6 +36,10 @@ class Tables:
         """The mangle table as the program saves it, with counters."""
         return run([self.program("save"), "-c", "-t", "mangle"])
 
+    def everything(self) -> str:
+        """All tables as the program saves them, with counters."""
+        return run([self.program("save"), "-c"])
+
     def save(self) -> Standing:
         """What the mangle table holds of the clamp, with counters."""
         return parse_save(self.text())
@@ -74,6 +78,21 @@ class Ipset:
     def save(self, name: str) -> str:
         """One set as text."""
         return run(["ipset", "save", name])
+
+    def kind(self, name: str) -> str:
+        """The type of a set, such as hash:net,net; "" where there is none. Raises FirewallError."""
+        lines = run(["ipset", "list", "-t", name]).splitlines()
+        return next((line.partition(": ")[2].strip() for line in lines if line.startswith("Type:")), "")
+
+    def holds(self, name: str, element: str) -> bool:
+        """Whether the kernel finds an element in a set. Raises FirewallError where it cannot be asked."""
+        try:
+            run(["ipset", "test", name, element])
+        except FirewallError as error:
+            if "is NOT in set" in str(error):
+                return False
+            raise
+        return True
 
     def restore(self, text: str) -> None:
         """Apply commands; what is there already or gone already is no failure."""
