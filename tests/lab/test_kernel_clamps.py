@@ -2,7 +2,8 @@
 
 import re
 import socket
-from ipaddress import ip_network
+import struct
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -75,15 +76,56 @@ def test_all_four_cases(topology: Topology, plane: DataPlane, family: int, firew
         assert gb.kernel is not None
 
 
-def test_a_smaller_mss_is_never_raised(topology: Topology, firewall: FirewallBackend) -> None:
-    with gateways(topology, firewall=firewall) as both:
+@pytest.mark.parametrize("plane", list(DataPlane))
+def test_a_smaller_mss_is_never_raised(topology: Topology, plane: DataPlane, firewall: FirewallBackend) -> None:
+    """Neither in a SYN nor in a SYN-ACK, of either family."""
+    ha, hb = topology.ns("ha"), topology.ns("hb")
+    with gateways(topology, plane=plane, firewall=firewall) as both:
         for one in both:
             one.converge(one.desired(mss=1300))
             one.kernel.install(one.sas())
-        topology.ns("ha").batch(["route change default via 10.1.1.1 advmss 500"])
-        with Capture(topology.ns("hb"), "eth0") as capture:
-            connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])
-        assert [syn.mss for syn in capture.report.syns if not syn.ack] == [500]
+        ha.batch(["route change default via 10.1.1.1 advmss 500", "route change ::/0 via fd10:1::1 advmss 700"])
+        for a, b, mss in zip(HOST_A, HOST_B, (500, 700), strict=True):
+            with Capture(hb, "eth0") as capture:
+                connect(ha, a, hb, b)
+                connect(hb, b, ha, a)
+            arrived = [(syn.ack, syn.mss) for syn in capture.report.syns if str(syn.dst) == b]
+            assert arrived == [(False, mss), (True, mss)]
+
+
+def bare_syn(source: Namespace, here: str, there: str) -> None:
+    """A SYN without any option, made by hand."""
+    v6 = ":" in here
+    head = struct.pack("!HHIIBBHHH", 5301, 5300, 1, 0, 5 << 4, 2, 1024, 0, 0)
+    ends = ip_address(here).packed + ip_address(there).packed
+    total = sum(struct.unpack(f"!{len(ends + head) // 2}H", ends + head)) + socket.IPPROTO_TCP + len(head)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    segment = head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:]
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+    with source.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as sock:
+        sock.bind((here, 0))
+        sock.sendto(segment, (there, 0))
+
+
+@pytest.mark.rfc("9293", "3.7.1")
+@pytest.mark.parametrize("mss", [1300, 500])
+def test_a_syn_without_an_mss_gets_the_default_or_less_by_iptables_and_none_by_nftables(
+    topology: Topology, firewall: FirewallBackend, mss: int
+) -> None:
+    """Whoever gets none takes 536, over IPv6 1,220: what TCPMSS writes, if the clamp is not smaller still."""
+    ha, hb = topology.ns("ha"), topology.ns("hb")
+    with gateways(topology, firewall=firewall) as both:
+        for one in both:
+            one.converge(one.desired(mss=mss))
+            one.kernel.install(one.sas())
+        for a, b, default in zip(HOST_A, HOST_B, (536, 1220), strict=True):
+            with Capture(hb, "eth0") as capture:
+                bare_syn(ha, a, b)
+                traffic.ping(ha, b, count=1)
+            written = min(mss, default) if firewall is FirewallBackend.IPTABLES else None
+            syns = [syn for syn in capture.report.syns if not syn.ack]
+            assert [(str(syn.src), syn.mss) for syn in syns] == [(a, written)]
 
 
 def test_moving_to_another_mss_keeps_the_counters_of_the_rest(topology: Topology, firewall: FirewallBackend) -> None:
@@ -119,6 +161,35 @@ def test_a_flushed_chain_is_noticed_and_mended(topology: Topology) -> None:
         ga.converge(desired)
 
 
+@pytest.mark.parametrize("where", ["POSTROUTING", "INPUT"])
+def test_a_rule_that_takes_syns_away_before_ours_is_told_and_ours_comes_first_again(
+    topology: Topology, where: str
+) -> None:
+    ha, hb, ga_ns = topology.ns("ha"), topology.ns("hb"), topology.ns("ga")
+    client, server, address = (ha, hb, HOST_B[0]) if where == "POSTROUTING" else (hb, ga_ns, GATEWAY_A[0])
+    source = HOST_A[0] if client is ha else HOST_B[0]
+    with gateways(topology, firewall=FirewallBackend.IPTABLES) as both:
+        ga, _ = both
+        for one in both:
+            one.converge(one.desired(mss=MSS if one is ga else 0))
+            one.kernel.install(one.sas())
+        ga_ns.run(["iptables", "-w", "-t", "mangle", "-I", where, "-j", "MARK", "--set-mark", "1"])
+        with inside(ga.ns):
+            assert [info.standing for info in ga.kernel.clamp_counters()] == [True, True], "this one is in nobody's way"
+        ga_ns.run(["iptables", "-w", "-t", "mangle", "-I", where, "-p", "tcp", "-j", "ACCEPT"])
+        assert max(connect(client, source, server, address)) > MSS
+        with inside(ga.ns):
+            assert [info.standing for info in ga.kernel.clamp_counters()] == [False, True]
+            report = ga.kernel.converge(ga.desired(mss=MSS))
+            (said,) = report.disturbances
+            assert not report.problems
+            assert f"[-A {where} -p tcp -j ACCEPT]" in said and "IPv4" in said
+            assert ga.kernel.converge(ga.desired(mss=MSS)).disturbances == ()
+        assert max(connect(client, source, server, address)) <= MSS
+        rules = ga_ns.run(["iptables", "-t", "mangle", "-S", where]).stdout
+        assert rules.count("XFRMCTL-MSS") == 1 and rules.count("-j ACCEPT") == 1 and rules.count("-j MARK") == 1
+
+
 NFT = "inet xfrmctl"
 
 
@@ -145,6 +216,8 @@ def test_a_damaged_table_is_noticed_and_mended(topology: Topology, damage: str) 
         with inside(ga.ns):
             assert [info.standing for info in ga.kernel.clamp_counters()] == [False, False]
             assert ga.kernel.plan(ga.desired(mss=MSS)).render().count("+ clamp rule") == 2
+            (said,) = ga.kernel.converge(ga.desired(mss=MSS)).disturbances
+            assert "our inet xfrmctl" in said and "spare the table" in said
         ga.converge(ga.desired(mss=MSS))
         with Capture(topology.ns("hb"), "eth0") as capture:
             connect(topology.ns("ha"), HOST_A[0], topology.ns("hb"), HOST_B[0])

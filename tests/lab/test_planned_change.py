@@ -167,7 +167,7 @@ def test_tunnels_that_share_an_interface_have_each_their_own_size(topology: Topo
     suites = ["aes128gcm16", "aes256-sha512"]
 
     def children(side: int) -> dict[str, object]:
-        made = {}
+        made: dict[str, object] = {}
         for name, half, suite in zip(("one", "two"), halves, suites, strict=True):
             nets = (list(INNER_A), half)
             more = {"interface": "vpn0", "esp": [suite]}

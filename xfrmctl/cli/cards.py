@@ -21,6 +21,13 @@ def render(snapshot: Snapshot, chosen: list[ConnectionInfo], width: int) -> Iter
     yield _headline(snapshot)
     if snapshot.kernel.problems:
         yield Text("\n".join(f"kernel: {problem}" for problem in snapshot.kernel.problems), style="red")
+    if snapshot.kernel.disturbances:
+        said = "\n".join(f"kernel: put back a moment ago: {what}" for what in snapshot.kernel.disturbances)
+        yield Text(said, style="yellow")
+    for clamp in (clamp for clamp in snapshot.clamps if not clamp.standing):
+        what = f"kernel: the clamp of IPv{clamp.family} to MSS {clamp.mss} is not in force:"
+        who = "another program has removed or shadowed it; the next look puts it back and says what was in the way"
+        yield Text(f"{what} {who}", style="red")
     if snapshot.policies and len(chosen) == len(snapshot.connections):
         yield Group(*(_policy(policy) for policy in snapshot.policies))
     if width >= WIDE:

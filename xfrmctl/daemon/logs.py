@@ -29,6 +29,7 @@ from xfrmctl.model.events import (
     IkeSaClosed,
     IkeSaEstablished,
     IkeSaRekeyed,
+    KernelDisturbed,
     KernelTrouble,
     LocalAddressChanged,
     MessageReceived,
@@ -189,6 +190,7 @@ _LEVELS: dict[type[Event], int] = {
     DatagramNotSent: logging.WARNING,
     PathRefused: logging.WARNING,
     KernelTrouble: logging.ERROR,
+    KernelDisturbed: logging.WARNING,
     CookieDemanded: logging.DEBUG,
     DatagramDropped: logging.DEBUG,
     PathProbed: logging.DEBUG,
@@ -262,6 +264,8 @@ def tell(event: Event) -> str:
             return f"ICMP error of {event.reporter} about {event.peer}, MTU {event.mtu}: {verdict} ({event.reason})"
         case KernelTrouble():
             return f"kernel: {event.problem}"
+        case KernelDisturbed():
+            return f"kernel: put back what others had disturbed: {event.disturbance}"
         case PathMtuChanged():
             was = f" (was {event.old})" if event.old is not None and event.old != event.new else ""
             return f"path {event.path}: MTU {event.new}{was} by {event.source.value}, {event.reason}"

@@ -25,6 +25,7 @@ from xfrmctl.model.events import (
     ChildSaRemoved,
     Event,
     IkeSaEstablished,
+    KernelDisturbed,
     KernelTrouble,
     LocalAddressChanged,
     PathChanged,
@@ -72,6 +73,8 @@ class Reconciler:
     paths: PathKeeper
     entries: tuple[SpdEntry, ...] = ()
     problems: tuple[str, ...] = ()
+    disturbances: tuple[str, ...] = ()
+    """What others had done by the last full look, and was put back then."""
     faults: list[str] = field(default_factory=list)
     _parts: dict[int, Part] = field(default_factory=dict)
     _union: Union = field(default_factory=Union)
@@ -270,7 +273,9 @@ class Reconciler:
             self._union = Union({GATEWAY: gateway} | {reqid: part.desired for reqid, part in self._parts.items()})
             self._icmp = IcmpGuard() if stopping else self._icmp_wanted
             desired = replace(self.desired(), icmp=self._icmp)
-            self._report(await asyncio.to_thread(self.kernel.converge, desired))
+            report = await asyncio.to_thread(self.kernel.converge, desired)
+            self.disturbances = report.disturbances
+            self._report(report)
 
     async def changed(self) -> None:
         """Apply what has become dirty since the last time."""
@@ -299,6 +304,8 @@ class Reconciler:
             if problem not in self.problems:
                 self.bus.publish(KernelTrouble(problem=problem))
         self.problems = report.problems
+        for disturbance in report.disturbances:
+            self.bus.publish(KernelDisturbed(disturbance=disturbance))
 
     async def run(self) -> None:
         """Apply changes as they come; look at link MTUs and at the whole from time to time. Ends by cancellation."""

@@ -100,6 +100,7 @@ class SnapshotBuilder:
                 policies=self._reconciler.policies,
                 states=len(seen.sad),
                 problems=[*self._reconciler.problems, *self._reconciler.faults],
+                disturbances=list(self._reconciler.disturbances),
             ),
             counters=state.counters,
         )

@@ -18,10 +18,14 @@ from xfrmctl.model.snapshot import ClampInfo
 
 @dataclass(frozen=True, slots=True)
 class ConvergeReport:
-    """What a convergence did. ``problems`` are sentences with cause and cure; empty means all stands as desired."""
+    """What a convergence did. ``problems`` are sentences with cause and cure; empty means all stands as desired.
+
+    ``disturbances`` are sentences, too: others had taken away or shadowed what we had made, and it was put back.
+    """
 
     applied: int
     problems: tuple[str, ...] = ()
+    disturbances: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

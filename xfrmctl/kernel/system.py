@@ -85,7 +85,7 @@ class LinuxKernel:
             problems = (*report.problems, *self._firewall.remove_other())
             if desired.clamps:
                 problems = (*problems, *self._firewall.warnings())
-            return ConvergeReport(report.applied, problems)
+            return ConvergeReport(report.applied, problems, tuple(self._firewall.disturbances()))
 
     def change(self, before: Desired, after: Desired) -> ConvergeReport:
         """Bring ``before`` to ``after`` without reading the kernel."""

@@ -11,6 +11,7 @@ from xfrmctl.model.events import (
     IcmpErrorJudged,
     IkeSaClosed,
     IkeSaEstablished,
+    KernelDisturbed,
     MessageReceived,
     MessageSent,
     NegotiationFailed,
@@ -87,6 +88,11 @@ class EventCounters:
         self.path_changes = Counter(
             "xfrmctl_path_mtu_changes", "Changes of what a path is believed to carry.", ("reason",), registry=registry
         )
+        self.disturbances = Counter(
+            "xfrmctl_kernel_disturbances",
+            "Times that another program was found to have removed or shadowed what is ours in the kernel; mended.",
+            registry=registry,
+        )
         self.path_hints = Counter(
             "xfrmctl_path_mtu_errors",
             "Validated ICMP errors about a path's MTU, by what they did.",
@@ -145,6 +151,8 @@ class EventCounters:
                 self.retries.labels(event.connection).inc()
             case PathMtuChanged():
                 self.path_changes.labels(event.reason.replace(" ", "_")).inc()
+            case KernelDisturbed():
+                self.disturbances.inc()
             case PathMtuHinted():
                 self.path_hints.labels(event.verdict).inc()
             case PathProbed():

@@ -258,6 +258,13 @@ class KernelTrouble(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelDisturbed(Event):
+    """Another program had taken away or shadowed something of ours in the kernel; it has been put back."""
+
+    disturbance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathMtuChanged(Event):
     """What a path is believed to carry, bytes of outer packet; ``old`` is None for a path that is new.
 

@@ -195,12 +195,16 @@ class PolicyInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelInfo:
-    """What the kernel side reports: xfrm_stat by name, drift that could not be mended, the last refusal."""
+    """What the kernel side reports: xfrm_stat by name, drift that could not be mended, the last refusal.
+
+    ``disturbances``: what other programs had done to what is ours, as the last full look found and mended it.
+    """
 
     xfrm_stat: dict[str, int]
     policies: int
     states: int
     problems: list[str]
+    disturbances: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

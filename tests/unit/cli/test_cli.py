@@ -276,10 +276,16 @@ def test_show_brackets_of_selectors_and_trouble(sock: Path) -> None:
 
     class Troubled(Gateway):
         async def snapshot(self) -> Snapshot:
-            kernel = replace(SNAPSHOT.kernel, problems=["policy [out] is missing"])
+            kernel = replace(SNAPSHOT.kernel, problems=["policy [out] is missing"], disturbances=["[-j ACCEPT] stood"])
+            clamps = [replace(clamp, standing=False) for clamp in SNAPSHOT.clamps]
             connections = [replace(UP, ike_sas=[ike]), DOWN]
             return replace(
-                SNAPSHOT, kernel=kernel, connections=connections, reload_ok=False, reload_error="x.yaml:1: [bad]"
+                SNAPSHOT,
+                kernel=kernel,
+                clamps=clamps,
+                connections=connections,
+                reload_ok=False,
+                reload_error="x.yaml:1: [bad]",
             )
 
     with serving(sock, Troubled()):
@@ -288,6 +294,7 @@ def test_show_brackets_of_selectors_and_trouble(sock: Path) -> None:
             flat = " ".join(out.split())
             assert "10.1.1.0/24[tcp/443]" in flat and "policy [out] is missing" in flat and "x.yaml:1: [bad]" in flat
             assert "the last reload failed" in flat and "gone" in flat
+            assert "put back a moment ago: [-j ACCEPT] stood" in flat and "MSS 1298 is not in force" in flat
 
 
 def test_cleanup_is_refused_beside_a_daemon(sock: Path) -> None:

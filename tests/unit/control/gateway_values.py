@@ -184,7 +184,7 @@ SNAPSHOT = Snapshot(
         )
     ],
     clamps=[ClampInfo(family=4, mss=1298, pairs=2, packets=7, bytes=420, standing=True)],
-    kernel=KernelInfo(xfrm_stat={"XfrmInNoStates": 3}, policies=6, states=2, problems=[]),
+    kernel=KernelInfo(xfrm_stat={"XfrmInNoStates": 3}, policies=6, states=2, problems=[], disturbances=[]),
     counters={"steps": 12},
 )
 

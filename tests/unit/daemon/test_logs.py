@@ -10,7 +10,15 @@ import structlog
 
 from xfrmctl.daemon import logs
 from xfrmctl.model.address import Endpoint
-from xfrmctl.model.events import CookieDemanded, KernelTrouble, MessageSent, PathMtuChanged, PathMtuHinted, PathProbed
+from xfrmctl.model.events import (
+    CookieDemanded,
+    KernelDisturbed,
+    KernelTrouble,
+    MessageSent,
+    PathMtuChanged,
+    PathMtuHinted,
+    PathProbed,
+)
 from xfrmctl.model.iana import ExchangeType
 from xfrmctl.model.path import Confidence, MtuSource, Path, ProbeOutcome
 
@@ -70,6 +78,8 @@ def test_levels() -> None:
     assert logs.level_of(EMPTY) == logging.DEBUG
     assert logs.level_of(CookieDemanded(remote=PEER)) == logging.DEBUG
     assert logs.level_of(KernelTrouble(problem="x")) == logging.ERROR
+    assert logs.level_of(KernelDisturbed(disturbance="x")) == logging.WARNING
+    assert "put back" in logs.tell(KernelDisturbed(disturbance="x"))
     assert logs.tell(EMPTY) == "net#1 > 172.16.2.1:500 INFORMATIONAL request 2: nothing (57 bytes)"
 
 

@@ -14,8 +14,8 @@ from xfrmctl.kernel.desired import Route
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.kernel.plan import PutRoute
-from xfrmctl.kernel.ports import Underlay
-from xfrmctl.model.events import PathMtuHinted
+from xfrmctl.kernel.ports import ConvergeReport, Underlay
+from xfrmctl.model.events import Event, KernelDisturbed, PathMtuHinted
 
 PEER = ip_address(BOB)
 WAN = Underlay("wan", ip_address("172.16.1.254"), None, 1500)
@@ -119,6 +119,20 @@ def test_a_kernel_that_was_lied_to_gets_its_route_anew(learned: dict[str, int]) 
     verdicts = [e.verdict for e in alice.of(PathMtuHinted) if isinstance(e, PathMtuHinted)]
     assert verdicts[0] == "lowered"
     assert set(verdicts[1:]) == {"held"}
+
+
+def test_what_others_disturbed_is_told_and_shown_until_the_next_full_look() -> None:
+    world, alice, _ = established()
+    kernel, bus, told = kernel_of(world, alice), Bus(), list[Event]()
+    bus.subscribe(told.append)
+    reconciler = Reconciler(alice.engine, kernel, bus, world.keepers["alice"])
+    reports = iter([ConvergeReport(1, (), ("they did",)), ConvergeReport(0)])
+    kernel.converge = lambda desired: next(reports)  # type: ignore[method-assign]
+    asyncio.run(reconciler.everything())
+    assert told == [KernelDisturbed(disturbance="they did")]
+    assert (list(reconciler.disturbances), reconciler.problems) == (["they did"], ())
+    asyncio.run(reconciler.everything())
+    assert len(told) == 1 and not reconciler.disturbances
 
 
 def test_the_route_is_made_anew_by_raising_it(learned: dict[str, int]) -> None:

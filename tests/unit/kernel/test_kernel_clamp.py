@@ -44,7 +44,7 @@ def test_both_orientations_and_zero_in_halves() -> None:
 
 def test_save_is_read() -> None:
     found = clamp.parse_save(SAVE)
-    assert found.chain and found.jumps == {"INPUT", "POSTROUTING"}
+    assert found.chain and found.jumps.keys() == {"INPUT", "POSTROUTING"}
     assert found.rules == {R1406: Counter(5, 300)} and found.standing == {R1406}
     assert len(found.lines) == 3
     cut = clamp.parse_save(SAVE.replace("[9:540] -A INPUT", "[9:540] -A FORWARD"))
@@ -75,6 +75,54 @@ def test_only_what_changes_is_written() -> None:
 def test_what_is_written_is_what_is_read() -> None:
     text = clamp.restore_text(Standing(), add=[R1406, R1300]).replace("-I ", "-A ")
     assert clamp.parse_save(text).standing == {R1406, R1300}
+
+
+JUMP = "-p tcp -m tcp --tcp-flags SYN,RST SYN -j XFRMCTL-MSS"
+
+
+@pytest.mark.parametrize(
+    ("rule", "shadows"),
+    [
+        ("-A INPUT -j ACCEPT", True),
+        ("-A INPUT -i docker0 -g DOCKER", True),
+        ("-A INPUT -p tcp -m tcp --dport 22 -j RETURN", True),
+        ("-A INPUT ! -p udp -j CUSTOM", True),
+        ("-A INPUT -p tcp -j NFQUEUE --queue-num 0", True),
+        ("-A INPUT -p udp -j ACCEPT", False),
+        ("-A INPUT ! -p tcp -j ACCEPT", False),
+        ("-A INPUT -j MARK --set-xmark 0x1/0xffffffff", False),
+        ("-A INPUT -p tcp -j TCPMSS --set-mss 1200", False),
+        ("-A INPUT -s 10.0.0.0/8", False),
+        ("-A FORWARD -j ACCEPT", False),
+    ],
+)
+def test_what_may_end_a_syns_walk_before_our_jump_shadows_the_rules(rule: str, shadows: bool) -> None:
+    jump = f"[9:540] -A INPUT {JUMP}"
+    assert jump in SAVE
+    before, behind = SAVE.replace(jump, f"[1:60] {rule}\n{jump}"), SAVE.replace(jump, f"{jump}\n[1:60] {rule}")
+    assert clamp.parse_save(behind).standing == {R1406}
+    found = clamp.parse_save(before)
+    assert bool(found.standing) is not shadows
+    assert found.shadows == ({"INPUT": rule} if shadows else {})
+    said = found.disturbance(4, frozenset({R1406}))
+    assert (rule in said and "append it" in said) if shadows else not said
+    text = clamp.restore_text(found, add=[R1406]).splitlines()
+    assert text == (["*mangle", f"-D INPUT {JUMP}", f"-I INPUT {JUMP}", "COMMIT"] if shadows else [])
+
+
+def test_a_rule_of_others_in_our_chain_is_taken_out() -> None:
+    found = clamp.parse_save(SAVE.replace("COMMIT", "[0:0] -A XFRMCTL-MSS -j RETURN\nCOMMIT"))
+    assert not found.standing and found.strays == ["-A XFRMCTL-MSS -j RETURN"]
+    assert "chain of its own" in found.disturbance(4, frozenset({R1406}))
+    assert clamp.restore_text(found, add=[R1406]).splitlines()[1:-1] == ["-D XFRMCTL-MSS -j RETURN"]
+
+
+def test_what_was_removed_is_told_apart() -> None:
+    wanted = frozenset({R1406})
+    assert clamp.parse_save(SAVE).disturbance(4, wanted) == ""
+    assert "removed the MSS clamp's rules" in clamp.parse_save("").disturbance(4, wanted)
+    cut = clamp.parse_save(SAVE.replace("-A INPUT -p tcp", "-A FORWARD -p tcp"))
+    assert "removed jumps to the MSS clamp's rules" in cut.disturbance(4, wanted)
 
 
 def test_last_rule_takes_the_chain_along() -> None:

@@ -22,7 +22,12 @@ from xfrmctl.model.snapshot import ClampInfo
 
 
 class Clamps(Protocol):
-    """One way to clamp. Everything but ``remove`` and the first ``read`` builds on what was read or written last."""
+    """One way to clamp. Everything but ``remove`` and the first ``read`` builds on what was read or written last.
+
+    ``disturbances``: what ``read`` has found that others did to rules that stood, each with its cause and its cure.
+    """
+
+    disturbances: list[str]
 
     def read(self, mangle: Mapping[int, str]) -> tuple[frozenset[Element], frozenset[ClampRule]]:
         """Members and the rules in force. ``mangle``: the mangle tables of iptables, by family."""
@@ -127,6 +132,11 @@ class Firewall:
             )
             for rule, (counter, standing, members) in sorted(self._clamps.counters().items())
         ]
+
+    def disturbances(self) -> list[str]:
+        """What others did to rules that stood, as far as it was noticed since the last time."""
+        found, self._clamps.disturbances = self._clamps.disturbances, []
+        return found
 
     def warnings(self) -> list[str]:
         """What is wrong with the host's firewall as a whole."""

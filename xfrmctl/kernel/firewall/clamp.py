@@ -14,6 +14,9 @@ name, so a SYN costs the same with 1 or 10,000 tunnels::
 * ``! --mss 0:N`` matches a larger MSS, or none (TCPMSS then writes the default, 536 or 1220, if N is not smaller),
   so the second pass does not match and the counters count packets that were rewritten. TCPMSS never raises an MSS.
 * hash:net,net takes no /0 on every kernel, so /0 is held as its two halves.
+* Of what others do, three things take the clamp away: they remove a part of it, they put a rule of theirs into our
+  chain, or one that may end the walk of a SYN before our jump. A rule before it that only marks, counts or clamps does
+  not, nor does any rule in another table or at another hook: an ACCEPT ends the walk through its own chain only.
 """
 
 import re
@@ -41,17 +44,42 @@ class Counter:
 
 @dataclass(slots=True)
 class Standing:
-    """What the mangle table of one family holds of ours. ``lines`` are as iptables-save wrote them."""
+    """What the mangle table of one family holds of ours. ``lines`` are as iptables-save wrote them.
+
+    ``shadows``: by hook, the first rule of somebody else that may end a SYN's walk before our jump.
+    ``strays``: rules in our chain that are none of ours.
+    """
 
     chain: bool = False
-    jumps: set[str] = field(default_factory=set)
+    jumps: dict[str, str] = field(default_factory=dict)
     rules: dict[ClampRule, Counter] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    shadows: dict[str, str] = field(default_factory=dict)
+    strays: list[str] = field(default_factory=list)
 
     @property
     def standing(self) -> frozenset[ClampRule]:
-        """Rules that are in force: they are there and every hook leads to them."""
-        return frozenset(self.rules) if self.jumps.issuperset(HOOKS) else frozenset()
+        """Rules that are in force: they are there, every hook leads to them, and nothing is in the way."""
+        reached = self.jumps.keys() >= set(HOOKS) and not self.shadows and not self.strays
+        return frozenset(self.rules) if reached else frozenset()
+
+    def disturbance(self, family: int, wanted: frozenset[ClampRule]) -> str:
+        """Why rules that stood are not in force any more, in a sentence with cause and cure; "" if they are."""
+        if self.standing >= wanted:
+            return ""
+        table = f"iptables (IPv{family}), table mangle"
+        if self.shadows:
+            hook, line = next(iter(self.shadows.items()))
+            what = f"the rule [{line}] stood before our jump in {hook} and took SYNs away from the MSS clamp"
+            return f"{table}: {what}: have whoever adds it append it (-A) or insert it behind the first place"
+        if self.strays:
+            what = f"the rule [{self.strays[0]}] stood in our chain"
+            return f"{table}: {what}: have whoever adds it use a chain of its own"
+        what = "jumps to the MSS clamp's rules" if self.rules.keys() >= wanted else "the MSS clamp's rules"
+        return (
+            f"{table}: another program removed {what}:"
+            " have it spare the chain XFRMCTL-MSS (iptables -F and restores without --noflush do not)"
+        )
 
 
 def elements(clamps: Iterable[Clamp]) -> frozenset[Element]:
@@ -99,8 +127,13 @@ def restore_text(have: Standing, add: Iterable[ClampRule] = (), delete: Iterable
     if not wanted:
         return remove_text(have)
     lines = [] if have.chain or not add else [f":{CHAIN} - [0:0]"]
+    lines += [f"-D {line.removeprefix('-A ')}" for line in have.strays]
     lines += [f"-A {rule_text(rule)}" for rule in add]
-    lines += [f"-I {hook} {_SYN} -j {CHAIN}" for hook in HOOKS if hook not in have.jumps]
+    for hook in HOOKS:
+        if hook in have.shadows:  # all lines take effect at once: there is no moment without a jump
+            lines.append(f"-D {have.jumps[hook].removeprefix('-A ')}")
+        if hook not in have.jumps or hook in have.shadows:
+            lines.append(f"-I {hook} {_SYN} -j {CHAIN}")
     lines += [f"-D {rule_text(rule)}" for rule in delete]
     return "\n".join(["*mangle", *lines, "COMMIT", ""]) if lines else ""
 
@@ -114,30 +147,52 @@ def remove_text(have: Standing) -> str:
 
 
 _LINE = re.compile(r"^(?:\[(\d+):(\d+)\] )?(-A (\S+) .*)$")
+_PASSING = re.compile(
+    r" -j (?:MARK|CONNMARK|CONNSECMARK|SECMARK|CLASSIFY|DSCP|TOS|TTL|HL|ECN|CHECKSUM|TCPMSS|LOG|NFLOG|AUDIT|SET|TEE)\b"
+)
+"""Targets after which a packet goes on to the next rule (iptables-extensions(8): "non-terminating")."""
+
+_PROTOCOL = re.compile(r" (! )?-p (\S+)")
 _RULE = re.compile(rf"--match-set {re.escape(SET_PREFIX)}([46])-(\d+) src,dst.* --set-mss (\d+)\b")
 
 
 def parse_save(text: str) -> Standing:
-    """Read ``iptables-save -c -t mangle``; rules that do not name our chain are passed over."""
-    found = Standing()
+    """Read ``iptables-save -c -t mangle``."""
+    found, before = Standing(), dict[str, str]()
     for line in text.splitlines():
         if line.startswith(f":{CHAIN} "):
             found.chain = True
         match = _LINE.match(line)
-        if match is None or CHAIN not in line:
+        if match is None:
             continue
         packets, size, body, chain = match.groups()
+        if CHAIN not in line:
+            if chain in HOOKS and _may_end_the_walk(body):
+                before.setdefault(chain, body)
+            continue
         rule = _RULE.search(body)
         if chain == CHAIN:
             found.lines.append(body)
             if rule is not None and rule[2] == rule[3]:
                 counter = Counter(int(packets or 0), int(size or 0))
                 found.rules[ClampRule(int(rule[1]), int(rule[2]))] = counter
+            else:
+                found.strays.append(body)
         elif re.search(rf"-[jg] {CHAIN}\b", body):
             found.lines.append(body)
-            if chain in HOOKS:
-                found.jumps.add(chain)
+            if chain in HOOKS and chain not in found.jumps:
+                found.jumps[chain] = body
+                if chain in before:
+                    found.shadows[chain] = before[chain]
     return found
+
+
+def _may_end_the_walk(rule: str) -> bool:
+    """Whether a TCP packet may not come to the rules behind this one: in doubt, yes."""
+    protocol = _PROTOCOL.search(rule)
+    if protocol is not None and (protocol[2] == "tcp") is bool(protocol[1]):
+        return False
+    return re.search(r" -[jg] ", rule) is not None and _PASSING.search(rule) is None
 
 
 def create_line(rule: ClampRule) -> str:

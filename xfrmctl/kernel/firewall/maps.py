@@ -17,10 +17,16 @@ class MapClamps:
 
     def __init__(self) -> None:
         self._table = Table()
+        self.disturbances: list[str] = []
 
     def read(self, mangle: Mapping[int, str]) -> tuple[frozenset[Element], frozenset[ClampRule]]:
         """Members of all maps, and the rules in force. ``mangle``: nothing of this is there. Raises FirewallError."""
-        self._table = self._read()
+        before, self._table = self._table, self._read()
+        if before.standing and not self._table.whole:
+            done = "changed" if self._table.present else "deleted (nft flush ruleset does)"
+            self.disturbances.append(
+                f"nftables: another program has {done} our {nft.TABLE}, which clamps the MSS: have it spare the table"
+            )
         members = frozenset(member for pairs in self._table.pairs.values() for member in pairs)
         return members, self._table.standing
 

@@ -21,10 +21,16 @@ class SetClamps:
         self._tables = {family: Tables(family) for family in FAMILIES}
         self._standing: dict[int, Standing] = {}
         self._members: dict[ClampRule, set[Element]] = {}
+        self.disturbances: list[str] = []
 
     def read(self, mangle: Mapping[int, str]) -> tuple[frozenset[Element], frozenset[ClampRule]]:
         """Members of all sets, and the rules in force. Raises FirewallError."""
-        self._standing = {family: clamp.parse_save(text) for family, text in mangle.items()}
+        before, self._standing = self._standing, {family: clamp.parse_save(text) for family, text in mangle.items()}
+        self.disturbances += [
+            text
+            for family, old in before.items()
+            if old.standing and (text := self._standing[family].disturbance(family, old.standing))
+        ]
         self._members = {}
         for name in self._ipset.names():
             if clamp.rule_of_set(name) is not None:
