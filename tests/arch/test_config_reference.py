@@ -49,7 +49,7 @@ def test_values_and_defaults_are_as_one_would_write_them() -> None:
     ike, child = by_path["connections.NAME.ike"], by_path["connections.NAME.children.NAME"]
     assert (ike["rekey"].value, ike["rekey"].default) == ("duration such as 30s, or off", "`4h`")
     assert ike["reauth"].default == "`off`"
-    assert child["df"].value == "`copy`, `clear`"
+    assert child["df"].value == "`copy`, `set`, `clear`"
     assert child["ah"].value.startswith("one or a list: AH proposal")
     assert by_path["gateway.ports"]["ike"].value == "1 to 65535"
     assert by_path["policies.NAME"]["action"].default == "required"

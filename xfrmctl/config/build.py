@@ -22,7 +22,7 @@ from xfrmctl.ike.config import (
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.plane import Offload, PlaneOptions
-from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
+from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode, Oversize
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
 from xfrmctl.model.suite import Proposal
@@ -266,6 +266,7 @@ def _child(name: str, found: schema.Child, connection: schema.Connection, key: K
         mtu=found.mtu,
         mss=found.mss,
         df=DfPolicy(found.df),
+        oversize=Oversize(found.oversize),
         replay_window=found.replay_window,
         options=_options(found),
         if_id=found.if_id or 0,

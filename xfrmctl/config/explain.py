@@ -49,8 +49,6 @@ def _problem(detail: ErrorDetails, document: Document, root: type[BaseModel]) ->
             near = get_close_matches(str(detail["input"]), allowed, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}? " if near else ""
             extra = ""
-            if key[-1] == "df" and detail["input"] == "set":
-                extra = ": the kernel sets DF as the inner packet has it, or never"
             if key[-2:] == ("dscp", "outbound") and isinstance(detail["input"], int):
                 return document.problem(key, *_fixed_dscp(detail["input"]))
             if (key[-1], detail["input"]) == ("offload", "packet"):

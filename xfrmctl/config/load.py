@@ -17,6 +17,7 @@ from xfrmctl.config.build import GatewaySettings
 from xfrmctl.config.check import check, check_policies
 from xfrmctl.config.document import Document, Key, parse
 from xfrmctl.config.explain import explain, place_of
+from xfrmctl.config.fragmentation import check_fragmentation
 from xfrmctl.config.overlaps import check_overlaps
 from xfrmctl.config.problem import ConfigError, Problem
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig
@@ -90,6 +91,7 @@ def loads(text: str, file: Path, previous: Configuration | None = None) -> Confi
     engine = build.engine(found, file, previous.engine.connections if previous else {}, report)
     gateway = build.gateway(found)
     check(engine.connections, report, warn)
+    check_fragmentation(engine.connections.values(), gateway.firewall, report)
     check_policies(gateway.policies, engine.connections.values(), report, warn)
     check_overlaps(engine.connections.values(), gateway.written_policies, report, warn, line_of)
     if problems:

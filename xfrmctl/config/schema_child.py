@@ -132,8 +132,18 @@ class Child(Strict):
     """
     mss: Mss = "auto"
     """TCP MSS of connections through the child, both directions. ``auto`` follows the MTU, ``off`` clamps nothing."""
-    df: Literal["copy", "clear"] = "copy"
-    """DF bit of the outer IPv4 header (RFC 4301 8.1). ``clear`` lets routers fragment ESP: slow, for paths that lie."""
+    df: Literal["copy", "set", "clear"] = "copy"
+    """DF bit of the outer IPv4 header (RFC 4301 8.1). ``clear`` lets routers fragment ESP: slow, for paths that lie.
+
+    ``set`` is for paths that lose fragments: no packet of the child goes without it. It needs ``dataplane: interface``,
+    and nftables. With ``copy`` a packet without DF gets none outside. An IPv6 header has no such bit.
+    """
+    oversize: Literal["icmp", "fragment"] = "icmp"
+    """What becomes of inner IPv4 packets with DF that do not fit: ``icmp`` tells their sender the size that does.
+
+    ``fragment`` clears their DF, and has them go in fragments that fit, for hosts that no ICMP reaches. It needs
+    ``dataplane: interface``, and nftables. TCP with the IPv4 identification 0 (BSD, Apple) gets ICMP all the same.
+    """
     replay_window: ReplayWindow = 128
     """How late a packet may come (RFC 4303 3.4.3), in packets; ``off`` lets replays in.
 

@@ -3,7 +3,7 @@
 from xfrmctl.config.build import Report
 from xfrmctl.config.document import Key
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
-from xfrmctl.model.sa import DataPlane, DfPolicy, Mode
+from xfrmctl.model.sa import DataPlane, DfPolicy, Mode, Oversize
 
 
 def check_transport(connection: ConnectionConfig, child: ChildConfig, report: Report) -> None:
@@ -17,6 +17,9 @@ def check_transport(connection: ConnectionConfig, child: ChildConfig, report: Re
     if child.df is not DfPolicy.COPY:
         cause = "in transport mode the packet keeps its own header, and its own DF bit"
         report((*key, "df"), cause, "leave df out, or write mode: tunnel")
+    if child.oversize is not Oversize.ICMP:
+        cause = "transport mode carries what the gateway itself says, and its own sockets know what fits"
+        report((*key, "oversize"), cause, "leave oversize out, or write mode: tunnel")
     for side, address, selectors in (
         ("local", connection.local, child.local_ts),
         ("remote", connection.remote, child.remote_ts),

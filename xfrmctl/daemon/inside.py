@@ -14,16 +14,22 @@ from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.selector import TrafficSelector
 
 
-def leading(interface: XfrmInterface, remote_ts: Iterable[TrafficSelector], metric: int) -> frozenset[Route]:
+def leading(
+    interface: XfrmInterface, remote_ts: Iterable[TrafficSelector], metric: int, inner_mtu: int
+) -> frozenset[Route]:
     """The routes into an interface, each with what this child's tunnel takes: others may share the device.
+
+    The device may have more than that: it keeps what IPv6 needs, and so do the routes of IPv6.
 
     None where everything is selected: which traffic then goes in is the operator's routing. His routes say nothing of
     sizes, so the device's MTU must do for all of this child, and ours say nothing either.
     """
     networks: list[IPNetwork] = [network for ts in remote_ts for network in ts.networks()]
     routed = [network for network in networks if network.prefixlen]
-    mtu = interface.mtu if len(routed) == len(networks) else None
-    return frozenset(Route(network, interface.name, metric, mtu) for network in routed)
+    mtus: dict[int, int | None] = {4: min(inner_mtu, interface.mtu), 6: interface.mtu}
+    if len(routed) != len(networks):
+        mtus = {4: None, 6: None}
+    return frozenset(Route(network, interface.name, metric, mtus[network.version]) for network in routed)
 
 
 def speaking(part: Desired, local_ts: Iterable[TrafficSelector], own: Sequence[IPAddress]) -> Desired:

@@ -35,6 +35,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from xfrmctl.daemon import inside
+from xfrmctl.daemon.fragmentation import device_mtu, df_rules
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
@@ -73,7 +74,6 @@ TCP = 6
 ROUTE_METRIC = 58
 BLACKHOLE_METRIC = 4_000_000_000
 
-MIN_DEVICE_MTU = 68
 MIN_MSS = 88
 """Below this no stack accepts an MSS anyway (Linux: TCP_MIN_MSS)."""
 
@@ -185,11 +185,12 @@ def of_peer(child: ChildConfig, established: Established, child_sizes: Sizes, *,
     template = Template(*ends, established.reqid, established.mode, child.protocol)
     policies = {key: _protect(key, template) for key in keys}
     clamps = _clamps_of(established.local_ts, established.remote_ts, child_sizes)
+    df = df_rules(child, established.remote, child_sizes.inner_mtu)
     if child.interface is None:
-        return Desired(policies, clamps=clamps)
+        return Desired(policies, clamps=clamps, df=df)
     interface = _interface(child, child.interface, child_sizes)
-    routes = inside.leading(interface, established.remote_ts, ROUTE_METRIC)
-    return Desired(policies, {interface.name: interface}, routes, clamps)
+    routes = inside.leading(interface, established.remote_ts, ROUTE_METRIC, child_sizes.inner_mtu)
+    return Desired(policies, {interface.name: interface}, routes, clamps, df=df)
 
 
 def of_gateway(entries: Iterable[SpdEntry]) -> Desired:
@@ -340,20 +341,22 @@ def _interface_plane(
 ) -> Desired:
     assert child.interface is not None
     interface = _interface(child, child.interface, child_sizes)
-    routes = inside.leading(interface, child.remote_ts, ROUTE_METRIC)
+    routes = inside.leading(interface, child.remote_ts, ROUTE_METRIC, child_sizes.inner_mtu)
     blackholes = {Route(r.destination, None, BLACKHOLE_METRIC) for r in routes} if child.fail_closed else set()
     if stopping:
         return Desired(routes=frozenset(blackholes))
+    remote = established.remote if established is not None else connection.remote
     return Desired(
         _policies(connection, child, established, stopping=False),
         {interface.name: interface},
         routes | blackholes,
         _clamps(connection, child, child_sizes),
+        df=df_rules(child, remote, child_sizes.inner_mtu),
     )
 
 
 def _interface(child: ChildConfig, name: str, child_sizes: Sizes) -> XfrmInterface:
-    return XfrmInterface(name, child.if_id, max(MIN_DEVICE_MTU, child_sizes.inner_mtu))
+    return XfrmInterface(name, child.if_id, device_mtu(child, child_sizes.inner_mtu))
 
 
 def _clamps(connection: ConnectionConfig, child: ChildConfig, child_sizes: Sizes) -> frozenset[Clamp]:

@@ -77,7 +77,7 @@ class Daemon:
 
     def __init__(self, options: Options, configuration: Configuration, loop: asyncio.AbstractEventLoop) -> None:
         self.configuration = self._started_with = configuration
-        self.kernel = LinuxKernel(configuration.gateway.firewall)
+        self.kernel = LinuxKernel(configuration.gateway.firewall, configuration.engine.nat_t_port)
         self.bus = Bus()
         self._log = structlog.get_logger("daemon")
         self._secret = secret.kept(options.state, clock.entropy, self._log.warning)

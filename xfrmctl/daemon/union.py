@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.desired import Action, Clamp, Desired, DfRule, Policy, PolicyKey, Route, XfrmInterface
 from xfrmctl.model.address import IPNetwork
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ class Union:
         self._interfaces: dict[str, Counter[Need]] = {}
         self._routes: dict[RouteKey, Counter[Route]] = {}
         self._clamps: Counter[Clamp] = Counter()
+        self._df: Counter[DfRule] = Counter()
         for number, part in (parts or {}).items():
             self._put(number, part)
 
@@ -51,6 +52,7 @@ class Union:
             {name: _device(asked) for name, asked in self._interfaces.items()},
             frozenset(_narrowest(asked) for asked in self._routes.values()),
             frozenset(self._clamps),
+            df=frozenset(self._df),
         )
 
     def replace(self, parts: Mapping[int, Desired | None]) -> tuple[Desired, Desired]:
@@ -69,12 +71,14 @@ class Union:
         interfaces: dict[str, XfrmInterface] = {}
         routes: set[Route] = set()
         clamps: set[Clamp] = set()
+        df: set[DfRule] = set()
         for part in touched:
             policies |= {key: self._policies[key][-1][1] for key in part.policies if key in self._policies}
             interfaces |= {n: _device(self._interfaces[n]) for n in part.interfaces if n in self._interfaces}
             routes |= {_narrowest(self._routes[r.key]) for r in part.routes if r.key in self._routes}
             clamps |= {clamp for clamp in part.clamps if clamp in self._clamps}
-        return Desired(policies, interfaces, frozenset(routes), frozenset(clamps))
+            df |= {rule for rule in part.df or () if rule in self._df}
+        return Desired(policies, interfaces, frozenset(routes), frozenset(clamps), df=frozenset(df))
 
     def _put(self, number: int, part: Desired) -> None:
         self.parts[number] = part
@@ -87,6 +91,7 @@ class Union:
         for route in part.routes:
             self._routes.setdefault(route.key, Counter())[route] += 1
         self._clamps.update(part.clamps)
+        self._df.update(part.df or ())
 
     def _take(self, number: int) -> None:
         part = self.parts.pop(number, EMPTY)
@@ -105,6 +110,7 @@ class Union:
             if not self._routes[route.key]:
                 del self._routes[route.key]
         _count_down(self._clamps, part.clamps)
+        _count_down(self._df, part.df or ())
 
 
 def _count_down(counts: Counter[T], things: Iterable[T]) -> None:

@@ -16,7 +16,7 @@ from xfrmctl.model.address import IKE_PORT, NAT_T_PORT, IPAddress
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.identity import Identity, IdentityPattern
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
-from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode
+from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode, Oversize
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
 
@@ -118,6 +118,7 @@ class ChildConfig:
     mtu: int | None = None
     mss: MssSetting = "auto"
     df: DfPolicy = DfPolicy.COPY
+    oversize: Oversize = Oversize.ICMP
     replay_window: int = 128
     fail_closed: bool = True
     reqid: int = 0

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from xfrmctl.kernel.desired import Actual, Desired, PolicyKey
 from xfrmctl.kernel.plan import (
+    ChangeDf,
     ClampOperation,
     DeletePolicy,
     DeleteRoute,
@@ -46,6 +47,9 @@ class Backend(Protocol):
         """Carry out, in one batch; gives those that failed and why."""
 
     def apply_icmp(self, operations: Sequence[SetIcmpGuard]) -> list[str]:
+        """Carry out; gives problems."""
+
+    def apply_df(self, operations: Sequence[ChangeDf]) -> list[str]:
         """Carry out; gives problems."""
 
     def apply_clamps(self, operations: Sequence[ClampOperation]) -> list[str]:
@@ -88,6 +92,8 @@ def execute(backend: Backend, plan: Plan) -> ConvergeReport:
                 problems += backend.apply_interfaces([o for o in operations if isinstance(o, InterfaceOperation)])
             elif issubclass(kind, SetIcmpGuard):
                 problems += backend.apply_icmp([o for o in operations if isinstance(o, SetIcmpGuard)])
+            elif issubclass(kind, ChangeDf):
+                problems += backend.apply_df([o for o in operations if isinstance(o, ChangeDf)])
             else:
                 problems += backend.apply_clamps([o for o in operations if isinstance(o, ClampOperation)])
         except KernelRefusal as error:

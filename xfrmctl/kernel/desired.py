@@ -170,6 +170,30 @@ class IcmpGuard:
         return f"{len(self.judged)} peers judged, {len(self.ignored)} ignored"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ClearDf:
+    """Inner IPv4 packets larger than ``above`` bytes that a route leads into ``device`` lose their DF bit."""
+
+    device: str
+    above: int
+
+    def __str__(self) -> str:
+        return f"cleared inside {self.device} above {self.above}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SetDf:
+    """All ESP and AH of ours to this peer has DF."""
+
+    peer: IPAddress
+
+    def __str__(self) -> str:
+        return f"set outside to {self.peer}"
+
+
+DfRule = ClearDf | SetDf
+
+
 @dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that should stand, or (read from the kernel) that stands and is ours."""
@@ -180,6 +204,8 @@ class Desired:
     clamps: frozenset[Clamp] = frozenset()
     icmp: IcmpGuard | None = IcmpGuard()
     """None, read from the kernel, is a guard that does not stand as anybody wants it."""
+    df: frozenset[DfRule] | None = frozenset()
+    """None, as with the guard."""
 
     @property
     def clamp_rules(self) -> frozenset[ClampRule]:
@@ -192,6 +218,7 @@ class Desired:
         lines += [f"interface {i}" for i in self.interfaces.values()]
         lines += [f"route {r}" for r in self.routes]
         lines += [f"clamp {c}" for c in self.clamps]
+        lines += [f"df {rule}" for rule in self.df or ()]
         lines += [f"icmp guard: {self.icmp}"] if self.icmp is not None and self.icmp != IcmpGuard() else []
         return "\n".join(sorted(lines))
 

@@ -15,6 +15,7 @@ from xfrmctl.kernel.desired import (
     Actual,
     ClampRule,
     Desired,
+    DfRule,
     Element,
     IcmpGuard,
     Policy,
@@ -28,6 +29,7 @@ from xfrmctl.kernel.ownership import PEER_TABLE, is_our_reqid, is_ours
 from xfrmctl.kernel.plan import (
     AddClamps,
     AddInterface,
+    ChangeDf,
     ClampOperation,
     DeleteInterface,
     DeletePolicy,
@@ -93,6 +95,7 @@ class FakeKernel:
         self.members: set[Element] = set()
         self.rules: set[ClampRule] = set()
         self.icmp: IcmpGuard | None = IcmpGuard()
+        self.df: frozenset[DfRule] = frozenset()
         self.statistics: dict[str, int] = {}
         self.ways: dict[IPAddress, Underlay] = {}
         self.own: tuple[IPAddress, ...] = ()
@@ -146,6 +149,7 @@ class FakeKernel:
             frozenset(self.routes.values()),
             frozenset(pairs_of(self.members)),
             self.icmp,
+            self.df,
         )
         rules = [f"clamp rule {rule}" for rule in self.rules]
         return "\n".join(sorted([*sas, *rules, *state.render().splitlines()]))
@@ -228,7 +232,8 @@ class FakeKernel:
 
     def actual(self) -> Actual:
         """What stands and is ours."""
-        state = Desired(dict(self.policies), dict(self.interfaces), frozenset(self.routes.values()), icmp=self.icmp)
+        routes = frozenset(self.routes.values())
+        state = Desired(dict(self.policies), dict(self.interfaces), routes, icmp=self.icmp, df=self.df)
         return Actual(state, frozenset(self.members), frozenset(self.rules))
 
     def xfrm_stat(self) -> dict[str, int]:
@@ -309,6 +314,13 @@ class FakeKernel:
         """Carry out."""
         for operation in operations:
             self.icmp = operation.new
+            self.after_each_step()
+        return []
+
+    def apply_df(self, operations: Sequence[ChangeDf]) -> list[str]:
+        """Carry out."""
+        for operation in operations:
+            self.df = operation.new if operation.afresh else (self.df - operation.gone) | operation.new
             self.after_each_step()
         return []
 

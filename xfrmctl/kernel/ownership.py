@@ -17,7 +17,7 @@ routing rule     protocol 158; one a family, which sends packets to peers throug
 chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
                  ``XFRMCTL-ICMP`` and ``XFRMCTL-JUDGE`` there, of the ICMP guard, with NFQUEUE 22598
 ipset            name ``xfrmctl-FAMILY-MSS``
-nf_tables        table ``inet xfrmctl`` and all that is in it
+nf_tables        tables ``inet xfrmctl`` and ``ip xfrmctl-df``, and all that is in them
 ================ ==================================================================================
 
 Larval SAs that the kernel makes for our trap policies carry our reqid but have no SPI, so no message can name
@@ -52,6 +52,7 @@ ICMP_QUEUE = 22598
 
 SET_PREFIX = "xfrmctl-"
 NFT_TABLE = "xfrmctl"
+DF_TABLE = "xfrmctl-df"
 
 
 def is_ours(number: int) -> bool:

@@ -22,6 +22,7 @@ from xfrmctl.kernel.desired import (
     Actual,
     ClampRule,
     Desired,
+    DfRule,
     Element,
     IcmpGuard,
     Policy,
@@ -46,18 +47,19 @@ class Phase(IntEnum):
     LOWER_PEER_ROUTES = 7
     GUARD_ICMP = 8
     ADD_INTERFACES = 9
-    ADD_POLICIES_IN = 10
-    ADD_POLICIES_OUT = 11
-    ADD_ROUTES = 12
-    RAISE_PEER_ROUTES = 13
-    RAISE_INTERFACES = 14
-    RAISE_ROUTES = 15
-    DELETE_CLAMPS = 16
-    DELETE_ROUTES = 17
-    DELETE_POLICIES_OUT = 18
-    DELETE_POLICIES_IN = 19
-    DELETE_INTERFACES = 20
-    DELETE_GUARD_ROUTES = 21
+    SET_DF = 10
+    ADD_POLICIES_IN = 11
+    ADD_POLICIES_OUT = 12
+    ADD_ROUTES = 13
+    RAISE_PEER_ROUTES = 14
+    RAISE_INTERFACES = 15
+    RAISE_ROUTES = 16
+    DELETE_CLAMPS = 17
+    DELETE_ROUTES = 18
+    DELETE_POLICIES_OUT = 19
+    DELETE_POLICIES_IN = 20
+    DELETE_INTERFACES = 21
+    DELETE_GUARD_ROUTES = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,25 @@ class SetIcmpGuard:
         return f"~ icmp guard: {self.new} (was {self.old or 'damaged, or of another run'})"
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeDf:
+    """Have these rules about DF, and those no more; ``afresh``: nobody knows what stands, so only the new ones."""
+
+    new: frozenset[DfRule]
+    gone: frozenset[DfRule] = frozenset()
+    afresh: bool = False
+
+    def __str__(self) -> str:
+        lines = ["~ df: the table is damaged, or of another run"] if self.afresh else []
+        lines += [f"+ df {rule}" for rule in sorted(map(str, self.new))]
+        return "\n".join(lines + [f"- df {rule}" for rule in sorted(map(str, self.gone))])
+
+
 PolicyOperation = PutPolicy | DeletePolicy
 InterfaceOperation = AddInterface | SetInterface | DeleteInterface
 RouteOperation = PutRoute | DeleteRoute
 ClampOperation = AddClamps | DeleteClamps
-Operation = PolicyOperation | InterfaceOperation | RouteOperation | ClampOperation | SetIcmpGuard
+Operation = PolicyOperation | InterfaceOperation | RouteOperation | ClampOperation | SetIcmpGuard | ChangeDf
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +231,16 @@ def diff(actual: Actual, desired: Desired) -> Plan:
     _clamps(actual, elements(desired.clamps), steps)
     if desired.icmp is not None and desired.icmp != have.icmp:
         steps.append((Phase.GUARD_ICMP, SetIcmpGuard(desired.icmp, have.icmp)))
+    _df(have.df, desired.df, steps)
     steps.sort(key=lambda step: step[0])  # stable: within a phase the order of the states stays
     return Plan(tuple(operation for _, operation in steps))
+
+
+def _df(have: frozenset[DfRule] | None, want: frozenset[DfRule] | None, steps: list[tuple[Phase, Operation]]) -> None:
+    if want is None or have == want:
+        return
+    change = ChangeDf(want, afresh=True) if have is None else ChangeDf(want - have, have - want)
+    steps.append((Phase.SET_DF, change))
 
 
 def _policies(

@@ -20,7 +20,7 @@ from xfrmctl.kernel.plan import Plan, diff, holding
 from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource, Underlay
 from xfrmctl.kernel.sad import Sad
 from xfrmctl.kernel.spd import Spd
-from xfrmctl.model.address import IPAddress
+from xfrmctl.model.address import NAT_T_PORT, IPAddress
 from xfrmctl.model.errors import KernelRefusal, XfrmctlError
 from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
@@ -32,8 +32,11 @@ XFRM_STAT = Path("/proc/thread-self/net/xfrm_stat")
 class LinuxKernel:
     """The kernel of the network namespace in which the object was made."""
 
-    def __init__(self, firewall: FirewallBackend = FirewallBackend.AUTO) -> None:
-        """Raises KernelRefusal where the kernel has no XFRM or we may not use it. ``firewall``: who clamps."""
+    def __init__(self, firewall: FirewallBackend = FirewallBackend.AUTO, encap_port: int = NAT_T_PORT) -> None:
+        """Raises KernelRefusal where the kernel has no XFRM or we may not use it.
+
+        ``firewall``: who clamps. ``encap_port``: our port of UDP encapsulation.
+        """
         self._lock = Lock()
         try:
             self._sad = Sad()
@@ -46,7 +49,7 @@ class LinuxKernel:
                 error.errno or 0,
                 f"{error.strerror}: the kernel needs CONFIG_XFRM_USER (modprobe xfrm_user)",
             ) from error
-        self._firewall = Firewall(firewall)
+        self._firewall = Firewall(firewall, encap_port)
 
     def close(self) -> None:
         """Close all sockets; what is installed stays."""
@@ -172,10 +175,12 @@ class _Backend:
         self.apply_routes = devices.apply_routes
         self.apply_clamps = firewall.apply
         self.apply_icmp = firewall.set_icmp
+        self.apply_df = firewall.set_df
 
     def actual(self) -> Actual:
         members, rules = self._firewall.read()
-        return Actual(replace(self.actual_without_clamps().state, icmp=self._firewall.icmp()), members, rules)
+        state = self.actual_without_clamps().state
+        return Actual(replace(state, icmp=self._firewall.icmp(), df=self._firewall.df()), members, rules)
 
     def actual_without_clamps(self) -> Actual:
         return Actual(Desired(self._spd.read(), self._devices.read_interfaces(), self._devices.read_routes()))

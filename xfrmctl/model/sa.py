@@ -37,10 +37,21 @@ class DataPlane(Enum):
 
 
 class DfPolicy(Enum):
-    """What the outer header's DF bit is (RFC 4301 8.1)."""
+    """What the outer header's DF bit is (RFC 4301 8.1). An SA itself can copy or clear; SET is a matter of rules."""
 
     COPY = "copy"
     CLEAR = "clear"
+    SET = "set"
+
+
+class Oversize(Enum):
+    """What becomes of an inner IPv4 packet with DF that does not fit.
+
+    ICMP: its sender is told the inner MTU. FRAGMENT: its DF is cleared, and it goes in fragments, each encrypted.
+    """
+
+    ICMP = "icmp"
+    FRAGMENT = "fragment"
 
 
 @dataclass(frozen=True, slots=True)

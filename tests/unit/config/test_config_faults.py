@@ -12,6 +12,7 @@ from xfrmctl.config.problem import ConfigError
 NEAR, FAR = "local_ts: 192.0.2.1/32", "remote_ts: 192.0.2.2/32"
 RANGE = "10.0.0.1-10.255.255.254[tcp/1-65534]"
 HOSTS = f"{NEAR}\n{FAR}"
+V6 = "local: {address: '2001:db8::1'}\nremote: {address: '2001:db8::2'}"
 
 ONE_FAULT = [
     # (child, connection, gateway, key, cause, cure)
@@ -78,7 +79,29 @@ ONE_FAULT = [
     ("", "ike: {retransmit: {factor: 0.5}}", "", "retransmit.factor", "greater than or equal", "correct"),
     ("", "ike: [a]", "", "c.ike", "a list is no mapping", "proposals, dpd"),
     ("dataplane: interfaec", "", "", "dataplane", "is not one of", "did you mean interface?"),
-    ("df: set", "", "", "lan.df", "the kernel sets DF", "copy, clear"),
+    ("df: never", "", "", "lan.df", "is not one of", "copy, set, clear"),
+    ("df: set", "", "", "lan.df", "fragments after encryption", "dataplane: interface"),
+    ("df: set\ndataplane: interface", "", "firewall: iptables", "lan.df", "iptables cannot", "firewall: auto"),
+    ("df: set", V6, "", "lan.df", "no DF bit", "leave df out"),
+    ("df: clear", V6, "", "lan.df", "no DF bit", "leave df out"),
+    ("oversize: fragment", "", "", "lan.oversize", "fragments after encryption", "dataplane: interface"),
+    (
+        "oversize: fragment\ndataplane: interface",
+        "",
+        "firewall: iptables",
+        "lan.oversize",
+        "iptables cannot",
+        "firewall: auto",
+    ),
+    (
+        "oversize: fragment\ndataplane: interface\nlocal_ts: fd01::/64\nremote_ts: fd02::/64",
+        "",
+        "",
+        "lan.oversize",
+        "IPv6 only",
+        "leave oversize out",
+    ),
+    (f"mode: transport\n{HOSTS}\noversize: fragment", "", "", "lan.oversize", "own sockets", "leave oversize out"),
     ("start: traps", "", "", "lan.start", "is not one of", "did you mean trap?"),
     ("fail: shut", "", "", "lan.fail", "is not one of", "closed, open"),
     ("mtu: 100", "", "", "lan.mtu", "576 to 65535", "auto"),

@@ -8,5 +8,6 @@
 ``maps``      the clamp by nf_tables: keeps our table as a plan wants it
 ``iptables``  the programs iptables-restore, iptables-save and ipset
 ``programs``  runs a program, and says what went wrong and how to cure it
+``df``        the DF bit, inside and outside of tunnels, by a table of nf_tables
 ``backend``   the clamp by whom the operator has chosen, and the rules of the ICMP guard
 """

@@ -1,4 +1,4 @@
-"""Keeps the clamps and the ICMP guard's rules as a plan wants them, by the programs that the operator has chosen.
+"""Keeps the clamps, the ICMP guard's rules and those about DF as a plan wants them, by the operator's programs.
 
 ``gateway.firewall`` chooses who clamps: ``iptables`` (:mod:`xfrmctl.kernel.firewall.sets`) or ``nftables``
 (:mod:`xfrmctl.kernel.firewall.maps`). ``auto`` is iptables wherever iptables and ipset are installed, of whichever
@@ -9,14 +9,16 @@ nftables. What the other one has left behind, from before the choice was changed
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from xfrmctl.kernel.desired import ClampRule, Element, IcmpGuard
+from xfrmctl.kernel.desired import ClampRule, DfRule, Element, IcmpGuard
 from xfrmctl.kernel.firewall import clamp, guard
 from xfrmctl.kernel.firewall.clamp import Counter
+from xfrmctl.kernel.firewall.df import DfTable
 from xfrmctl.kernel.firewall.iptables import FAMILIES, VARIANTS, Tables, mangle_text, mixed_variants
 from xfrmctl.kernel.firewall.maps import MapClamps
 from xfrmctl.kernel.firewall.programs import FirewallError, installed
 from xfrmctl.kernel.firewall.sets import SetClamps
-from xfrmctl.kernel.plan import AddClamps, ClampOperation, SetIcmpGuard
+from xfrmctl.kernel.plan import AddClamps, ChangeDf, ClampOperation, SetIcmpGuard
+from xfrmctl.model.address import NAT_T_PORT
 from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.snapshot import ClampInfo
 
@@ -54,12 +56,13 @@ def chosen(wanted: FirewallBackend) -> FirewallBackend:
 
 
 class Firewall:
-    """The clamps and the ICMP guard."""
+    """The clamps, the ICMP guard and the rules about DF. ``encap_port`` is ours, of UDP encapsulation."""
 
-    def __init__(self, wanted: FirewallBackend = FirewallBackend.AUTO) -> None:
+    def __init__(self, wanted: FirewallBackend = FirewallBackend.AUTO, encap_port: int = NAT_T_PORT) -> None:
         by_iptables = chosen(wanted) is FirewallBackend.IPTABLES
         self._clamps: Clamps = SetClamps() if by_iptables else MapClamps()
         self._other: Clamps | None = MapClamps() if by_iptables else SetClamps()
+        self._df = DfTable(encap_port)
         self._known = False
         self._icmp = IcmpGuard()
         self._guards: dict[int, guard.Standing] = {}
@@ -91,6 +94,21 @@ class Firewall:
                         f" whatever gateway.firewall says: {error}"
                     )
             self._icmp = wanted
+        return problems
+
+    def df(self) -> frozenset[DfRule] | None:
+        """The rules about DF that stand; None where they are not as we have made them. Raises FirewallError."""
+        return self._df.standing()
+
+    def set_df(self, operations: Sequence[ChangeDf]) -> list[str]:
+        """Change the rules about DF; gives what went wrong."""
+        problems: list[str] = []
+        for operation in operations:
+            try:
+                self._df.change(operation.new, operation.gone, afresh=operation.afresh)
+            except FirewallError as error:
+                words = "df: set and oversize: fragment have no effect, for which nftables is needed,"
+                problems.append(f"{words} whatever gateway.firewall says: {error}")
         return problems
 
     def apply(self, operations: Sequence[ClampOperation]) -> list[str]:
@@ -148,7 +166,7 @@ class Firewall:
     def cleanup(self) -> tuple[dict[str, int], list[str]]:
         """Remove every trace of ours, by whichever back end; gives counts and problems."""
         removed = {"clamp_rules": 0, "clamp_sets": 0, "icmp_rules": 0}
-        problems: list[str] = []
+        removed["df_tables"], problems = self._df.remove()
         for family in FAMILIES:
             for variant in VARIANTS:
                 tables = Tables(family, variant)
