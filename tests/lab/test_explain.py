@@ -15,6 +15,7 @@ from xfrmctl.lab import static, traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.packets import Kind
 from xfrmctl.lab.topology import HOST_A, HOST_B, OUTER_A, OUTER_B, Topology
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.sa import DataPlane, Direction
 
 pytestmark = pytest.mark.lab
@@ -111,6 +112,43 @@ CASES: dict[str, tuple[Callable[[Topology], None], str, str]] = {
         "nothing",
         "FORWARD, filter",
     ),
+    "nft-drop": (
+        run(
+            "nft add table inet fw",
+            "nft add chain inet fw f { type filter hook forward priority 10 ; policy drop ; }",
+            "nft add rule inet fw f ct state established,related accept",
+            "nft add rule inet fw f ip daddr 10.1.2.0/24 tcp dport { 80, 443 } accept",
+        ),
+        "nothing",
+        "FORWARD, fw f",
+    ),
+    "nft-accept": (
+        run(
+            "nft add table inet fw",
+            "nft add chain inet fw f { type filter hook forward priority 10 ; policy drop ; }",
+            "nft add rule inet fw f iifname lan rt ipsec exists ip daddr 10.1.2.0/24 counter accept",
+        ),
+        "esp",
+        "FORWARD, fw f",
+    ),
+    "nft-masquerade": (
+        run(
+            "nft add table ip n",
+            "nft add chain ip n post { type nat hook postrouting priority 100 ; }",
+            "nft add rule ip n post oifname wan masquerade",
+        ),
+        "clear",
+        "policy lookup again (after SNAT)",
+    ),
+    "nft-drops-esp-out": (
+        run(
+            "nft add table inet fw",
+            "nft add chain inet fw o { type filter hook output priority 0 ; }",
+            "nft add rule inet fw o meta l4proto esp drop",
+        ),
+        "nothing",
+        "OUTPUT (the ESP packet), fw o",
+    ),
     "marked-away": (
         run(
             "iptables -t mangle -A PREROUTING -i lan -j MARK --set-mark 7",
@@ -181,6 +219,20 @@ def test_our_own_tunnels_of_both_planes(topology: Topology, plane: DataPlane) ->
         wheres = [step["where"] for step in found["there"]["steps"]]
         assert any("(xfrm interface)" in where for where in wheres) is (plane is DataPlane.INTERFACE)
         assert traffic.ping(topology.ns("ha"), HOST_B[0], count=1).received == 1
+
+
+@pytest.mark.parametrize("firewall", [FirewallBackend.IPTABLES, FirewallBackend.NFTABLES], ids=lambda kind: kind.value)
+def test_our_own_clamp_is_foreseen(topology: Topology, firewall: FirewallBackend) -> None:
+    with gateways(topology, firewall=firewall) as both:
+        for one in both:
+            one.converge(one.desired(mss=1000 if one is both[0] else 0))
+            one.kernel.install(one.sas())
+        found = told(topology, HOST_A[0], HOST_B[0], "tcp", "5201")
+        (mss,) = (step for step in found["there"]["steps"] if step["where"] == "MSS")
+        assert mss["text"].startswith("1000 is told") and found["there"]["depends"] == []
+        with Capture(topology.ns("hb"), "eth0") as capture:
+            assert traffic.transfer(topology.ns("ha"), topology.ns("hb"), HOST_B[0], size=1000).complete
+        assert [syn.mss for syn in capture.report.syns if not syn.ack] == [1000]
 
 
 def test_the_kernel_is_read_as_it_is(topology: Topology) -> None:

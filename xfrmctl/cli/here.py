@@ -9,7 +9,7 @@ from xfrmctl.kernel.firewall.programs import FirewallError, installed, run
 from xfrmctl.kernel.observe import Observer
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.observed import RouteLookup
-from xfrmctl.netfilter.native import NativeChain, parse_native
+from xfrmctl.netfilter.nft import NftRuleSet, parse_nft
 from xfrmctl.netfilter.packet import Packet
 from xfrmctl.netfilter.save import parse
 from xfrmctl.netfilter.sets import element
@@ -27,7 +27,7 @@ class Here:
         self.sas = observer.sas()
         self.devices = observer.devices()
         self.defaults = observer.defaults()
-        self.native: Sequence[NativeChain] = parse_native(run(["nft", "list", "ruleset"])) if installed("nft") else ()
+        self.native = _native()
         self._rules = {version: list(_rules(version)) for version in (4, 6)}
 
     def route(self, packet: Packet, iif: str = "") -> RouteLookup:
@@ -72,6 +72,12 @@ class Here:
             return path.read_text().strip()
         except OSError:
             return None
+
+
+def _native() -> NftRuleSet:
+    if not installed("nft"):
+        return NftRuleSet()
+    return parse_nft(run(["nft", "-j", "list", "ruleset"]), run(["nft", "-a", "list", "ruleset"]))
 
 
 def _rules(version: int) -> list[NamedRules]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.observed import Defaults, ObservedDevice, ObservedPolicy, ObservedSa, RouteLookup
-from xfrmctl.netfilter.native import NativeChain
+from xfrmctl.netfilter.nft import NftRuleSet
 from xfrmctl.netfilter.packet import Packet
 from xfrmctl.netfilter.rules import RuleSet
 
@@ -39,8 +39,8 @@ class World(Protocol):
         """What becomes of packets without a policy."""
 
     @property
-    def native(self) -> Sequence[NativeChain]:
-        """Base chains of nf_tables that iptables does not know."""
+    def native(self) -> NftRuleSet:
+        """The rules of nf_tables that iptables does not know."""
 
     def route(self, packet: Packet, iif: str = "") -> RouteLookup:
         """Where a packet goes: one that came in by ``iif``, else one of this host's own."""

@@ -65,8 +65,12 @@ class Observer:
 
     def __init__(self) -> None:
         try:
-            self._xfrm = NetlinkSocket(c.NETLINK_XFRM)
             self._route = NetlinkSocket(c.NETLINK_ROUTE, strict=True)
+            try:
+                self._xfrm = NetlinkSocket(c.NETLINK_XFRM)
+            except OSError:
+                self._route.close()
+                raise
         except OSError as error:
             raise refusal("open netlink", "XFRM and routes", NetlinkError(error.errno or 0)) from error
 
@@ -161,6 +165,13 @@ class Observer:
         return (payload for kind, payload in messages if kind == wanted)
 
 
+def _name(index: int) -> str:
+    try:
+        return if_indextoname(index)
+    except OSError:  # it has gone meanwhile
+        return f"#{index}"
+
+
 def _meaning(code: int) -> str:
     if code == EXDEV:
         return f"{strerror(code)} (rp_filter: the way back leaves by another device)"
@@ -172,7 +183,7 @@ def _route_from(asked: str, answer: memoryview) -> RouteLookup:
     way = routes.way_from(answer)
     index = s.find_attribute(answer, routes.RTMSG.size, routes.RTA_OIF)
     named = s.find_attribute(answer, routes.RTMSG.size, routes.RTA_TABLE)
-    device = if_indextoname(s.U32.unpack(index)[0]) if index is not None else ""
+    device = _name(s.U32.unpack(index)[0]) if index is not None else ""
     number = s.U32.unpack(named)[0] if named is not None else table
     word = _KINDS.get(kind, str(kind))
     words = [word]
@@ -216,7 +227,7 @@ def _policy_from(payload: memoryview, place: int) -> ObservedPolicy | None:
         block=action == c.XFRM_POLICY_BLOCK,
         if_id=s.U32.unpack(if_id)[0] if if_id is not None else 0,
         mark=s.mark_from(payload, end),
-        device=if_indextoname(device) if device else "",
+        device=_name(device) if device else "",
         templates=tuple(_templates(templates)) if templates is not None else (),
         ours=is_ours(index),
         place=place,

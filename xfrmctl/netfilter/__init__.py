@@ -1,4 +1,4 @@
-"""What the rules of netfilter do to one packet, told from the text of ``iptables-save -c``. Pure.
+"""What the rules of netfilter do to one packet, told from what ``iptables-save -c`` and ``nft`` print. Pure.
 
 =========== ==================================================================================================
 rules       a rule set as values: tables, chains, rules, matches, targets
@@ -8,7 +8,9 @@ truth       yes, no, or "depends on …": the three answers of a match
 match       one rule against one packet
 options     what single options say: addresses, ports, states, marks, sets
 policy      ``-m policy``: what XFRM has done, or will do
-native      base chains of nf_tables that iptables does not know: which hooks they stand at, their text
+nft         text of ``nft -j`` and ``nft -a list ruleset`` -> values
+expressions expressions of nf_tables about a packet
+nftwalk     a packet through one base chain of nf_tables
 sets        what is asked of a set of ipset, by its type
 nat         where DNAT, SNAT, MASQUERADE, REDIRECT and NETMAP send a packet
 walk        a packet through the chains of one table at one hook: who decided, what changed, what it depends on

@@ -10,6 +10,7 @@ from enum import Enum
 
 from xfrmctl.netfilter.match import rule_matches
 from xfrmctl.netfilter.nat import TARGETS, translate
+from xfrmctl.netfilter.nft import NftRule
 from xfrmctl.netfilter.options import number
 from xfrmctl.netfilter.packet import Host, Packet
 from xfrmctl.netfilter.rules import Chain, Rule, RuleSet, Target
@@ -49,7 +50,7 @@ _GOES_ON = {
 class Visit:
     """A rule that took the packet (``certain``), or may take it; ``effect`` is what it does to it."""
 
-    rule: Rule
+    rule: Rule | NftRule
     certain: bool
     why: str
     effect: str
@@ -65,7 +66,7 @@ class Walk:
     table: str
     hook: str
     verdict: Verdict
-    by: Rule | None
+    by: Rule | NftRule | None
     packet: Packet
     visits: tuple[Visit, ...] = ()
     conditions: tuple[str, ...] = ()
@@ -162,7 +163,13 @@ class _Way:
 
 
 def _effect(target: Target, before: Packet, after: Packet) -> str:
-    changed = [
+    changed = changes(before, after)
+    return f"{target}: {changed}" if changed else str(target)
+
+
+def changes(before: Packet, after: Packet) -> str:
+    """What has become other, in words; "" where nothing has."""
+    return ", ".join(
         f"{what} {old} becomes {new}"
         for what, old, new in (
             ("source", before.source, after.source),
@@ -175,8 +182,7 @@ def _effect(target: Target, before: Packet, after: Packet) -> str:
             ("state", before.state, after.state),
         )
         if old != new
-    ]
-    return f"{target}: {', '.join(changed)}" if changed else str(target)
+    )
 
 
 def _masked(target: Target, name: str, old: int | None) -> int | None:

@@ -28,6 +28,9 @@ RULES: tuple[Rule, ...] = (
 )
 _ORDER = list(Severity)
 
+MOST_FINDINGS = 50
+"""Of one rule."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -48,6 +51,16 @@ def compare(a: Point, b: Point, suite: Suite | None = None) -> Comparison:
     points = {Side.A: a, Side.B: b}
     paired = pair_up(a, b)
     case = Case(points, paired, suite)
-    found = [finding for rule in RULES for finding in rule(case)]
+    found = [finding for rule in RULES for finding in _bounded(rule(case))]
     found.sort(key=lambda finding: _ORDER.index(finding.severity))
     return Comparison(points, len(paired.pairs), tuple(found))
+
+
+def _bounded(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The first of many, and a word about the others: a capture may hold a flood."""
+    for number, finding in enumerate(findings, 1):
+        if number > MOST_FINDINGS:
+            title = f"More of the kind {finding.code} than {MOST_FINDINGS}: left out"
+            yield Finding(code="more", severity=Severity.NOTE, title=title)
+            return
+        yield finding

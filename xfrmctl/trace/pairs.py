@@ -8,7 +8,7 @@ TTL of what the client sends falls on the way; that of what the server sends ris
 a SYN takes longer where the client is near (durations of one clock, so clocks need not agree).
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
@@ -77,14 +77,14 @@ def pair_up(a: Point, b: Point) -> Paired:
     left, right = connections(a.packets), connections(b.packets)
     chosen: list[tuple[Connection, Connection]] = []
     for key in (_ends_and_isn, _ends, _isn):
-        waiting: dict[Hashable, list[Connection]] = defaultdict(list)
+        waiting: dict[Hashable, deque[Connection]] = defaultdict(deque)
         for found in right:
             waiting[key(found)].append(found)
         rest = []
         for found in left:
             candidates = waiting.get(name) if (name := key(found)) is not None else None
             if candidates:
-                chosen.append((found, candidates.pop(0)))
+                chosen.append((found, candidates.popleft()))
             else:
                 rest.append(found)
         taken = {id(two) for _, two in chosen}

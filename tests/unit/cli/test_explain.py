@@ -55,7 +55,7 @@ def test_a_drop_is_status_1_and_json_says_where(on: Callable[[Gateway], None]) -
         "where": "FORWARD, filter",
         "outcome": "drop",
         "text": "the policy of FORWARD is DROP: drop",
-        "evidence": ["iptables: -t filter -P FORWARD DROP"],
+        "evidence": ["iptables: filter FORWARD: the policy is DROP"],
         "depends": [],
     }
     assert "DROPPED: dropped at FORWARD, filter" in Run("explain", "10.1.1.10", "10.1.2.10", "icmp", width=160).out

@@ -26,7 +26,7 @@ from xfrmctl.model.observed import (
 )
 from xfrmctl.model.sa import Direction, Encap
 from xfrmctl.model.suite import Suite
-from xfrmctl.netfilter.native import NativeChain
+from xfrmctl.netfilter.nft import NftRuleSet
 from xfrmctl.netfilter.packet import ESP, SYN, TCP, Packet
 from xfrmctl.netfilter.save import parse
 
@@ -88,7 +88,7 @@ class Gateway:
     sas: Sequence[ObservedSa] = field(default_factory=sas)
     devices: Mapping[str, ObservedDevice] = field(default_factory=lambda: {"lan": LAN, "wan": WAN})
     defaults: Defaults = field(default_factory=Defaults)
-    native: Sequence[NativeChain] = ()
+    native: NftRuleSet = field(default_factory=NftRuleSet)
     iptables: str = ""
     routes: Mapping[str, str] = field(default_factory=lambda: {"10.1.1.0/24": "lan", "0.0.0.0/0": "wan"})
     mtus: Mapping[str, int] = field(default_factory=dict)

@@ -29,7 +29,7 @@ from xfrmctl.model.flow import Port, port
 from xfrmctl.model.observed import Defaults, ObservedPolicy
 from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Direction
-from xfrmctl.netfilter.native import NativeChain
+from xfrmctl.netfilter.nft import NftChain, NftRule, NftRuleSet
 from xfrmctl.netfilter.packet import ICMP, Packet
 
 
@@ -368,11 +368,21 @@ def test_a_mark_changes_the_way_of_the_gateways_own_packets() -> None:
     assert "netfilter has changed the packet" in [s.text for s in there.steps if s.where == "route"][1]
 
 
-def test_chains_of_nf_tables_are_quoted_and_not_guessed() -> None:
-    chain = NativeChain("inet", "fw", "fwd", "forward", "drop", ("iifname lan accept",))
-    there = report(Gateway(native=[chain])).there.journey
-    assert not there.dropped and "the rules of nft table inet fw chain fwd" in there.depends
-    assert step(there, "FORWARD").evidence == ("nft table inet fw chain fwd: iifname lan accept",)
+def test_chains_of_nf_tables_are_judged_between_those_of_iptables() -> None:
+    fw = ("inet", "fw", "fwd")
+    drop = NftRule(
+        fw, 4, ({"match": {"left": {"meta": {"key": "mark"}}, "right": 7}}, {"drop": None}), "meta mark 7 drop"
+    )
+    limit = NftRule(fw, 5, ({"limit": {"rate": 5}}, {"accept": None}), "limit rate 5/second accept")
+    marks = rules("mangle", "FORWARD ACCEPT", "-A FORWARD -j MARK --set-xmark 0x7/0xffffffff")
+    for priority, dropped in ((-200, False), (-100, True)):
+        native = NftRuleSet({fw: NftChain(fw, "forward", priority, "filter", "accept", [drop])})
+        there = report(Gateway(native=native, iptables=marks)).there.journey
+        assert there.dropped is dropped, "the mark is set at -150"
+    assert there.end == "dropped at FORWARD, fw fwd: the rule meta mark 7 drop: drop"
+    native = NftRuleSet({fw: NftChain(fw, "forward", 0, "filter", "drop", [limit])})
+    unsure = report(Gateway(native=native)).there.journey
+    assert unsure.dropped and any("limit rate 5/second" in d for d in unsure.depends)
 
 
 @pytest.mark.parametrize("protocol", [ICMP, 47])

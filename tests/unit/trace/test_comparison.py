@@ -346,3 +346,17 @@ def test_connections_that_never_arrive() -> None:
     missing = only(between([syn(), syn()], []), "connection-missing")
     assert missing.severity is Severity.FAULT and "1 of them has no answer" in missing.details[0]
     assert only(between(AT_A, []), "connection-missing").severity is Severity.NOTE
+
+
+def test_a_flood_of_forged_messages_is_bounded() -> None:
+    flood = [frag_needed(data(1460), mtu) for mtu in range(1000, 1120)]
+    found = between(flood, flood)
+    assert sum(f.code == "frag-needed" for f in found.findings) == 50
+    assert only(found, "more").title == "More of the kind frag-needed than 50: left out"
+
+
+def test_many_connections_take_linear_time() -> None:
+    """Each of a thousand SYNs on the same ports is another connection; none of them has a partner of its number."""
+    a = [syn(isn=n) for n in range(1000)]
+    b = [syn(isn=100_000 + n, ttl=63) for n in range(1000)]
+    assert between(a, b).pairs == 1000

@@ -1,8 +1,6 @@
 """What every rule gets, and the questions that several of them ask."""
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.suite import Suite
@@ -13,13 +11,30 @@ from xfrmctl.trace.pairs import Pair, Paired, Side
 Ends = tuple[IPAddress, IPAddress]
 
 
-@dataclass(frozen=True, slots=True)
 class Case:
-    """Two captures, and the connections that are at both. ``suite`` is what the operator knows to be in use."""
+    """Two captures, and the connections that are at both. ``suite`` is what the operator knows to be in use.
 
-    points: dict[Side, Point]
-    paired: Paired
-    suite: Suite | None = None
+    Captures are large, and may be a stranger's: what rules ask of them again and again is looked up, not searched.
+    """
+
+    def __init__(self, points: dict[Side, Point], paired: Paired, suite: Suite | None = None) -> None:
+        self.points, self.paired, self.suite = points, paired, suite
+        self._upstream: dict[Ends, Side] = {}
+        self._nearer: dict[IPAddress, Side] = {}
+        for pair, from_client in self.directions():
+            first = pair.upstream(from_client)
+            for connection in pair.at.values():
+                self._nearer.setdefault(connection.sender(from_client)[0], first)
+            sender, receiver = (pair.at[Side.A].sender(d)[0] for d in (from_client, not from_client))
+            self._upstream.setdefault((sender, receiver), first)
+        self._hops: dict[Side, dict[Ends, int]] = {side: {} for side in Side}
+        self._largest: dict[Side, dict[tuple[Ends, int, int | None, int | None], int]] = {side: {} for side in Side}
+        for side, point in points.items():
+            for seen in point.packets:
+                ends = seen.source, seen.destination
+                self._hops[side].setdefault(ends, seen.hops)
+                key = ends, seen.protocol, seen.source_port, seen.destination_port
+                self._largest[side][key] = max(seen.length, self._largest[side].get(key, 0))
 
     def directions(self) -> Iterator[tuple[Pair, bool]]:
         """Each direction of each connection."""
@@ -32,34 +47,19 @@ class Case:
 
         None where nothing tells. Where only one point shows them, nothing does.
         """
-        for pair, from_client in self.directions():
-            sender, receiver = (pair.at[Side.A].sender(d)[0] for d in (from_client, not from_client))
-            if (sender, receiver) == (source, destination):
-                return pair.upstream(from_client)
-        hops = {side: self._hops(point, source, destination) for side, point in self.points.items()}
-        a, b = hops[Side.A], hops[Side.B]
-        if a is None or b is None or a == b:
-            return None
+        known = self._upstream.get((source, destination))
+        a, b = (self._hops[side].get((source, destination)) for side in Side)
+        if known is not None or a is None or b is None or a == b:
+            return known
         return Side.A if a < b else Side.B
 
     def nearer_to(self, host: IPAddress) -> Side | None:
         """Which point is nearer to a host that takes part in a connection."""
-        for pair, from_client in self.directions():
-            if host in (pair.at[Side.A].sender(from_client)[0], pair.at[Side.B].sender(from_client)[0]):
-                return pair.upstream(from_client)
-        return None
+        return self._nearer.get(host)
 
-    @staticmethod
-    def _hops(point: Point, source: IPAddress, destination: IPAddress) -> int | None:
-        return next((s.hops for s in point.packets if (s.source, s.destination) == (source, destination)), None)
-
-
-def by_ends(point: Point) -> dict[Ends, list[Seen]]:
-    """The packets of a point by source and destination."""
-    found: dict[Ends, list[Seen]] = defaultdict(list)
-    for seen in point.packets:
-        found[seen.source, seen.destination].append(seen)
-    return found
+    def largest(self, side: Side, ends: Ends, protocol: int, ports: tuple[int | None, int | None]) -> int:
+        """The largest packet of a flow at a point; 0 where it has none."""
+        return self._largest[side].get((ends, protocol, *ports), 0)
 
 
 def relative(seen: Seen, isn: int | None) -> int:

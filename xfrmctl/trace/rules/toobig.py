@@ -99,19 +99,14 @@ def _doubts(case: Case, side: Side, message: _Message, quoted: TooBig) -> Iterat
         yield f"It quotes {quoted.length} bytes, which fit {quoted.mtu}: forged, or its sender is confused."
     if quoted.source != message.host:
         yield f"It quotes a packet of {quoted.source} and is sent to {message.host}: forged, or translated badly."
-    elif not any(_is_quoted(s, quoted) for s in case.points[side].packets):
+    elif not _is_there(case, side, quoted):
         yield f"The packet that it quotes is not at {side.value}: sent before the capture began, or never."
 
 
-def _is_quoted(seen: Seen, quoted: TooBig) -> bool:
-    if (seen.source, seen.destination, seen.protocol) != (quoted.source, quoted.destination, quoted.protocol):
-        return False
-    ports = quoted.source_port is None or (seen.source_port, seen.destination_port) == (
-        quoted.source_port,
-        quoted.destination_port,
-    )
-    # A host with segmentation offload shows the router's packet as a part of a larger one.
-    return ports and seen.length >= quoted.length
+def _is_there(case: Case, side: Side, quoted: TooBig) -> bool:
+    """A host with segmentation offload shows the router's packet as a part of a larger one."""
+    ports = (quoted.source_port, quoted.destination_port)
+    return case.largest(side, (quoted.source, quoted.destination), quoted.protocol, ports) >= quoted.length
 
 
 def _heedless(case: Case, side: Side, message: _Message, told: Seen) -> list[Seen]:
