@@ -8,12 +8,15 @@ from xfrmctl.cli.outcome import FAILED
 from xfrmctl.cli.session import Json, console, print_json, session
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from xfrmctl.journey.report import Report
-    from xfrmctl.journey.steps import Journey, Step
+    from xfrmctl.journey.steps import Journey
     from xfrmctl.netfilter.packet import Packet
 
 _SIGNS = {"pass": " ", "change": "~", "drop": "X", "unsure": "?", "end": "="}
-_MARGIN = 4
+_WHERE = 24
+"""Columns for the place of a step; longer ones are wrapped."""
 
 
 def explain(
@@ -128,20 +131,26 @@ def _show(found: "Report") -> None:
         if number:
             out.print()
         out.print(Text(journey.title, style="bold"))
-        width = max(len(step.where) for step in journey.steps) if journey.steps else 0
-        for step in journey.steps:
-            _print(step, width)
+        out.print(_table(journey))
         verdict = "DROPPED" if journey.dropped else "gets through"
         unless = ", as far as it can be told" if journey.depends else ""
         out.print(Text(f"{verdict}{unless}: {journey.end}", style="bold"))
 
 
-def _print(step: "Step", width: int) -> None:
-    from rich.padding import Padding  # noqa: PLC0415
+def _table(journey: "Journey") -> "Table":
+    """A line for each step, with its evidence below in the same column."""
+    from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    out = console()
-    line = Text(f"{_SIGNS[step.outcome.value]} {step.where:<{min(width, 34)}}  {step.text}")
-    out.print(line)
-    for word in (*step.evidence, *(f"depends on {d.removeprefix('depends on ')}" for d in step.depends)):
-        out.print(Padding(Text(word, style="dim"), (0, 0, 0, _MARGIN)))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=1)
+    table.add_column(max_width=_WHERE)
+    table.add_column(ratio=1)
+    for step in journey.steps:
+        text = Text(step.text)
+        for word in step.evidence:
+            text.append(f"\n· {word}", style="dim")
+        for word in step.depends:
+            text.append(f"\ndepends on {word}", style="italic")
+        table.add_row(_SIGNS[step.outcome.value], Text(step.where), text)
+    return table
