@@ -25,6 +25,7 @@ guard      which ICMP errors about our peers the kernel may believe: sans-IO   m
 netfilter  what rules of iptables do to one packet: text -> rules -> verdict   model
 trace      two captures of one path: who changed what between them                model, pmtu
 journey    the order of events for one packet on a gateway, both directions       model, netfilter, pmtu
+diagnose   findings: rules over gathered facts, each with evidence, cause, cures model, netfilter
 kernel     effects and desired state -> Linux                                 model
 config     YAML files -> values, errors with file:line:key                    model, ike.config
 control    HTTP + JSON on a unix socket                                       model

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "xfrmctl").rglob("*.py"))
-PURE = ("model", "wire", "crypto", "ike", "pmtu", "netfilter", "trace", "journey")
+PURE = ("model", "wire", "crypto", "ike", "pmtu", "netfilter", "trace", "journey", "diagnose")
 LONGEST = 400
 BANNED_CALLS = {"print", "input", "open", "eval", "exec"}
 

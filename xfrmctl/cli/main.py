@@ -14,6 +14,7 @@ from xfrmctl.cli import (
     check,
     cleanup,
     daemon,
+    diagnose,
     down,
     events,
     explain,
@@ -96,6 +97,7 @@ app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("rekey")(rekey.rekey)
 app.command("show")(show.show)
+app.command("diagnose")(diagnose.diagnose)
 app.command("reload")(reload.reload)
 app.command("plan")(plan.plan)
 app.command("events")(events.events)

@@ -16,12 +16,14 @@ from xfrmctl.control.schema import (
     API_VERSION,
     DEFAULT_SOCKET,
     DEFAULT_TIMEOUT_S,
+    DEFAULT_WATCH_S,
     PROGRAM_HEADER,
     ActionResult,
     PlanResult,
     ReloadResult,
 )
 from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 T = TypeVar("T")
@@ -40,6 +42,10 @@ class ControlError(XfrmctlError):
 
 class Unreachable(ControlError):
     """No daemon answers: it does not run, may not be asked, or is another version."""
+
+
+class NotRunning(Unreachable):
+    """Nobody listens there at all."""
 
 
 class RequestRefused(ControlError):
@@ -105,6 +111,11 @@ class ControlClient:
     def plan(self) -> PlanResult:
         """What a reload would change."""
         return self._call(PlanResult, "POST", "/v1/plan", {}, 4 * PATIENCE_S)
+
+    def diagnose(self, connection: str | None = None, seconds: float = DEFAULT_WATCH_S) -> Diagnosis:
+        """Look for faults; watch counters for ``seconds``."""
+        body = {"connection": connection, "seconds": seconds}
+        return self._call(Diagnosis, "POST", "/v1/diagnose", body, seconds + 4 * PATIENCE_S)
 
     def openapi(self) -> dict[str, Any]:
         """The API's description."""
@@ -172,7 +183,7 @@ class ControlClient:
         try:
             connection.connect()
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-            raise Unreachable(
+            raise NotRunning(
                 f"no daemon listens at {self.path}",
                 "start it (systemctl start xfrmctl, or: xfrmctl daemon), or name its socket with --control",
             ) from None

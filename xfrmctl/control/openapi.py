@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from xfrmctl import __version__
 from xfrmctl.control import schema
+from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 _REF = "#/components/schemas/{model}"
@@ -40,6 +41,8 @@ _KINDS: tuple[type, ...] = (
     schema.ActionResult,
     schema.ReloadResult,
     schema.PlanResult,
+    schema.DiagnoseRequest,
+    Diagnosis,
     schema.ErrorBody,
 )
 
@@ -81,6 +84,14 @@ def _paths() -> dict[str, Any]:
         },
         "/v1/plan": {
             "post": _operation("plan", "What a reload would change", {"200": _answer(schema.PlanResult, "the changes")})
+        },
+        "/v1/diagnose": {
+            "post": _operation(
+                "diagnose",
+                "Look for faults; takes as long as counters are watched",
+                {"200": _answer(Diagnosis, "what was found, which may be nothing")},
+                requestBody=_body(schema.DiagnoseRequest),
+            )
         },
         "/v1/events": {"get": _operation("events", "Follow what happens", {"200": lines})},
         "/v1/openapi.json": {"get": _operation("openapi", "This description", {"200": {"description": "OpenAPI 3.1"}})},

@@ -12,6 +12,7 @@ API_HEADER = "Xfrmctl-Api"
 PROGRAM_HEADER = "Xfrmctl-Version"
 DEFAULT_SOCKET = "/run/xfrmctl/control.sock"
 DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_WATCH_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,14 @@ class PlanResult:
     """What would change, one line a change, as text an operator reads; empty where nothing would."""
 
     lines: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnoseRequest:
+    """Look for faults of one connection, or of all; ``seconds`` is how long counters are watched."""
+
+    connection: str | None = None
+    seconds: float = DEFAULT_WATCH_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

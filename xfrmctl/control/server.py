@@ -19,6 +19,7 @@ from xfrmctl.control.schema import (
     API_VERSION,
     PROGRAM_HEADER,
     ActionResult,
+    DiagnoseRequest,
     DownRequest,
     ErrorBody,
     ErrorInfo,
@@ -29,6 +30,7 @@ from xfrmctl.control.schema import (
 )
 from xfrmctl.control.stream import Subscription
 from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 MAX_BODY = 65536
@@ -70,6 +72,9 @@ class Handlers(Protocol):
     async def plan(self) -> PlanResult:
         """What a reload would change."""
 
+    async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
+        """Faults of one connection, or of all; watch counters for ``seconds``."""
+
     def events(self) -> AsyncIterator[dict[str, Any]]:
         """What happens from now on; closed (``aclose``) when the reader has gone."""
 
@@ -95,6 +100,7 @@ class ControlServer:
             ("POST", "/v1/connections/{name}/rekey"): self._rekey,
             ("POST", "/v1/reload"): self._reload,
             ("POST", "/v1/plan"): self._plan,
+            ("POST", "/v1/diagnose"): self._diagnose,
             ("GET", "/v1/events"): self._events,
             ("GET", "/v1/openapi.json"): self._openapi,
         }
@@ -153,6 +159,10 @@ class ControlServer:
 
     async def _plan(self, _: web.Request) -> web.Response:
         return _json(await self._handlers.plan())
+
+    async def _diagnose(self, request: web.Request) -> web.Response:
+        body = await _body(request, DiagnoseRequest)
+        return _json(await self._handlers.diagnose(body.connection, body.seconds))
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return web.json_response(openapi())

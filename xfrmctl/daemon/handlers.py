@@ -8,10 +8,12 @@ from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.events import event_json
 from xfrmctl.control.schema import ActionResult, PlanResult, ReloadResult, RequestError, unknown_name
+from xfrmctl.daemon import diagnosis
 from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.snapshot import failure_info
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRekeyed, Event, IkeSaRekeyed, NegotiationFailed
 from xfrmctl.model.failure import Failure
+from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 if TYPE_CHECKING:
@@ -138,6 +140,10 @@ class DaemonHandlers:
         desired = daemon.reconciler.planned(daemon.resolved(configuration).connections.values())
         plan = await asyncio.to_thread(daemon.kernel.plan, desired)
         return PlanResult(lines=plan.render().splitlines())
+
+    async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
+        """Look for faults."""
+        return await diagnosis.diagnose(self._daemon, connection, seconds)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """What happens from now on."""

@@ -33,6 +33,7 @@ VERBS = (
     "reload",
     "plan",
     "events",
+    "diagnose",
     "mtu",
     "trace",
     "explain",

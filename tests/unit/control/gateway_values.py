@@ -10,6 +10,7 @@ from typing import Any
 
 from xfrmctl.control.schema import ActionResult, PlanResult, ReloadResult, RequestError, unknown_name
 from xfrmctl.control.server import ControlServer
+from xfrmctl.model.finding import ERROR, PEER, Diagnosis, Finding, Line
 from xfrmctl.model.snapshot import (
     ChildInfo,
     ClampInfo,
@@ -164,6 +165,18 @@ DOWN = ConnectionInfo(
     ike_sas=[],
 )
 
+FINDING = Finding(
+    id="no-common-ike-proposal",
+    severity=ERROR,
+    connection="branch-8",
+    symptom="the peer accepts none of our IKE proposals",
+    evidence=["ke: we x25519; peer modp2048: nothing in common"],
+    cause="the two ends have no algorithm of some kind in common",
+    cure_here="add one of the peer's algorithms to ike.proposals",
+    cure_peer="add one of ours",
+    lines=[Line(end=PEER, product="strongSwan", text="proposals = aes256gcm16-prfsha384-x25519")],
+)
+
 SNAPSHOT = Snapshot(
     version="0.1.0",
     started_at=1_760_000_000.0,
@@ -246,6 +259,14 @@ class Gateway:
         if not self.reload_ok:
             raise RequestError("x.yaml:3:1: unknown key", "correct the file", status=422)
         return PlanResult(lines=["+ policy out 10.1.1.0/24 10.1.2.0/24"])
+
+    async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
+        self.asked.append(("diagnose", connection, seconds))
+        if connection not in (None, "branch-7", "branch-8"):
+            raise unknown_name("connection", connection, ["branch-7", "branch-8"])
+        found = [FINDING] if connection != "branch-7" else []
+        names = [connection] if connection else ["branch-7", "branch-8"]
+        return Diagnosis(connections=names, seconds=seconds, findings=found, blind=[])
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         try:

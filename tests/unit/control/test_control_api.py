@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.control.gateway_values import FAILURE, SNAPSHOT, UP, Gateway, serving
+from tests.unit.control.gateway_values import FAILURE, FINDING, SNAPSHOT, UP, Gateway, serving
 from xfrmctl.control.client import ControlClient, RequestRefused, _Connection
 from xfrmctl.control.events import event_json
 from xfrmctl.control.openapi import openapi
@@ -52,11 +52,13 @@ def test_client_and_server_agree(path: Path) -> None:
         assert client.rekey("branch-7", "lan", 7.0).message == "branch-7 rekeyed"
         assert client.reload().changed == ["branch-7"]
         assert client.plan().lines == ["+ policy out 10.1.1.0/24 10.1.2.0/24"]
+        assert client.diagnose("branch-8", 0.5).findings == [FINDING]
         assert client.openapi() == openapi()
         assert gateway.asked == [
             ("up", "branch-7", "lan", 5.0),
             ("down", "branch-7", None),
             ("rekey", "branch-7", "lan", 7.0),
+            ("diagnose", "branch-8", 0.5),
         ]
 
 

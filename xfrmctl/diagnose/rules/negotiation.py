@@ -1,0 +1,226 @@
+"""Negotiations that failed: the daemon has kept why (:mod:`xfrmctl.ike.failures`); here are the lines for both ends."""
+
+from collections.abc import Iterator, Sequence
+
+from xfrmctl.diagnose import vendors
+from xfrmctl.diagnose.facts import ConnectionFacts, Facts
+from xfrmctl.model.failure import FailureCode
+from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
+from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.selector import TrafficSelector, parse_selector
+from xfrmctl.model.snapshot import ConnectionInfo, FailureInfo
+
+HARMLESS = {FailureCode.OPERATOR, FailureCode.REKEYED, FailureCode.PEER_DELETED, FailureCode.PEER_RESTARTED}
+"""What ends SAs in an orderly way."""
+
+ELSEWHERE = {FailureCode.NO_RESPONSE, FailureCode.PEER_DEAD, FailureCode.PATH_LOST}
+"""Silence: :mod:`xfrmctl.diagnose.rules.reach` asks further."""
+
+RECENT_S = 3600.0
+"""A connection that serves many peers is never simply down; so long a peer's failure counts."""
+
+_SHARED = {FailureCode.SELECTORS_TAKEN, FailureCode.IDENTITY_IN_USE}
+_IDS = {
+    FailureCode.NO_PROPOSAL_CHOSEN: "no-common-proposal",
+    FailureCode.TS_UNACCEPTABLE: "selectors-differ",
+    FailureCode.AUTHENTICATION_FAILED: "authentication-failed",
+    FailureCode.IDENTITY_MISMATCH: "identity-mismatch",
+    FailureCode.CERTIFICATE_EXPIRED: "certificate-expired",
+    FailureCode.CERTIFICATE_NOT_YET_VALID: "certificate-not-yet-valid",
+    FailureCode.CERTIFICATE_REVOKED: "certificate-revoked",
+    FailureCode.REVOCATION_UNKNOWN: "certificate-status-unknown",
+    FailureCode.CERTIFICATE_UNTRUSTED: "certificate-untrusted",
+    FailureCode.CERTIFICATE_INVALID: "certificate-unusable",
+    FailureCode.CERTIFICATE_MISSING: "certificate-missing",
+    FailureCode.IDENTITY_NOT_CERTIFIED: "identity-not-certified",
+    FailureCode.SIGNATURE_INVALID: "signature-invalid",
+    FailureCode.NO_COMMON_SIGNATURE: "no-common-signature",
+    FailureCode.SELECTORS_TAKEN: "selectors-taken",
+    FailureCode.IDENTITY_IN_USE: "identity-in-use",
+    FailureCode.KERNEL_REFUSED: "kernel-refused",
+    FailureCode.LIFETIME_EXPIRED: "sa-lost",
+}
+_CLOCK = "timedatectl set-ntp true"
+
+
+def negotiation_failures(facts: Facts) -> Iterator[Finding]:
+    """What the last attempt of each connection that is not up has failed of."""
+    for connection, info in facts.connection_infos():
+        failure = info.last_failure
+        if failure is None:
+            continue
+        code = FailureCode(failure.code)
+        if code in HARMLESS | ELSEWHERE:
+            continue
+        serves_many = info.peers is not None and facts.wall - failure.at < RECENT_S
+        if info.state != "up" or (serves_many and (code in _SHARED or _is_collision(failure))):
+            yield _finding(facts, connection, info, failure, code)
+
+
+def _is_collision(failure: FailureInfo) -> bool:
+    """Two peers have chosen one SPI: the only refusal of the kernel's that we answer as temporary."""
+    return failure.code == FailureCode.KERNEL_REFUSED.value and failure.notify == "TEMPORARY_FAILURE"
+
+
+def _name(connection: ConnectionFacts, failure: FailureInfo, code: FailureCode) -> str:
+    if code == FailureCode.NO_PROPOSAL_CHOSEN:
+        child = any(vendors.kind_of(text) != ProtocolId.IKE for text in failure.ours)
+        return "no-common-esp-proposal" if child else "no-common-ike-proposal"
+    if code == FailureCode.AUTHENTICATION_FAILED and failure.theirs:
+        return "authentication-method"
+    if code == FailureCode.AUTHENTICATION_FAILED and connection.auth == "psk":
+        return "psk-mismatch"
+    if code in (FailureCode.CERTIFICATE_EXPIRED, FailureCode.CERTIFICATE_NOT_YET_VALID, FailureCode.REVOCATION_UNKNOWN):
+        return "clock-wrong" if _CLOCK in failure.cure else _IDS[code]
+    if _is_collision(failure):
+        return "spi-collision"
+    return _IDS.get(code, "refused-by-peer")
+
+
+def _finding(
+    facts: Facts, connection: ConnectionFacts, info: ConnectionInfo, failure: FailureInfo, code: FailureCode
+) -> Finding:
+    name = _name(connection, failure, code)
+    evidence, cure_peer, lines = _details(connection, info, failure, name)
+    ago = max(0.0, facts.wall - failure.at)
+    notify = f", notify {failure.notify}" if failure.notify else ""
+    return Finding(
+        id=name,
+        severity=WARNING if name in ("spi-collision",) else ERROR,
+        connection=connection.name,
+        symptom=f"{failure.text} ({ago:.0f} s ago{notify})",
+        evidence=evidence,
+        cause=failure.cause,
+        cure_here=failure.cure,
+        cure_peer=cure_peer,
+        lines=lines,
+    )
+
+
+def _details(
+    connection: ConnectionFacts, info: ConnectionInfo, failure: FailureInfo, name: str
+) -> tuple[list[str], str, list[Line]]:
+    evidence = [
+        f"{who}: {', '.join(texts)}" for who, texts in (("we", failure.ours), ("peer", failure.theirs)) if texts
+    ]
+    if name.startswith("no-common-") and name.endswith("proposal"):
+        return _proposals(failure, evidence)
+    if name == "selectors-differ":
+        return _selectors(connection, info, failure)
+    if name == "psk-mismatch":
+        who = f"the key for {connection.local_id} and {connection.remote_id}"
+        cure = f"put {who} on the peer, byte for byte: no newline at its end, the same encoding"
+        evidence.append(f"{who}: ours is auth.psk of connection {connection.name}")
+        return evidence, cure, vendors.psk_lines(connection.local_id, connection.remote_id)
+    if name == "identity-mismatch":
+        return _identities(failure, evidence)
+    if name == "clock-wrong":
+        here = Line(end=HERE, product="shell", text=f"{_CLOCK}; timedatectl status")
+        return [failure.cause], "check its clock as well: both ends must agree on what time it is", [here]
+    if name.startswith("certificate-"):
+        look = "openssl x509 -noout -subject -issuer -dates -in FILE"
+        cure = "look at what the peer sends, renew it if need be, and have the daemon read it again"
+        lines = [
+            Line(end=PEER, product="shell", text=look),
+            Line(end=PEER, product="xfrmctl", text="xfrmctl reload"),
+            Line(end=PEER, product="strongSwan", text="swanctl --load-creds; swanctl --list-certs"),
+            Line(end=PEER, product="libreswan", text="ipsec import FILE.p12; ipsec auto --listcerts"),
+            Line(end=PEER, product="Cisco IOS", text="show crypto pki certificates; crypto pki enroll TRUSTPOINT"),
+        ]
+        return [*evidence, failure.cause], cure, lines
+    if name == "kernel-refused":
+        check = Line(end=HERE, product="shell", text="modprobe esp4 esp6 xfrm_user xfrm_interface; cat /proc/crypto")
+        return [failure.text], "", [check]
+    return evidence or [failure.text], "", []
+
+
+def _proposals(failure: FailureInfo, evidence: list[str]) -> tuple[list[str], str, list[Line]]:
+    """The diff by kind of algorithm, and one proposal of ours for the peer to write."""
+    ours, theirs = vendors.words_by_type(failure.ours), vendors.words_by_type(failure.theirs)
+    for kind in (k for k in ours if failure.theirs):
+        common = [w for w in ours[kind] if w in theirs.get(kind, [])]
+        shown = f"both {' '.join(common)}" if common else "nothing in common"
+        there = " ".join(theirs.get(kind, [])) or "none"
+        evidence.append(f"{kind}: we {' '.join(ours[kind])}; peer {there}: {shown}")
+    lines = vendors.proposal_lines(failure.ours[0]) if failure.ours else []
+    for text in failure.theirs:
+        protocol = vendors.kind_of(text)
+        if vendors.read(text, protocol) is not None:
+            key = "ike: {proposals: [%s]}" if protocol == ProtocolId.IKE else "esp: [%s]"
+            lines.insert(0, Line(end=HERE, product="xfrmctl", text=key % text.replace("-noesn", "")))
+            break
+    return evidence, "add a proposal of ours to the peer's", lines
+
+
+def _selectors(
+    connection: ConnectionFacts, info: ConnectionInfo, failure: FailureInfo
+) -> tuple[list[str], str, list[Line]]:
+    """Which selector of whom meets nothing; then ours in mirror writing, for each child that is down."""
+    ours, theirs = _read(failure.ours), _read(failure.theirs)
+    evidence = [f"we: {', '.join(failure.ours)}"]
+    if theirs:
+        evidence.append(f"peer: {', '.join(failure.theirs)}")
+    evidence += [f"the peer's {their}: {_relation(their, ours)}" for their in theirs if their not in ours]
+    down = {c.name for c in info.children if c.state != "up"}
+    lines: list[Line] = []
+    for child in connection.children:
+        if child.name in down:
+            lines += vendors.selector_lines(child.local_ts, child.remote_ts)
+    return evidence, "its selectors must mirror ours: its local networks are our remote ones", lines
+
+
+def _read(texts: Sequence[str]) -> list[TrafficSelector]:
+    found = []
+    for text in texts:
+        try:
+            found.append(parse_selector(text))
+        except ValueError:
+            continue  # what Linux has no selector for is in the text of the failure
+    return found
+
+
+def _relation(theirs: TrafficSelector, ours: Sequence[TrafficSelector]) -> str:
+    for mine in ours:
+        if mine.covers(theirs):
+            return f"a part of our {mine}"
+        if theirs.covers(mine):
+            return f"wider than our {mine}"
+        if mine.intersect(theirs) is not None:
+            return f"overlaps with our {mine}, and neither contains the other"
+    return "has no packet in common with any of ours"
+
+
+def _identities(failure: FailureInfo, evidence: list[str]) -> tuple[list[str], str, list[Line]]:
+    ours, theirs = failure.ours[0], failure.theirs[0]
+    if "wants to talk to" in failure.text:  # the peer's IDr is not who we are
+        return (
+            evidence,
+            f"expect {ours} there, which is who we say we are",
+            [Line(end=HERE, product="xfrmctl", text=f"local: {{id: {theirs}}}"),
+             *vendors.identity_lines(PEER, "remote", ours)],
+        )  # fmt: skip
+    cure = f"have it say {ours}, which is whom we expect" if ours != "any" else ""
+    lines = [Line(end=HERE, product="xfrmctl", text=f"remote: {{id: {theirs}}}")]
+    return evidence, cure, lines + vendors.identity_lines(PEER, "local", ours)
+
+
+def own_certificate(facts: Facts) -> Iterator[Finding]:
+    """Our own certificate is out of its time: what the peer answers then says nothing of it."""
+    for connection in facts.connections:
+        certificate = connection.certificate
+        if certificate is None or certificate.valid_from <= facts.wall <= certificate.valid_to:
+            continue
+        early = facts.wall < certificate.valid_from
+        days = abs(facts.wall - (certificate.valid_from if early else certificate.valid_to)) / 86400
+        yield Finding(
+            id="own-certificate-not-yet-valid" if early else "own-certificate-expired",
+            severity=ERROR,
+            connection=connection.name,
+            symptom=f"our own certificate {certificate.subject} {'is not valid yet' if early else 'has expired'}",
+            evidence=[f"it {'becomes' if early else 'was'} valid {'in' if early else 'until'} {days:.1f} days"
+                      f"{'' if early else ' ago'}, by the clock of this host"],
+            cause="every peer that checks it answers AUTHENTICATION_FAILED",
+            cure_here="renew it and reload; if the date of this host is wrong, set the clock",
+            lines=[Line(end=HERE, product="shell", text=f"date; {_CLOCK}"),
+                   Line(end=HERE, product="xfrmctl", text="xfrmctl reload")],
+        )  # fmt: skip
