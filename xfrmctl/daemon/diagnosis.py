@@ -10,9 +10,21 @@ from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import RequestError, unknown_name
 from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.gather.configured import connection_facts
+from xfrmctl.daemon.gather.echoes import probe_path, probe_tunnel
+from xfrmctl.daemon.gather.host import Look, own_addresses
 from xfrmctl.daemon.gather.probes import probe
 from xfrmctl.diagnose.diagnosis import diagnose as judge
-from xfrmctl.diagnose.facts import ConnectionFacts, Facts, PeerProbe
+from xfrmctl.diagnose.facts import (
+    ChildFacts,
+    ConnectionFacts,
+    Facts,
+    HostFacts,
+    PathProbe,
+    PeerProbe,
+    TunnelProbe,
+    children_of,
+    somewhere_in,
+)
 from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.ike.config import EngineConfig
 from xfrmctl.model.finding import Diagnosis
@@ -39,11 +51,26 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
         raise RequestError(f"seconds {seconds} is out of range", f"0 to {MAX_SECONDS:.0f} seconds")
     engine = daemon.engine.config
     chosen = _chosen(engine, connection)
+    look = await asyncio.to_thread(Look)
     before = await daemon.snapshot()
-    _, (probes, blind) = await asyncio.gather(asyncio.sleep(seconds), _probed(chosen, before, engine))
+    _, (probes, blind), paths = await asyncio.gather(
+        asyncio.sleep(seconds), _probed(chosen, before, engine), _paths(chosen, before)
+    )
+    tunnels = await _tunnels(chosen, before, await daemon.snapshot())
     after = await daemon.snapshot()
-    facts = Facts(wall=wall(), connections=chosen, before=before, after=after, seconds=seconds, probes=probes)
-    return _diagnosis(facts, blind)
+    host, unread = await asyncio.to_thread(look.facts, chosen)
+    facts = Facts(
+        wall=wall(),
+        connections=chosen,
+        before=before,
+        after=after,
+        seconds=seconds,
+        probes=probes,
+        paths=paths,
+        tunnels=tunnels,
+        host=host,
+    )
+    return _diagnosis(facts, [*blind, *unread])
 
 
 def without_daemon(config: Path, connection: str | None, fault: str) -> Diagnosis:
@@ -54,7 +81,11 @@ def without_daemon(config: Path, connection: str | None, fault: str) -> Diagnosi
         chosen = _chosen(load(config).engine, connection)
     except ConfigError as error:
         blind = [f"the connections: {problem}" for problem in error.problems]
-    return _diagnosis(Facts(wall=wall(), connections=chosen, daemon_fault=fault), blind)
+    try:
+        host, unread = Look().facts(chosen)
+    except OSError as error:
+        host, unread = HostFacts(), [f"routes, policies and SAs: {error.strerror}; run this as root"]
+    return _diagnosis(Facts(wall=wall(), connections=chosen, daemon_fault=fault, host=host), [*blind, *unread])
 
 
 def _diagnosis(facts: Facts, blind: Sequence[str]) -> Diagnosis:
@@ -78,3 +109,51 @@ async def _probed(
     left = len(wanted) - len(asked)
     blind = [f"{left} further silent peers were not asked: name a connection"] if left else []
     return {name: answer for (name, _, _), answer in zip(asked, answers, strict=True)}, blind
+
+
+async def _paths(chosen: Sequence[ConnectionFacts], state: Snapshot) -> Mapping[str, PathProbe]:
+    """Ask the peers of tunnels that are up with large echoes: of the written size, or of what our link carries."""
+    names: list[str] = []
+    asked = []
+    for connection in chosen[:MOST_PROBED]:
+        found = [sa.mtu for c in connection.children for sa in children_of(state, connection.name, c.name) if sa.mtu]
+        if connection.remote is not None and found and found[0].path is not None:
+            link = found[0].path.link_mtu
+            written = [c.mtu for c in connection.children if c.mtu is not None]
+            names.append(connection.name)
+            size = max(written, default=link)
+            asked.append(asyncio.to_thread(probe_path, connection.local, connection.remote, size, link))
+    answers = await asyncio.gather(*asked)
+    return {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
+
+
+async def _tunnels(
+    chosen: Sequence[ConnectionFacts], before: Snapshot, now: Snapshot
+) -> Mapping[tuple[str, str], TunnelProbe]:
+    """Ping through the tunnels that nothing has come out of meanwhile, though somebody uses them."""
+    wanted = []
+    for connection in chosen:
+        for child in connection.children:
+            was = {sa.inbound.spi: sa for sa in children_of(before, connection.name, child.name)}
+            for sa in children_of(now, connection.name, child.name):
+                old = was.get(sa.inbound.spi)
+                used = old is not None and (sa.outbound.packets > old.outbound.packets or not sa.inbound.packets)
+                if old is not None and used and sa.inbound.packets == old.inbound.packets:
+                    wanted.append(child)
+    answers = await asyncio.gather(*(asyncio.to_thread(_through, child) for child in wanted[:MOST_PROBED]))
+    return {
+        (child.connection, child.name): answer
+        for child, answer in zip(wanted, answers, strict=False)
+        if answer is not None
+    }
+
+
+def _through(child: ChildFacts) -> TunnelProbe | None:
+    """From an address of ours that the tunnel is for to some behind the peer."""
+    mine = [a for a in own_addresses() if any(ts.contains(a) for ts in child.local_ts)]
+    networks = [n for ts in child.remote_ts for n in ts.networks() if n.prefixlen]
+    for source in mine:
+        targets = [a for n in networks[:4] for a in somewhere_in(n) if a.version == source.version]
+        if targets:
+            return probe_tunnel(source, targets)
+    return None

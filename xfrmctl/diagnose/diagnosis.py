@@ -7,7 +7,7 @@ What is known for sure takes the place of what would only be suspected: ``EXPLAI
 from collections.abc import Callable, Iterator
 
 from xfrmctl.diagnose.facts import Facts
-from xfrmctl.diagnose.rules import negotiation, reach
+from xfrmctl.diagnose.rules import firewall, forwarding, negotiation, reach, sas, selectors, sizes
 from xfrmctl.model.finding import ERROR, Finding
 
 Rule = Callable[[Facts], Iterator[Finding]]
@@ -17,11 +17,53 @@ RULES: tuple[Rule, ...] = (
     negotiation.negotiation_failures,
     negotiation.own_certificate,
     reach.silent_peers,
+    forwarding.forwarding_off,
+    forwarding.routes_to_networks,
+    forwarding.recursive_routing,
+    forwarding.wrong_interface,
+    forwarding.xfrm_disabled,
+    forwarding.reverse_path,
+    firewall.gateway_drops,
+    firewall.fragment_drops,
+    firewall.nat_eats,
+    firewall.forward_drops,
+    firewall.forward_drops_a_part,
+    firewall.reverse_path_rules,
+    firewall.invalid_drops,
+    firewall.frag_needed_drops,
+    selectors.overlaps,
+    selectors.foreign_policies,
+    sas.missing,
+    sas.one_way,
+    sas.duplicates,
+    sas.replays,
+    sas.sequence_end,
+    sizes.static_mtu,
+    sizes.black_hole,
+    sizes.fragments,
+    sizes.clamps,
+    sizes.mixed_variants,
 )
 
 SILENT_PEER = ("udp-500-blocked", "udp-4500-blocked", "ike-blocked", "ike-not-running", "peer-unreachable",
                "peer-ignores-us")  # fmt: skip
+ONE_WAY = ("esp-blocked", "no-answers")
+IN_THE_WAY = (
+    "forwarding-off", "no-route-to-network", "route-past-tunnel", "recursive-routing", "interface-missing", "rp-filter",
+    "policy-bypassed", "nat-before-policy", "forward-drop-outbound", "forward-drop-inbound", "rp-filter-decrypted",
+    "firewall-drops-esp", "firewall-drops-ah", "firewall-drops-esp-in-udp", "selectors-overlap", "foreign-policy",
+    "sa-missing", "static-mtu-too-large",
+)  # fmt: skip
+"""Each leaves packets of a tunnel without answers."""
+
 EXPLAINS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(IN_THE_WAY, ONE_WAY),
+    "recursive-routing": (*ONE_WAY, "no-route-to-network", *SILENT_PEER),
+    "interface-missing": (*ONE_WAY, "no-route-to-network", "route-past-tunnel"),
+    "rp-filter": (*ONE_WAY, *SILENT_PEER),
+    "firewall-drops-ike": SILENT_PEER,
+    "firewall-drops-esp-in-udp": (*ONE_WAY, *SILENT_PEER),
+    "firewall-drops-fragments": ("fragments-dropped",),
     "own-certificate-expired": ("authentication-failed",),
     "own-certificate-not-yet-valid": ("authentication-failed",),
 }

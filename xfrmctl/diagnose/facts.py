@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from xfrmctl.model.address import IPAddress
+from xfrmctl.diagnose.netfilter.values import Table
+from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.host import ForeignPolicy, RouteAnswer, SaSequence
 from xfrmctl.model.sa import DataPlane, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, Snapshot
@@ -77,6 +79,68 @@ class PeerProbe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """A network device. ``kind`` is of rtnetlink (xfrm, gre, veth, ...; "" for hardware), ``if_id`` an xfrm's."""
+
+    name: str
+    kind: str
+    mtu: int
+    up: bool
+    if_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathProbe:
+    """ICMP echoes to a peer that answers small ones.
+
+    ``fits``: one of ``asked`` bytes with DF was answered; ``told`` is the MTU that an ICMP error on the wire allowed.
+    ``fragments``: one that had to be fragmented was answered.
+    """
+
+    asked: int
+    fits: bool
+    told: int | None
+    fragments: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelProbe:
+    """ICMP echoes through a tunnel, to some addresses behind the peer: how many were sent, whether any was answered."""
+
+    sent: int
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """The host around the daemon.
+
+    ``sysctls`` by their dotted names; ``counters`` of /proc/net (xfrm_stat, TcpExt, Ip) with their change; ``tables``
+    those of netfilter, ``counted`` how much each rule has counted meanwhile, by :attr:`Fate.key`.
+    """
+
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[IPAddress, str] = field(default_factory=dict)
+    devices: Mapping[str, DeviceFacts] = field(default_factory=dict)
+    routes: Mapping[IPAddress, RouteAnswer] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+    counted: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    moved: Mapping[str, int] = field(default_factory=dict)
+    foreign_policies: tuple[ForeignPolicy, ...] = ()
+    sequences: tuple[SaSequence, ...] = ()
+
+    def number(self, sysctl: str) -> int | None:
+        """A sysctl as a number; None where it was not read."""
+        text = self.sysctls.get(sysctl, "")
+        return int(text) if text.lstrip("-").isdecimal() else None
+
+    def device_to(self, address: IPAddress) -> str | None:
+        """The device of the route to an address; None where nobody has asked, "" where there is none."""
+        answer = self.routes.get(address)
+        return answer.device if answer is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything. ``before`` and ``after`` are ``seconds`` apart; both are None where no daemon runs."""
 
@@ -87,6 +151,9 @@ class Facts:
     seconds: float = 0.0
     daemon_fault: str = ""
     probes: Mapping[str, PeerProbe] = field(default_factory=dict)
+    paths: Mapping[str, PathProbe] = field(default_factory=dict)
+    tunnels: Mapping[tuple[str, str], TunnelProbe] = field(default_factory=dict)
+    host: HostFacts = field(default_factory=HostFacts)
 
     def connection_infos(self) -> "Iterator[tuple[ConnectionFacts, ConnectionInfo]]":
         """Each chosen connection with its state now."""
@@ -112,3 +179,11 @@ def children_of(snapshot: Snapshot | None, connection: str, child: str) -> list[
         c for found in connections if found.name == connection for ike in found.ike_sas for c in ike.children
         if c.name == child
     ]  # fmt: skip
+
+
+def somewhere_in(network: IPNetwork) -> list[IPAddress]:
+    """Addresses that stand for a network when routes are asked: the first host, one in the middle, the last."""
+    size = network.num_addresses
+    if size <= 2:
+        return [network.network_address]
+    return sorted({network[1], network[size // 2], network[size - 2]})

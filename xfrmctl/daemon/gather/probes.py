@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from errno import ECONNREFUSED
 
 from xfrmctl.daemon.clock import entropy
+from xfrmctl.daemon.gather.echoes import request
 from xfrmctl.diagnose.facts import Answer, PeerProbe
 from xfrmctl.kernel.sockets import bypass_policies, pass_by_peer_routes
 from xfrmctl.model.address import IPAddress
@@ -26,8 +27,6 @@ PROBE_BYTES = 96
 
 _HEADER = struct.Struct("!8s8sBBBBLL")
 _VERSION_3, _IKE_SA_INIT, _INITIATOR = 0x30, 34, 0x08
-_ECHO = struct.Struct("!BBHHH")
-_ECHO_REQUEST = {4: 8, 6: 128}
 
 
 @dataclass(slots=True)
@@ -122,15 +121,5 @@ def _echo(stack: ExitStack, local: IPAddress | None, remote: IPAddress) -> _Ques
     protocol = socket.IPPROTO_ICMP if remote.version == 4 else socket.IPPROTO_ICMPV6
     sock = _connected(stack, local, remote, 0, socket.SOCK_RAW, protocol)
     tag = entropy(10)
-    number, tag = int.from_bytes(tag[:2], "big"), tag[2:]
-    request = _ECHO.pack(_ECHO_REQUEST[remote.version], 0, 0, number, 1) + tag
-    request = request[:2] + struct.pack("!H", _checksum(request)) + request[4:]
-    return _Question(sock, request, tag, (20 if remote.version == 4 else 0) + _ECHO.size)
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071; of ICMPv6 the kernel makes its own."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return 0xFFFF - total
+    offset = (20 if remote.version == 4 else 0) + 8
+    return _Question(sock, request(remote.version, tag), tag[2:], offset)

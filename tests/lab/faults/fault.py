@@ -1,0 +1,46 @@
+"""A fault as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What makes a fault, and which finding it must give.
+
+    ``a`` and ``b`` change the configurations of the gateways; ``make`` and ``undo`` are commands by namespace;
+    ``stopped``: gateway B's daemon does not run; ``again``: the tunnel is negotiated anew under the fault.
+    ``side`` is whose view is asked, 0 for A. ``evidence`` must stand in the finding's evidence or symptom. ``seen`` are
+    further findings that the same fault truly gives.
+    """
+
+    name: str
+    finding: str
+    evidence: str
+    a: Mapping[str, Any] = field(default_factory=dict)
+    b: Mapping[str, Any] = field(default_factory=dict)
+    make: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
+    stopped: bool = False
+    again: bool = False
+    side: int = 0
+    wait_s: float = 0.0
+    seconds: float = 1.0
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """``other`` over ``one``, mappings key by key; "beside" is not for here."""
+    found = dict(one)
+    for key, value in other.items():
+        if key == "beside":
+            continue
+        old = found.get(key)
+        found[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return found
+
+
+def rule(where: str, text: str, tool: str = "iptables") -> dict[str, tuple[str, ...]]:
+    """``make`` and ``undo`` of one rule; ``text`` begins with -A or -I and the chain, or with a table before."""
+    undo = text.replace("-I ", "-D ", 1) if "-I " in text else text.replace("-A ", "-D ", 1)
+    return {"make": (f"{where}: {tool} -w {text}",), "undo": (f"{where}: {tool} -w {undo}",)}

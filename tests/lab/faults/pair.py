@@ -1,0 +1,114 @@
+"""Two gateways with a tunnel that stays up over many faults: each fault is made, looked at, and taken back."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+from tests.lab.faults.fault import Fault, merged
+from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
+from xfrmctl.lab import traffic
+from xfrmctl.lab.gateway import Gateway
+from xfrmctl.lab.process import end
+from xfrmctl.lab.topology import HOST_A, HOST_B, OUTER_B, Topology
+from xfrmctl.model.finding import Finding
+
+SECONDS = 1.0
+
+
+class Pair:
+    """Gateway A initiates, gateway B answers."""
+
+    def __init__(
+        self, topology: Topology, dataplane: str = "policy", base: Mapping[str, Any] | None = None, which: int = 0
+    ) -> None:
+        """``base`` is merged into both connections; ``which`` is the outer family, 0 for IPv4 and 1 for IPv6."""
+        self.topology, self._plane, self._base, self._which = topology, dataplane, base or {}, which
+        self.gateways = [Gateway(topology.ns(ns), self.config(side)) for side, ns in enumerate(("ga", "gb"))]
+
+    def __enter__(self) -> Self:
+        for gateway in reversed(self.gateways):
+            gateway.start()
+        self.restore()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for gateway in self.gateways:
+            gateway.close()
+
+    def config(self, side: int, change: Mapping[str, Any] | None = None) -> str:
+        """One side's configuration with a change."""
+        child = lan(side, self._plane, **({"interface": "ipsec0"} if self._plane == "interface" else {}))
+        one = connection(side, {LAN: child})
+        ours = (self.topology.ga_address, OUTER_B)[side][self._which]
+        theirs = (self.topology.seen_address, OUTER_B)[1 - side][self._which]
+        one["local"]["address"], one["remote"]["address"] = ours, theirs
+        return text({MAIN: merged(merged(one, self._base), change or {}), **(change or {}).get("beside", {})})
+
+    def configure(self, change: tuple[Mapping[str, Any], Mapping[str, Any]]) -> None:
+        """Put configurations in force."""
+        for side in (1, 0):
+            gateway, config = self.gateways[side], self.config(side, change[side])
+            if not gateway.running:
+                gateway.configure(config)
+                gateway.start()
+            elif json.loads(gateway.config_file.read_text()) != json.loads(config):
+                gateway.configure(config)
+                result = gateway.client.reload()
+                assert result.ok, result.message
+
+    def restore(self) -> None:
+        """The tunnel is up, and packets cross it both ways."""
+        self.configure(({}, {}))
+        for _ in range(3):
+            if self.gateways[0].client.up(MAIN, timeout_s=10).ok:
+                break
+        for gateway in self.gateways:
+            gateway.wait_up(MAIN)
+        eventually("a ping crosses the tunnel", lambda: self.ping(HOST_B[0]) and self.ping(HOST_B[1]), 20)
+
+    def ping(self, address: str) -> bool:
+        """Whether one is answered."""
+        return traffic.ping(self.topology.ns("ha"), address, count=1, wait_s=1).received == 1
+
+    def run(self, lines: tuple[str, ...]) -> None:
+        """Commands such as ``ga: iptables …``."""
+        for line in lines:
+            where, _, command = line.partition(": ")
+            self.topology.ns(where).run(shlex.split(command))
+
+    @contextmanager
+    def traffic(self) -> Iterator[None]:
+        """Pings both ways, whether they are answered or not."""
+        with contextlib.ExitStack() as stack:
+            for source, address in (("ha", HOST_B[0]), ("ha", HOST_B[1]), ("hb", HOST_A[0])):
+                argv = ["ping", "-n", "-q", "-i", "0.05", "-s", "200", address]
+                stack.callback(end, self.topology.ns(source).popen(argv))
+            yield
+
+    def diagnose(self, side: int = 0, seconds: float = SECONDS) -> list[Finding]:
+        """What a gateway finds now."""
+        found = self.gateways[side].client.diagnose(None, seconds)
+        assert not found.blind, found.blind
+        return found.findings
+
+    @contextmanager
+    def fault(self, fault: Fault) -> Iterator[None]:
+        """The fault stands while the block runs."""
+        try:
+            self.configure((fault.a, fault.b))
+            if fault.stopped:
+                self.gateways[1].stop()
+            self.run(fault.make)
+            if fault.again:
+                for gateway in self.gateways:
+                    if gateway.running:
+                        gateway.client.down(MAIN)
+                self.gateways[0].client.up(MAIN, timeout_s=6)
+            with self.traffic():
+                yield
+        finally:
+            self.run(fault.undo)
+            self.restore()

@@ -1,0 +1,317 @@
+"""Rules of our own firewall that stand in a tunnel's way, read from the rule sets themselves.
+
+Whether a rule takes a tunnel's packets is decided by what it says, not by what it has counted; so the fault is found
+before the first packet is lost. A rule that drops new connections in one direction is an operator's wish: a finding is
+what leaves nothing of a direction, not even answers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
+from xfrmctl.diagnose.netfilter.values import Addresses, Fit, Packet, States
+from xfrmctl.diagnose.netfilter.walk import DROPS, Fate, dropped, fates, partly_dropped, translated
+from xfrmctl.diagnose.rules.forwarding import is_for_others, networks, shell
+from xfrmctl.model.address import IPNetwork
+from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
+from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.sa import DataPlane, Mode
+
+ESP, AH, UDP, ICMP, ICMPV6 = 50, 51, 17, 1, 58
+MOST_PAIRS = 16
+"""Pairs of networks of one child that are followed through the rules."""
+
+Flow = tuple[Packet, Packet]
+"""What a child carries: outbound before encryption, inbound after decryption."""
+
+
+def flows(facts: Facts, child: ChildFacts) -> Iterator[Flow]:
+    """The forwarded packets of a child, a pair for each two networks."""
+    left = MOST_PAIRS
+    for mine in networks(child.local_ts):
+        for theirs in networks(child.remote_ts):
+            if mine.version != theirs.version or not is_for_others(facts, mine) or not left:
+                continue
+            left -= 1
+            lan = facts.host.device_to(somewhere_in(mine)[0])
+            if child.dataplane is DataPlane.INTERFACE or child.if_id:
+                inner_out = inner_in = child.interface or _device_of(facts, child)
+                encrypts = False
+            else:
+                inner_out = facts.host.device_to(somewhere_in(theirs)[0])
+                inner_in = _outside(facts, child)
+                encrypts = True
+            yield (
+                Packet(source=mine, destination=theirs, in_dev=lan, out_dev=inner_out, encrypts=encrypts),
+                Packet(source=theirs, destination=mine, in_dev=inner_in, out_dev=lan, decrypted=True),
+            )
+
+
+def _device_of(facts: Facts, child: ChildFacts) -> str | None:
+    return next((d.name for d in facts.host.devices.values() if d.if_id == child.if_id), None)
+
+
+def _outside(facts: Facts, child: ChildFacts) -> str | None:
+    connection = next(c for c in facts.connections if c.name == child.connection)
+    if connection.local is not None and connection.local in facts.host.addresses:
+        return facts.host.addresses[connection.local]
+    return facts.host.device_to(connection.remote) if connection.remote is not None else None
+
+
+def _always_dropped(facts: Facts, hooks: tuple[str, ...], packet: Packet) -> Fate | None:
+    """Who drops these packets, whether they begin something or answer."""
+    for hook in hooks:
+        later = dropped(facts.host.tables, hook, replace(packet, state="established"))
+        if later is not None and dropped(facts.host.tables, hook, packet) is not None:
+            return later
+    return None
+
+
+def forward_drops(facts: Facts) -> Iterator[Finding]:
+    """FORWARD lets nothing of a direction through."""
+    for child in facts.children():
+        if child.mode is not Mode.TUNNEL:
+            continue
+        done: set[str] = set()
+        for out, back in flows(facts, child):
+            for name, packet, when in (
+                ("forward-drop-outbound", out, "before they are encrypted"),
+                ("forward-drop-inbound", back, "after they were decrypted"),
+            ):
+                fate = _always_dropped(facts, ("forward",), packet) if name not in done else None
+                if fate is not None:
+                    done.add(name)
+                    yield _forward(facts, child, name, packet, when, fate)
+            first = dropped(facts.host.tables, "forward", out)
+            if not done and first is not None and dropped(facts.host.tables, "forward", back) is not None:
+                done.add("forward-drop-outbound")  # answers would pass, but nothing can begin
+                yield _forward(facts, child, "forward-drop-outbound", out, "before they are encrypted", first)
+
+
+def _forward(facts: Facts, child: ChildFacts, name: str, packet: Packet, when: str, fate: Fate) -> Finding:
+    moved = facts.host.counted.get(fate.key, 0)
+    tool = "iptables" if packet.source.version == 4 else "ip6tables"
+    return Finding(
+        id=name,
+        severity=ERROR,
+        connection=child.connection,
+        child=child.name,
+        symptom=f"packets from {packet.source} to {packet.destination} are dropped by our own firewall, {when}",
+        evidence=[fate.text, f"it has counted {fate.packets or 0} packets, {moved:+d} in {facts.seconds:.0f} s"],
+        cause="no rule before it accepts them",
+        cure_here="accept the tunnel's networks before that rule",
+        lines=[shell(f"{tool} -I FORWARD -s {packet.source} -d {packet.destination} -j ACCEPT"),
+               shell(f"nft insert rule inet filter forward ip saddr {packet.source} ip daddr {packet.destination} "
+                     "accept")],
+    )  # fmt: skip
+
+
+def forward_drops_a_part(facts: Facts) -> Iterator[Finding]:
+    """Rules about the tunnel's addresses that drop packets just now."""
+    seen: set[tuple[str, str, str]] = set()
+    for child in facts.children():
+        for pair in flows(facts, child):
+            for packet in pair:
+                for fate in partly_dropped(facts.host.tables, "forward", replace(packet, state="established")):
+                    moved = facts.host.counted.get(fate.key, 0)
+                    about = fate.rule is not None and any(isinstance(c, Addresses) for c in fate.rule.conditions)
+                    if moved > 0 and about and fate.key not in seen:
+                        seen.add(fate.key)
+                        yield Finding(
+                            id="forward-drop-part", severity=WARNING, connection=child.connection, child=child.name,
+                            symptom=f"some packets from {packet.source} to {packet.destination} are dropped by our own "
+                            "firewall",
+                            evidence=[fate.text, f"{moved:+d} packets in {facts.seconds:.0f} s"],
+                            cause="the rule is about a part of what the tunnel carries",
+                            cure_here="see whether that is meant; if not, accept those packets before it",
+                        )  # fmt: skip
+
+
+def nat_eats(facts: Facts) -> Iterator[Finding]:
+    """Source NAT comes before the policy: what it has changed is no longer of the selectors."""
+    for child in facts.children():
+        for out, _ in flows(facts, child):
+            fate = translated(facts.host.tables, out)
+            if fate is None or fate.rule is None or _stays_inside(fate.rule.text, out.source):
+                continue
+            moved = facts.host.counted.get(fate.key, 0)
+            match = f"-s {out.source} -d {out.destination}"
+            some = "" if fate.fit is Fit.ALL else "some of the "
+            yield Finding(
+                id="nat-before-policy",
+                severity=ERROR,
+                connection=child.connection,
+                child=child.name,
+                symptom=f"{some}packets from {out.source} to {out.destination} get another source address, and then "
+                "no policy is for them: they leave in clear, or not at all",
+                evidence=[fate.text, f"it has counted {fate.packets or 0} connections, {moved:+d} in "
+                          f"{facts.seconds:.0f} s"],
+                cause="source NAT happens before the kernel looks for the policy, and no exemption comes before it",
+                cure_here="exempt what is for the tunnel, before that rule; connections that stand keep their "
+                "translation until they end (conntrack -D)",
+                lines=[shell(f"iptables -t nat -I POSTROUTING {match} -j ACCEPT"),
+                       shell("iptables -t nat -I POSTROUTING -m policy --dir out --pol ipsec -j ACCEPT"),
+                       Line(end=PEER, product="Cisco IOS", text="the same at its side: deny the pair in the NAT "
+                            "access-list, before the permit")],
+            )  # fmt: skip
+            break
+
+
+def _stays_inside(rule: str, source: IPNetwork) -> bool:
+    """Whether a translation keeps to the selectors: NAT into the tunnel, on purpose."""
+    words = rule.replace("snat to", "--to-source").split()
+    target = words[words.index("--to-source") + 1] if "--to-source" in words[:-1] else ""
+    try:
+        return ip_address(target.partition("-")[0].partition(":")[0]) in source
+    except ValueError:
+        return False
+
+
+def gateway_drops(facts: Facts) -> Iterator[Finding]:
+    """INPUT or OUTPUT drop what the gateways say to each other: IKE, ESP, ESP in UDP."""
+    for connection in facts.connections:
+        local, remote = connection.local, connection.remote
+        if local is None or remote is None:
+            continue
+        device = facts.host.device_to(remote)
+        there = Packet(source=ip_network(local), destination=ip_network(remote), in_dev="", out_dev=device)
+        back = Packet(source=ip_network(remote), destination=ip_network(local), out_dev="",
+                      in_dev=facts.host.addresses.get(local) or device)  # fmt: skip
+        for what, protocol, port in _spoken(facts, connection):
+            for hooks, packet in ((("prerouting", "input"), back), (("output", "postrouting"), there)):
+                fate = _always_dropped(facts, hooks, replace(packet, protocol=protocol, port=port))
+                if fate is not None:
+                    yield _gateway(connection, what, packet, fate, protocol, port)
+                    break
+
+
+def _spoken(facts: Facts, connection: ConnectionFacts) -> list[tuple[str, int, int | None]]:
+    encap = any(sa.encap for child in connection.children for sa in facts.up(child))
+    first = connection.children[0].esp[:1] if connection.children else ()
+    ah = any(text.startswith("ah") for text in first)
+    data = (
+        [("esp-in-udp", UDP, 4500)] if encap else [(ProtocolId.AH.name.lower(), AH, None) if ah else ("esp", ESP, None)]
+    )
+    return [("ike", UDP, 500), *data]
+
+
+def _gateway(
+    connection: ConnectionFacts, what: str, packet: Packet, fate: Fate, protocol: int, port: int | None
+) -> Finding:
+    chain = fate.chain.hook.upper() or fate.chain.name
+    match = f"-p {protocol}" + (f" --dport {port}" if port else "")
+    return Finding(
+        id=f"firewall-drops-{what}",
+        severity=ERROR,
+        connection=connection.name,
+        symptom=f"our own firewall drops {what} from {packet.source.network_address} to "
+        f"{packet.destination.network_address}",
+        evidence=[fate.text],
+        cause="no rule before it accepts what the two gateways say to each other",
+        cure_here="accept it before that rule; UDP 500 and 4500, and ESP (protocol 50), both ways",
+        lines=[Line(end=HERE, product="shell", text=f"iptables -I {chain} {match} -j ACCEPT")],
+    )
+
+
+def frag_needed_drops(facts: Facts) -> Iterator[Finding]:
+    """OUTPUT drops what would tell inner hosts that their packets are too large: a black hole on the inside."""
+    for child in facts.children():
+        for out, _ in flows(facts, child):
+            protocol = ICMP if out.source.version == 4 else ICMPV6
+            error = Packet(source=out.destination, destination=out.source, in_dev="", out_dev=out.in_dev,
+                           protocol=protocol, state="related")  # fmt: skip
+            fate = next(
+                filter(None, (dropped(facts.host.tables, hook, error) for hook in ("output", "postrouting"))), None
+            )
+            if fate is not None:
+                yield Finding(
+                    id="icmp-to-hosts-dropped", severity=WARNING, connection=child.connection, child=child.name,
+                    symptom=f"hosts in {out.source} never learn that a packet is too large for the tunnel",
+                    evidence=[fate.text],
+                    cause="our own firewall drops the ICMP errors that this gateway sends (frag-needed, packet too "
+                    "big): whatever the MSS clamp does not help, as UDP and tunnels within, meets a black hole",
+                    cure_here="let ICMP errors out",
+                    lines=[shell("iptables -I OUTPUT -p icmp --icmp-type fragmentation-needed -j ACCEPT"),
+                           shell("ip6tables -I OUTPUT -p icmpv6 --icmpv6-type packet-too-big -j ACCEPT")],
+                )  # fmt: skip
+                break
+
+
+def invalid_drops(facts: Facts) -> Iterator[Finding]:
+    """conntrack calls packets of a tunnel invalid, and a rule drops them just now."""
+    for child in facts.children():
+        found = [
+            (packet, fate)
+            for pair in flows(facts, child)
+            for packet in pair
+            for found in fates(facts.host.tables, "forward", replace(packet, state="invalid"))
+            for fate in found
+            if fate.verdict in DROPS and fate.fit >= Fit.PART and _of_invalid(fate)
+            and facts.host.counted.get(fate.key, 0) > 0
+        ]  # fmt: skip
+        for packet, fate in found[:1]:
+            yield Finding(
+                id="conntrack-invalid", severity=WARNING, connection=child.connection, child=child.name,
+                symptom="conntrack calls packets INVALID, and our own firewall drops them",
+                evidence=[fate.text, f"{facts.host.counted[fate.key]:+d} packets in {facts.seconds:.0f} s; "
+                          f"it stands in the way from {packet.source} to {packet.destination}"],
+                cause="conntrack sees one direction of a connection only (asymmetric routing), or TCP windows that it "
+                "does not know: from before its start, or after a tunnel has moved",
+                cure_here="do not track what the tunnel carries, or be liberal about TCP windows",
+                lines=[shell(f"iptables -t raw -I PREROUTING -s {packet.source} -d {packet.destination} -j NOTRACK"),
+                       shell("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1")],
+            )  # fmt: skip
+
+
+def _of_invalid(fate: Fate) -> bool:
+    conditions = fate.rule.conditions if fate.rule is not None else ()
+    return any(isinstance(c, States) and "invalid" in c.names for c in conditions)
+
+
+def fragment_drops(facts: Facts) -> Iterator[Finding]:
+    """Our own firewall drops later fragments of what the gateways say to each other."""
+    for connection in facts.connections:
+        local, remote = connection.local, connection.remote
+        if local is None or remote is None:
+            continue
+        packet = Packet(source=ip_network(remote), destination=ip_network(local), out_dev="",
+                        in_dev=facts.host.addresses.get(local), protocol=UDP, fragment=True)  # fmt: skip
+        fate = next(filter(None, (dropped(facts.host.tables, h, packet) for h in ("prerouting", "input"))), None)
+        whole = replace(packet, fragment=False, port=500)
+        if fate is not None and all(dropped(facts.host.tables, h, whole) is None for h in ("prerouting", "input")):
+            yield Finding(
+                id="firewall-drops-fragments", severity=WARNING, connection=connection.name,
+                symptom=f"our own firewall drops fragments from {remote}",
+                evidence=[fate.text],
+                cause="a large IKE message (certificates), or ESP that was fragmented on the way, never arrives whole",
+                cure_here="accept fragments from the peer before that rule",
+                lines=[shell(f"iptables -I INPUT -s {remote} -f -j ACCEPT")],
+            )  # fmt: skip
+
+
+def reverse_path_rules(facts: Facts) -> Iterator[Finding]:
+    """Reverse-path filters made of rules: unlike the kernel's own, they look at decrypted packets as well."""
+    for child in facts.children():
+        for out, back in flows(facts, child):
+            if not back.in_dev or not out.out_dev or back.in_dev == out.out_dev:
+                continue
+            for table in facts.host.tables:
+                for chain in table.chains.values():
+                    for rule in chain.rules:
+                        strict = "rpfilter" in rule.text or "fib saddr" in rule.text
+                        if chain.hook == "prerouting" and strict and rule.verdict in DROPS:
+                            yield _rpfilter(child, out, back, f"{table}: {rule.text}")
+                            return
+
+
+def _rpfilter(child: ChildFacts, out: Packet, back: Packet, rule: str) -> Finding:
+    return Finding(
+        id="rp-filter-decrypted", severity=ERROR, connection=child.connection, child=child.name,
+        symptom=f"decrypted packets from {back.source} are dropped for their source address",
+        evidence=[rule, f"they come in on {back.in_dev}, and the route to {out.destination} goes out on {out.out_dev}"],
+        cause="a reverse-path filter made of rules takes a source only where packets to it would leave",
+        cure_here="accept what came out of IPsec before that rule",
+        lines=[shell("iptables -t raw -I PREROUTING -m policy --dir in --pol ipsec -j ACCEPT"),
+               shell("nft insert rule inet TABLE prerouting meta secpath exists accept")],
+    )  # fmt: skip

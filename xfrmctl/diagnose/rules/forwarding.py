@@ -1,0 +1,198 @@
+"""The host's routing around the tunnels: forwarding, routes, devices, reverse-path filters.
+
+What is said of ``rp_filter`` is read from the kernel: packets that come out of an SA are not subject to it
+(``fib_validate_source``: ``secpath_exists(skb) ? 0 : IN_DEV_RPFILTER``), the encrypted ones are.
+"""
+
+from collections.abc import Iterator
+
+from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
+from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.finding import ERROR, HERE, Finding, Line
+from xfrmctl.model.host import LOCAL, UNICAST
+from xfrmctl.model.sa import DataPlane, Mode
+from xfrmctl.model.selector import TrafficSelector
+
+_FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+_STRICT = 1
+
+
+def shell(text: str) -> Line:
+    """A command for this gateway."""
+    return Line(end=HERE, product="shell", text=text)
+
+
+def networks(selectors: tuple[TrafficSelector, ...]) -> list[IPNetwork]:
+    """The prefixes of selectors; all addresses at once stand for none."""
+    return [n for ts in selectors for n in ts.networks() if n.prefixlen]
+
+
+def is_for_others(facts: Facts, network: IPNetwork) -> bool:
+    """Whether a local network has addresses that are not the gateway's own."""
+    return network.num_addresses > 1 or network.network_address not in facts.host.addresses
+
+
+def forwarding_off(facts: Facts) -> Iterator[Finding]:
+    """The host does not route."""
+    for version, sysctl in _FORWARDING.items():
+        if facts.host.number(sysctl) != 0:
+            continue
+        served = [
+            f"{child.connection}/{child.name}"
+            for child in facts.children()
+            if child.mode is Mode.TUNNEL
+            and any(n.version == version and is_for_others(facts, n) for n in networks(child.local_ts))
+        ]
+        if served:
+            yield Finding(
+                id="forwarding-off",
+                severity=ERROR,
+                symptom=f"the gateway forwards no IPv{version} packet, neither into the tunnels nor out of them",
+                evidence=[f"{sysctl} = 0", f"tunnels for networks behind this host: {', '.join(served[:6])}"],
+                cause="the kernel drops whatever is not for its own addresses",
+                cure_here="switch forwarding on, now and for the next start",
+                lines=[
+                    shell(f"sysctl -w {sysctl}=1"),
+                    shell(f"echo {sysctl} = 1 > /etc/sysctl.d/60-xfrmctl.conf"),
+                ],
+            )
+
+
+def routes_to_networks(facts: Facts) -> Iterator[Finding]:
+    """Protected networks that packets have no way to, or a way past the tunnel."""
+    for child in facts.children():
+        if child.mode is Mode.TUNNEL and facts.up(child):
+            found = (_route(facts, child, a) for n in networks(child.remote_ts) for a in somewhere_in(n))
+            yield from list(filter(None, found))[:1]
+
+
+def _route(facts: Facts, child: ChildFacts, address: IPAddress) -> Finding | None:
+    answer = facts.host.routes.get(address)
+    if answer is None or (answer.kind == UNICAST and child.dataplane is DataPlane.POLICY):
+        return None
+    inside = child.dataplane is DataPlane.INTERFACE
+    if answer.kind == UNICAST and answer.device == child.interface:
+        return None
+    device = child.interface if inside else "WAN"
+    fresh = shell(f"ip route replace NETWORK dev {device}" + ("" if inside else " via GATEWAY"))
+    if answer.kind == UNICAST:
+        return Finding(
+            id="route-past-tunnel", severity=ERROR, connection=child.connection, child=child.name,
+            symptom=f"packets to {address} leave by {answer.device}, not by {child.interface}",
+            evidence=[answer.text, f"{child.connection}/{child.name} wants {address} through {child.interface}"],
+            cause="a route that is not ours is more specific, or has a better metric, than ours into the tunnel",
+            cure_here="remove that route, or give it a metric above 58",
+            lines=[shell(f"ip route show match {address}"), shell(f"ip route delete NETWORK dev {answer.device}")],
+        )  # fmt: skip
+    if answer.kind == LOCAL:
+        cause = "the address is this host's own: local and remote networks overlap"
+    else:
+        cause = "packets are dropped before the policy sees them: the kernel looks up the route first" if not inside \
+            else "our route into the interface is gone, or the interface is down"  # fmt: skip
+    return Finding(
+        id="no-route-to-network", severity=ERROR, connection=child.connection, child=child.name,
+        symptom=f"the gateway has no way to {address}, which is behind the peer",
+        evidence=[answer.text], cause=cause,
+        cure_here="put a route there: into the interface" if inside else "put a route there; any device will do, such "
+        "as the one to the peer", lines=[fresh],
+    )  # fmt: skip
+
+
+def recursive_routing(facts: Facts) -> Iterator[Finding]:
+    """The route to the peer leads into the tunnel to the peer."""
+    for connection in facts.connections:
+        answer = facts.host.routes.get(connection.remote) if connection.remote is not None else None
+        device = facts.host.devices.get(answer.device) if answer is not None else None
+        if answer is None or device is None or device.kind not in ("xfrm", "vti", "vti6", "gre", "gretap", "ipip"):
+            continue
+        own = [c.name for c in connection.children if c.interface == device.name or c.if_id == device.if_id != 0]
+        if own or device.kind != "xfrm":
+            yield Finding(
+                id="recursive-routing", severity=ERROR, connection=connection.name, child=own[0] if own else "",
+                symptom=f"encrypted packets to {connection.remote} are routed into {device.name} again",
+                evidence=[answer.text, f"{device.name} is a tunnel ({device.kind})"],
+                cause="the route to the peer's own address goes into its tunnel: the kernel drops what would turn in "
+                "a circle (Local routing loop detected)",
+                cure_here="give the peer's address a route of its own past the tunnel, and see that no routing daemon "
+                "learns that address through it",
+                lines=[shell(f"ip route add {connection.remote} via GATEWAY dev WAN")],
+            )  # fmt: skip
+
+
+def wrong_interface(facts: Facts) -> Iterator[Finding]:
+    """Policies that are bound to an xfrm interface which is not there, is down, or has another if_id."""
+    for child in facts.children():
+        if not child.if_id or not facts.up(child) or not facts.host.devices:
+            continue
+        held = [d for d in facts.host.devices.values() if d.kind == "xfrm" and d.if_id == child.if_id]
+        if any(d.up for d in held):
+            continue
+        named = facts.host.devices.get(child.interface or "")
+        if held:
+            seen = f"{held[0].name} has if_id {child.if_id:#x}, and is down"
+        elif named is not None:
+            seen = f"{named.name} has if_id {named.if_id:#x}"
+        else:
+            seen = f"no device has if_id {child.if_id:#x}"
+        name = held[0].name if held else child.interface or "NAME"
+        yield Finding(
+            id="interface-missing", severity=ERROR, connection=child.connection, child=child.name,
+            symptom="the SAs stand, and no packet comes to them: the interface of their policies is not there",
+            evidence=[f"policies and SAs of {child.connection}/{child.name} have if_id {child.if_id:#x}", seen],
+            cause="the xfrm interface was deleted, is down, or was made with another if_id",
+            cure_here="have an xfrm interface with this if_id, up",
+            lines=[shell(f"ip link set {name} up") if held
+                   else shell(f"ip link add {name} type xfrm dev WAN if_id {child.if_id:#x} && ip link set {name} up")],
+        )  # fmt: skip
+
+
+def xfrm_disabled(facts: Facts) -> Iterator[Finding]:
+    """Devices that pass packets by the SPD (``disable_xfrm``: on output; ``disable_policy``: on input)."""
+    for child in facts.children():
+        if child.dataplane is not DataPlane.POLICY or not facts.up(child):
+            continue
+        ways = {facts.host.device_to(a) for n in networks(child.remote_ts) for a in somewhere_in(n)[:1]}
+        for device in sorted(filter(None, ways)):
+            sysctl = f"net.ipv4.conf.{device}.disable_xfrm"
+            if facts.host.number(sysctl):
+                yield Finding(
+                    id="policy-bypassed", severity=ERROR, connection=child.connection, child=child.name,
+                    symptom=f"packets of the tunnel leave by {device} without being encrypted",
+                    evidence=[f"{sysctl} = 1", f"the route to the remote network goes out there ({device})"],
+                    cause="this device is exempt from IPsec policies", cure_here="take the exemption away",
+                    lines=[shell(f"sysctl -w {sysctl}=0")],
+                )  # fmt: skip
+
+
+def reverse_path(facts: Facts) -> Iterator[Finding]:
+    """Encrypted packets arrive where no packet to the peer would leave, and the device is strict about that."""
+    for connection in facts.connections:
+        arrives = facts.host.addresses.get(connection.local) if connection.local is not None else None
+        leaves = facts.host.device_to(connection.remote) if connection.remote is not None else None
+        if (
+            not arrives
+            or not leaves
+            or arrives == leaves
+            or connection.remote is None
+            or connection.remote.version != 4
+        ):
+            continue
+        keys = ("net.ipv4.conf.all.rp_filter", f"net.ipv4.conf.{arrives}.rp_filter")
+        if max((facts.host.number(key) or 0 for key in keys), default=0) != _STRICT:
+            continue
+        yield _asymmetric(facts, connection, arrives, leaves, keys)
+
+
+def _asymmetric(facts: Facts, connection: ConnectionFacts, arrives: str, leaves: str, keys: tuple[str, ...]) -> Finding:
+    moved = facts.host.moved.get("IPReversePathFilter", 0)
+    return Finding(
+        id="rp-filter", severity=ERROR, connection=connection.name,
+        symptom=f"what the peer sends to {connection.local} is dropped on {arrives}, before IPsec sees it",
+        evidence=[f"{connection.local} is on {arrives}, and the route to {connection.remote} goes out on {leaves}",
+                  ", ".join(f"{key} = {facts.host.sysctls.get(key)}" for key in keys),
+                  f"TcpExt IPReversePathFilter: {moved:+d} in {facts.seconds:.0f} s"],
+        cause="reverse-path filtering is strict there: a source is taken only where packets to it would leave",
+        cure_here="make the filter loose on that device, or route the peer out of it",
+        lines=[shell(f"sysctl -w net.ipv4.conf.{arrives}.rp_filter=2 net.ipv4.conf.all.rp_filter=0"),
+               shell(f"ip route add {connection.remote} via GATEWAY dev {arrives}")],
+    )  # fmt: skip

@@ -1,0 +1,185 @@
+"""The SAs themselves: what the kernel has counted on them, and who else has some."""
+
+from collections.abc import Iterator
+
+from xfrmctl.diagnose.facts import ChildFacts, Facts, children_of
+from xfrmctl.diagnose.rules.forwarding import shell
+from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding, Line
+from xfrmctl.model.host import SaSequence
+from xfrmctl.model.snapshot import ChildInfo, IkeInfo
+
+DUPLICATE_S = 10.0
+"""Both SAs of a rekeying stand for a moment; two that are both older stay."""
+
+NEARLY = 0.9
+"""Share of 2^32 sequence numbers from which on their end is near: at 1 Gbit/s of full packets the rest is an hour."""
+
+ALIVE_S = 120.0
+"""An IKE SA that was heard so recently is alive: liveness checks come at least that often."""
+
+REAL_TRAFFIC = 3
+"""So many packets went out beside our own probes: somebody uses the tunnel."""
+
+REPLAY_SHARE = 0.01
+
+
+def _pairs(facts: Facts, child: ChildFacts) -> Iterator[tuple[ChildInfo, ChildInfo]]:
+    """Each CHILD SA that stood all the time: as it was, and as it is."""
+    before = {c.inbound.spi: c for c in children_of(facts.before, child.connection, child.name)}
+    for now in facts.up(child):
+        if now.inbound.spi in before:
+            yield before[now.inbound.spi], now
+
+
+def _ike_of(facts: Facts, child: ChildFacts, sa: ChildInfo) -> IkeInfo | None:
+    for _, info in facts.connection_infos():
+        for ike in info.ike_sas:
+            if info.name == child.connection and any(c.inbound.spi == sa.inbound.spi for c in ike.children):
+                return ike
+    return None
+
+
+def missing(facts: Facts) -> Iterator[Finding]:
+    """The daemon has an SA that the kernel has not."""
+    for child in facts.children():
+        for sa in facts.up(child):
+            gone = [name for name, one in (("inbound", sa.inbound), ("outbound", sa.outbound)) if one.missing]
+            if gone:
+                yield Finding(
+                    id="sa-missing", severity=ERROR, connection=child.connection, child=child.name,
+                    symptom=f"the {' and the '.join(gone)} SA is no longer in the kernel",
+                    evidence=[f"SPIs {sa.inbound.spi} in, {sa.outbound.spi} out; no such SA in the SAD"],
+                    cause="another program, or somebody by hand, has deleted it (ip xfrm state flush)",
+                    cure_here="it is negotiated anew within the minute, or at once",
+                    lines=[Line(end="here", product="xfrmctl", text=f"xfrmctl rekey {child.connection} {child.name}")],
+                )  # fmt: skip
+                break
+
+
+def duplicates(facts: Facts) -> Iterator[Finding]:
+    """Two CHILD SAs for the same packets, neither of which goes away."""
+    for child in facts.children():
+        groups: dict[tuple[str, ...], list[ChildInfo]] = {}
+        for _, sa in _pairs(facts, child):
+            if sa.established_s >= DUPLICATE_S:
+                groups.setdefault((sa.peer, *sa.local_ts, "to", *sa.remote_ts), []).append(sa)
+        for group in groups.values():
+            if len(group) > 1:
+                yield Finding(
+                    id="duplicate-sas", severity=WARNING, connection=child.connection, child=child.name,
+                    symptom=f"{len(group)} CHILD SAs stand for the same packets",
+                    evidence=[f"SPIs {s.inbound.spi} in, {s.outbound.spi} out, {s.established_s:.0f} s old, "
+                              f"{s.inbound.packets} in, {s.outbound.packets} out" for s in group],
+                    cause="both ends have initiated, or the peer has lost its SAs and not said so (INITIAL_CONTACT)",
+                    cure_here="have one end initiate and the other wait (start: none), then take the connection down "
+                    "and up",
+                    cure_peer="the same: one end only begins",
+                    lines=[Line(end="here", product="xfrmctl", text=f"xfrmctl down {child.connection} && xfrmctl up "
+                                f"{child.connection}"),
+                           Line(end=PEER, product="strongSwan", text="start_action = none; unique = replace"),
+                           Line(end=PEER, product="libreswan", text="auto=add"),
+                           Line(end=PEER, product="Cisco IOS", text="crypto ikev2 profile P / initial-contact force")],
+                )  # fmt: skip
+
+
+def replays(facts: Facts) -> Iterator[Finding]:
+    """Packets that came too late for the replay window, or twice."""
+    for child in facts.children():
+        for before, now in _pairs(facts, child):
+            moved = now.inbound.replay_drops - before.inbound.replay_drops
+            much = now.inbound.replay_drops > REPLAY_SHARE * (now.inbound.packets or 1)
+            if moved <= 0 and not (now.inbound.replay_drops and much):
+                continue
+            window = now.plane.replay_window
+            wider = max(1024, 4 * window)
+            yield Finding(
+                id="replay-drops", severity=WARNING, connection=child.connection, child=child.name,
+                symptom="packets are dropped as replayed",
+                evidence=[f"SPI {now.inbound.spi}: {now.inbound.replay_drops} dropped of {now.inbound.packets}, "
+                          f"{moved:+d} in {facts.seconds:.0f} s; the window is {window} packets"],
+                cause="the path reorders by more than the window (QoS queues, several links), doubles packets, or "
+                "somebody replays them",
+                cure_here="widen the window; or give what has different priorities SAs of its own",
+                cure_peer="the same for what we send, if its counter moves as well",
+                lines=[Line(end="here", product="xfrmctl", text=f"replay_window: {wider}"),
+                       Line(end=PEER, product="strongSwan", text=f"replay_window = {wider}"),
+                       Line(end=PEER, product="libreswan", text=f"replay-window={wider}"),
+                       Line(end=PEER, product="Cisco IOS", text="crypto ipsec security-association replay window-size "
+                            "1024")],
+            )  # fmt: skip
+
+
+def sequence_end(facts: Facts) -> Iterator[Finding]:
+    """Sequence numbers of 32 bits that run out (RFC 4303 3.3.3)."""
+    by_spi: dict[str, SaSequence] = {f"{s.id.spi:#010x}": s for s in facts.host.sequences if s.ours}
+    for child in facts.children():
+        for sa in facts.up(child):
+            found = by_spi.get(sa.outbound.spi)
+            if found is None or found.esn or found.sent < NEARLY * 2**32:
+                continue
+            yield Finding(
+                id="sequence-numbers-end", severity=WARNING, connection=child.connection, child=child.name,
+                symptom="the outbound SA has nearly used up its sequence numbers; then it sends nothing more",
+                evidence=[f"SPI {sa.outbound.spi}: {found.sent} of {2**32} sent, without ESN"],
+                cause="the SA carries more packets than its lifetime was made for",
+                cure_here="rekey now; then negotiate ESN, or rekey by packets",
+                cure_peer="allow ESN as well",
+                lines=[Line(end="here", product="xfrmctl", text=f"xfrmctl rekey {child.connection} {child.name}"),
+                       Line(end="here", product="xfrmctl", text="esp: [aes256gcm16-esn]   or rekey: {packets: …}"),
+                       Line(end=PEER, product="strongSwan", text="esp_proposals = aes256gcm16-esn"),
+                       Line(end=PEER, product="libreswan", text="esn=yes")],
+            )  # fmt: skip
+
+
+def one_way(facts: Facts) -> Iterator[Finding]:
+    """Packets go out, none come back, and IKE is alive."""
+    for child in facts.children():
+        for before, now in _pairs(facts, child):
+            ike, probe = _ike_of(facts, child, now), facts.tunnels.get((child.connection, child.name))
+            if ike is None or ike.last_seen_s > ALIVE_S or (probe is not None and probe.answered):
+                continue
+            ours = probe.sent if probe is not None else 0
+            went, came = (now.outbound.packets - before.outbound.packets, now.inbound.packets - before.inbound.packets)
+            never = not now.inbound.packets and now.outbound.packets - ours >= REAL_TRAFFIC
+            if came or not (never or went - ours >= REAL_TRAFFIC):
+                continue
+            yield _one_way(facts, child, before, now, ike, ours)
+
+
+def _one_way(facts: Facts, child: ChildFacts, before: ChildInfo, now: ChildInfo, ike: IkeInfo, probes: int) -> Finding:
+    peer = ike.remote.rpartition(":")[0]
+    evidence = [
+        f"out: {now.outbound.packets} packets, {now.outbound.packets - before.outbound.packets:+d} in "
+        f"{facts.seconds:.0f} s; in: {now.inbound.packets}, +0",
+        f"IKE with {ike.remote}: {ike.state}, heard {ike.last_seen_s:.0f} s ago",
+    ]
+    if probes:
+        evidence.append(f"{probes} pings through the tunnel: none was answered")
+    look = [
+        Line(end=PEER, product="xfrmctl", text="xfrmctl diagnose"),
+        Line(end=PEER, product="strongSwan", text="swanctl --list-sas   (bytes_i and packets_i of the child)"),
+        Line(end=PEER, product="libreswan", text="ipsec trafficstatus"),
+        Line(end=PEER, product="Cisco IOS", text="show crypto ipsec sa | include pkts"),
+    ]
+    if now.encap:
+        return Finding(
+            id="no-answers", severity=WARNING, connection=child.connection, child=child.name,
+            symptom="packets go into the tunnel, and none come out of it",
+            evidence=[*evidence, f"ESP goes in UDP ({now.encap}), the way that IKE goes as well"],
+            cause="IKE passes, and so does ESP in UDP to the same port: the fault is behind the peer (its forwarding, "
+            "its firewall, its route back), or only one direction is used",
+            cure_here="", cure_peer="look whether its counters of packets that came in move", lines=look,
+        )  # fmt: skip
+    return Finding(
+        id="esp-blocked", severity=ERROR, connection=child.connection, child=child.name,
+        symptom="packets go into the tunnel, and none come out of it, while IKE is alive", evidence=evidence,
+        cause="ESP (protocol 50) is dropped on the way, or at the peer, while UDP passes. Where the peer's counters "
+        "say that it comes in there, the fault is behind the peer, or on the way back",
+        cure_here=f"have ESP let through, both ways, between {ike.local.rpartition(':')[0]} and {peer}; or put it in "
+        "UDP, which passes",
+        cure_peer="let ESP in; compare its counters with ours",
+        lines=[Line(end="here", product="xfrmctl", text="ike: {encap: always}"),
+               shell(f"tcpdump -ni WAN host {peer} and esp"),
+               Line(end=PEER, product="shell", text="iptables -I INPUT -p esp -j ACCEPT"),
+               Line(end=PEER, product="Cisco IOS", text="access-list OUTSIDE permit esp any any"), *look],
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""Path MTU and MSS: black holes, written sizes that are wrong, clamps that do not reach their packets."""
+
+from collections.abc import Iterator
+
+from xfrmctl.diagnose.facts import Facts
+from xfrmctl.diagnose.netfilter.values import MSS, Packet
+from xfrmctl.diagnose.netfilter.walk import Fate, fates
+from xfrmctl.diagnose.rules.firewall import flows
+from xfrmctl.diagnose.rules.forwarding import shell
+from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
+from xfrmctl.model.snapshot import ChildInfo
+
+CLAMPS = ("XFRMCTL-MSS", "xfrmctl")
+"""The chain of iptables, the table of nf_tables that clamp (:mod:`xfrmctl.kernel.ownership`)."""
+
+TCP = 6
+
+
+def _xfrmctl(text: str) -> Line:
+    return Line(end=HERE, product="xfrmctl", text=text)
+
+
+def black_hole(facts: Facts) -> Iterator[Finding]:
+    """The path is narrower than our link, and no router says so: found by probes, and lived with."""
+    for child in facts.children():
+        probe = facts.paths.get(child.connection)
+        found = next((sa.mtu for sa in facts.up(child) if sa.mtu is not None and sa.mtu.path is not None), None)
+        if found is None or found.path is None or child.mtu is not None or probe is None:
+            continue
+        path = found.path
+        if path.mtu >= path.link_mtu or probe.asked <= path.mtu or probe.fits or probe.told is not None:
+            continue
+        yield Finding(
+            id="path-mtu-black-hole", severity=WARNING, connection=child.connection, child=child.name,
+            symptom=f"the path carries {path.mtu} bytes, our link {path.link_mtu}, and nobody says so: larger packets "
+            "vanish",
+            evidence=[f"{path.path}: {path.mtu} by {path.source} ({path.confidence}), {path.probes_lost} of "
+                      f"{path.probes_sent} probes lost",
+                      f"an ICMP echo of {probe.asked} bytes with DF: no answer and no ICMP error on the wire"],
+            cause="ICMP errors (frag-needed, packet too big) are filtered on the way. Our probes have found the size, "
+            f"and MTU {found.inner_mtu} and the MSS follow; others on that path are not so lucky",
+            cure_here="nothing: what passes the tunnel fits. Have ICMP type 3 code 4 (ICMPv6 type 2) let through, so "
+            "that changes are seen at once",
+            cure_peer=f"it has to find the same: an MTU of {found.inner_mtu} inside, or a clamp to {path.mtu} outside",
+            lines=[Line(end=PEER, product="strongSwan", text="charon.plugins.kernel-netlink.mtu = "
+                        f"{found.inner_mtu}"),
+                   Line(end=PEER, product="libreswan", text=f"mtu={found.inner_mtu}"),
+                   Line(end=PEER, product="Cisco IOS", text=f"ip mtu {found.inner_mtu} / ip tcp adjust-mss "
+                        f"{found.mss_ipv4 or found.inner_mtu - 40}")],
+        )  # fmt: skip
+        return
+
+
+def static_mtu(facts: Facts) -> Iterator[Finding]:
+    """A written MTU that the path does not carry."""
+    for child in facts.children():
+        if child.mtu is None or not facts.up(child):
+            continue
+        probe = facts.paths.get(child.connection)
+        link = next((sa.mtu.path.link_mtu for sa in facts.up(child) if sa.mtu and sa.mtu.path), None)
+        if link is not None and child.mtu > link:
+            seen = f"our own link to the peer carries {link}"
+        elif probe is not None and probe.asked == child.mtu and not probe.fits:
+            told = f"a router on the way says {probe.told}" if probe.told is not None else "and no router says why"
+            seen = f"an ICMP echo of {child.mtu} bytes with DF is not answered, smaller ones are; {told}"
+        else:
+            continue
+        yield Finding(
+            id="static-mtu-too-large", severity=ERROR, connection=child.connection, child=child.name,
+            symptom=f"mtu: {child.mtu} is written, and the path does not carry that much: full packets vanish",
+            evidence=[f"{child.connection}.children.{child.name}.mtu: {child.mtu}", seen],
+            cause="a written MTU is taken as it is, and nothing is probed",
+            cure_here="leave the key out: what the path carries is then found, and kept",
+            lines=[_xfrmctl("mtu: auto"), _xfrmctl("xfrmctl reload")],
+        )  # fmt: skip
+
+
+def fragments(facts: Facts) -> Iterator[Finding]:
+    """Fragments to or from the peer are dropped on the way."""
+    for connection in facts.connections:
+        probe = facts.paths.get(connection.name)
+        if probe is None or probe.fragments:
+            continue
+        yield Finding(
+            id="fragments-dropped", severity=WARNING, connection=connection.name,
+            symptom=f"fragments to {connection.remote} or back are lost on the way",
+            evidence=["ICMP echo in one packet: answered; in fragments: not answered"],
+            cause="a firewall on the way, or at the peer, drops fragments. IKE with certificates, and ESP that is "
+            "fragmented after encryption, would be lost there",
+            cure_here="keep IKE fragmentation on (ike.fragmentation, RFC 7383), and DF on ESP (df: copy)",
+            cure_peer="the same",
+            lines=[_xfrmctl("ike: {fragmentation: 1280}"),
+                   Line(end=PEER, product="strongSwan", text="fragmentation = yes"),
+                   Line(end=PEER, product="libreswan", text="fragmentation=yes"),
+                   Line(end=PEER, product="Cisco IOS", text="crypto ikev2 fragmentation mtu 1280")],
+        )  # fmt: skip
+
+
+def clamps(facts: Facts) -> Iterator[Finding]:
+    """The MSS clamp of a child does not stand, or packets never come to it."""
+    if facts.after is None:
+        return
+    standing = {(c.family, c.mss) for c in facts.after.clamps if c.standing}
+    for child in facts.children():
+        for sa in facts.up(child):
+            wanted = [(4, sa.mtu.mss_ipv4), (6, sa.mtu.mss_ipv6)] if sa.mtu is not None else []
+            gone = [(family, size) for family, size in wanted if size and (family, size) not in standing]
+            if gone:
+                yield _missing(facts, child.connection, child.name, gone)
+                break
+            shadow = _shadow(facts, sa, child.connection, child.name)
+            if shadow is not None:
+                yield shadow
+                break
+
+
+def _missing(facts: Facts, connection: str, child: str, gone: list[tuple[int, int]]) -> Finding:
+    problems = facts.after.kernel.problems if facts.after is not None else []
+    text = ", ".join(f"IPv{family} to {size}" for family, size in gone)
+    return Finding(
+        id="mss-clamp-missing", severity=ERROR, connection=connection, child=child,
+        symptom=f"the MSS clamp does not stand ({text}): TCP sends segments that are too large for the tunnel",
+        evidence=[*problems[:3], f"wanted: {text}; standing for this child: none"],
+        cause="another program has removed the rules, or they could not be set",
+        cure_here="see what changes the firewall; the clamp is put back within the minute, and at once by a reload",
+        lines=[shell("iptables-save -t mangle | grep XFRMCTL; nft list table inet xfrmctl"),
+               _xfrmctl("xfrmctl reload")],
+    )  # fmt: skip
+
+
+def _shadow(facts: Facts, sa: ChildInfo, connection: str, name: str) -> Finding | None:
+    child = next((c for c in facts.children() if (c.connection, c.name) == (connection, name)), None)
+    if child is None or sa.mtu is None or not facts.host.tables:
+        return None
+    for out, back in flows(facts, child):
+        if (sa.mtu.mss_ipv4 if out.source.version == 4 else sa.mtu.mss_ipv6) is None:
+            continue
+        for packet in (out, back):
+            ended = _before_clamp(facts, packet)
+            if ended is not None:
+                return Finding(
+                    id="mss-clamp-shadowed", severity=ERROR, connection=connection, child=name,
+                    symptom=f"TCP from {packet.source} to {packet.destination} is not clamped: packets leave the chain "
+                    "before they come to the clamp",
+                    evidence=[ended.text, "our clamp stands behind it"],
+                    cause="a rule before ours accepts them",
+                    cure_here="remove that rule from the mangle table, or put it behind ours; a reload puts ours first",
+                    lines=[shell(f"iptables -t mangle -S {ended.chain.name}"), _xfrmctl("xfrmctl reload")],
+                )  # fmt: skip
+    return None
+
+
+def _before_clamp(facts: Facts, packet: Packet) -> Fate | None:
+    """The rule that ends a chain before its clamp; None where the clamp is met, or where there is none to be seen."""
+    syn = Packet(source=packet.source, destination=packet.destination, in_dev=packet.in_dev, out_dev=packet.out_dev,
+                 protocol=TCP, syn=True, decrypted=packet.decrypted, encrypts=packet.encrypts)  # fmt: skip
+    for found in fates(facts.host.tables, "postrouting", syn):
+        chain, table = found[-1].chain, found[-1].table
+        ours = [c for c in table.chains.values() if c.name == CLAMPS[0] or table.name == CLAMPS[1]]
+        jumps = any(rule.target == CLAMPS[0] for rule in chain.rules) or table.name == CLAMPS[1]
+        if not ours or not jumps:
+            continue
+        if not any(f.verdict == MSS for f in found) and found[-1].rule is not None:
+            return found[-1]
+    return None
+
+
+def mixed_variants(facts: Facts) -> Iterator[Finding]:
+    """Rules in both variants of iptables: ours in the one, somebody's in the other."""
+    counts: dict[str, int] = {}
+    ours: set[str] = set()
+    for table in facts.host.tables:
+        rules = [rule for chain in table.chains.values() for rule in chain.rules]
+        foreign = [r for r in rules if "XFRMCTL-" not in r.text]
+        counts[table.source] = counts.get(table.source, 0) + len(foreign)
+        if len(rules) > len(foreign):
+            ours.add(table.source)
+    others = [source for source in ("iptables-nft", "iptables-legacy") if counts.get(source) and source not in ours]
+    if ours & {"iptables-nft", "iptables-legacy"} and others:
+        yield Finding(
+            id="iptables-variants-mixed", severity=WARNING,
+            symptom=f"the MSS clamp stands in {' and '.join(sorted(ours))}, other rules in {others[0]}: packets pass "
+            "both, in an order that surprises",
+            evidence=[f"{counts[others[0]]} rules in {others[0]}-save"],
+            cause="the host was switched over, or two programs use different variants",
+            cure_here="move all rules to one variant, and have iptables mean that one",
+            lines=[shell(f"{others[0]}-save"), shell("update-alternatives --config iptables")],
+        )  # fmt: skip
