@@ -1,7 +1,7 @@
 """A fault as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -11,8 +11,8 @@ class Fault:
 
     ``a`` and ``b`` change the configurations of the gateways; ``make`` and ``undo`` are commands by namespace;
     ``stopped``: gateway B's daemon does not run; ``again``: the tunnel is negotiated anew under the fault.
-    ``side`` is whose view is asked, 0 for A. ``evidence`` must stand in the finding's evidence or symptom. ``seen`` are
-    further findings that the same fault truly gives.
+    ``side`` is whose view is asked, 0 for A. ``evidence`` must stand in the finding's evidence or symptom.
+    ``wait_s`` is how long the fault stands before it is looked at, ``seconds`` how long counters are watched.
     """
 
     name: str
@@ -28,6 +28,11 @@ class Fault:
     wait_s: float = 0.0
     seconds: float = 1.0
 
+    def by_rule(self, where: str, text: str, tool: str = "iptables") -> "Fault":
+        """The same, made by one rule; ``text`` begins with -A or -I and the chain, or with a table before."""
+        undo = text.replace("-I ", "-D ", 1) if "-I " in text else text.replace("-A ", "-D ", 1)
+        return replace(self, make=(f"{where}: {tool} -w {text}",), undo=(f"{where}: {tool} -w {undo}",))
+
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """``other`` over ``one``, mappings key by key; "beside" is not for here."""
@@ -38,9 +43,3 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
         old = found.get(key)
         found[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return found
-
-
-def rule(where: str, text: str, tool: str = "iptables") -> dict[str, tuple[str, ...]]:
-    """``make`` and ``undo`` of one rule; ``text`` begins with -A or -I and the chain, or with a table before."""
-    undo = text.replace("-I ", "-D ", 1) if "-I " in text else text.replace("-A ", "-D ", 1)
-    return {"make": (f"{where}: {tool} -w {text}",), "undo": (f"{where}: {tool} -w {undo}",)}

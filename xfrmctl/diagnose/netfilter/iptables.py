@@ -35,7 +35,7 @@ PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security":
 """``enum nf_ip_hook_priorities``; nat at postrouting comes last."""
 NAT_SOURCE = 100
 
-NUMBERS = {"all": 0, "icmp": 1, "ipip": 4, "ipencap": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50,
+NUMBERS = {"icmp": 1, "ipip": 4, "ipencap": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50,
            "ah": 51, "ipv6-icmp": 58, "icmpv6": 58, "sctp": 132}  # fmt: skip
 _VERDICTS = {
     "ACCEPT": ACCEPT, "DROP": DROP, "REJECT": REJECT, "RETURN": RETURN, "MASQUERADE": SNAT, "SNAT": SNAT,
@@ -140,9 +140,7 @@ def _devices(field: str) -> Callable[[str], Condition]:
 
 
 def _protocols(value: str) -> Condition:
-    number = NUMBERS.get(value)
-    number = int(value) if number is None else number
-    return Protocols(frozenset({number})) if number else Not(Protocols(frozenset()))
+    return Protocols(frozenset({NUMBERS[value] if value in NUMBERS else int(value)}))
 
 
 def _ports(value: str) -> Condition:

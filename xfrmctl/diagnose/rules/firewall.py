@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
-from xfrmctl.diagnose.netfilter.values import Addresses, Fit, Packet, States
+from xfrmctl.diagnose.netfilter.values import SNAT, Addresses, Fit, Fragments, Not, Packet, States
 from xfrmctl.diagnose.netfilter.walk import DROPS, Fate, dropped, fates, partly_dropped, translated
 from xfrmctl.diagnose.rules.forwarding import is_for_others, networks, shell
 from xfrmctl.model.address import IPNetwork
@@ -270,7 +270,7 @@ def _of_invalid(fate: Fate) -> bool:
 
 
 def fragment_drops(facts: Facts) -> Iterator[Finding]:
-    """Our own firewall drops later fragments of what the gateways say to each other."""
+    """A rule about fragments drops them. Where conntrack is in use it puts them together before any such rule."""
     for connection in facts.connections:
         local, remote = connection.local, connection.remote
         if local is None or remote is None:
@@ -278,8 +278,8 @@ def fragment_drops(facts: Facts) -> Iterator[Finding]:
         packet = Packet(source=ip_network(remote), destination=ip_network(local), out_dev="",
                         in_dev=facts.host.addresses.get(local), protocol=UDP, fragment=True)  # fmt: skip
         fate = next(filter(None, (dropped(facts.host.tables, h, packet) for h in ("prerouting", "input"))), None)
-        whole = replace(packet, fragment=False, port=500)
-        if fate is not None and all(dropped(facts.host.tables, h, whole) is None for h in ("prerouting", "input")):
+        about = fate is not None and fate.rule is not None and Fragments() in fate.rule.conditions
+        if fate is not None and about and not _tracked(facts, remote.version):
             yield Finding(
                 id="firewall-drops-fragments", severity=WARNING, connection=connection.name,
                 symptom=f"our own firewall drops fragments from {remote}",
@@ -288,6 +288,16 @@ def fragment_drops(facts: Facts) -> Iterator[Finding]:
                 cure_here="accept fragments from the peer before that rule",
                 lines=[shell(f"iptables -I INPUT -s {remote} -f -j ACCEPT")],
             )  # fmt: skip
+
+
+def _tracked(facts: Facts, version: int) -> bool:
+    """Whether a rule asks conntrack, which then defragments (``NF_IP_PRI_CONNTRACK_DEFRAG``, -400)."""
+    return any(
+        rule.verdict == SNAT or any(isinstance(c, States) or (isinstance(c, Not) and isinstance(c.condition, States))
+                                    for c in rule.conditions)
+        for table in facts.host.tables if table.version in (0, version)
+        for chain in table.chains.values() for rule in chain.rules
+    )  # fmt: skip
 
 
 def reverse_path_rules(facts: Facts) -> Iterator[Finding]:

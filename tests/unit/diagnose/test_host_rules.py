@@ -1,0 +1,393 @@
+"""The host around the tunnel: each rule finds its fault, and nothing a moment before it is one."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network, ip_address
+from typing import Any
+
+import pytest
+
+from tests.unit.diagnose.gateway_facts import LAN, MAIN, SA, connected, down, facts, ids, lines, only
+from xfrmctl.daemon.gather.firewall import counted, moved
+from xfrmctl.diagnose.facts import (
+    ChildFacts,
+    DeviceFacts,
+    Facts,
+    HostFacts,
+    PathProbe,
+    TunnelProbe,
+    somewhere_in,
+)
+from xfrmctl.diagnose.netfilter import iptables
+from xfrmctl.diagnose.netfilter.values import Table
+from xfrmctl.model.address import IPAddress
+from xfrmctl.model.host import LOCAL, NONE, UNICAST, ForeignPolicy, RouteAnswer, SaSequence
+from xfrmctl.model.iana import ProtocolId
+from xfrmctl.model.sa import DataPlane, Direction, SaId
+from xfrmctl.model.selector import parse_selector
+from xfrmctl.model.snapshot import ClampInfo
+
+US, PEER = ip_address("172.16.1.1"), ip_address("172.16.2.1")
+NEAR, FAR = somewhere_in(IPv4Network("10.1.1.0/24")), somewhere_in(IPv4Network("10.1.2.0/24"))
+
+
+def route(device: str, kind: str = UNICAST) -> RouteAnswer:
+    return RouteAnswer(kind, device, f"ip route get: {kind} dev {device}")
+
+
+def host(**more: Any) -> HostFacts:
+    """A healthy host."""
+    routes: dict[IPAddress, RouteAnswer] = {a: route("wan") for a in (PEER, *FAR)} | {a: route("lan") for a in NEAR}
+    devices = {name: DeviceFacts(name=name, kind="", mtu=1500, up=True) for name in ("lan", "wan")}
+    usual: dict[str, Any] = {
+        "sysctls": {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "0"},
+        "addresses": {US: "wan", ip_address("10.1.1.1"): "lan"},
+        "devices": devices,
+        "routes": routes | more.pop("other_routes", {}),
+    }
+    return HostFacts(**usual | more)
+
+
+def child_facts(child: ChildFacts = LAN, *, at: HostFacts | None = None, **more: Any) -> Facts:
+    return facts(connections=(replace(MAIN, children=(child,)),), host=at or host(), **more)
+
+
+def firewall(*rules: str, table: str = "filter") -> tuple[Table, ...]:
+    hooks = {"nat": ["POSTROUTING"], "raw": ["PREROUTING"], "mangle": ["POSTROUTING"]}
+    chains = hooks.get(table, ["INPUT", "FORWARD", "OUTPUT"])
+    text = "".join(f":{chain} ACCEPT [0:0]\n" for chain in chains) + "".join(f"{rule}\n" for rule in rules)
+    return tuple(iptables.parse(f"*{table}\n{text}COMMIT\n", "iptables-nft", 4))
+
+
+def ruled(
+    *rules: str, table: str = "filter", child: ChildFacts = LAN, before: tuple[str, ...] = (), **more: Any
+) -> Facts:
+    """With these rules; ``before`` is how they had counted at the first look."""
+    now = firewall(*rules, table=table)
+    change = moved(counted(firewall(*before, table=table)), counted(now)) if before else {}
+    return child_facts(child, at=host(tables=now, counted=change), **more)
+
+
+def test_a_healthy_host_has_no_finding() -> None:
+    usual = firewall(
+        "[9:9] -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "[9:9] -A INPUT -p udp -m multiport --dports 500,4500 -j ACCEPT",
+        "[9:9] -A INPUT -p esp -j ACCEPT",
+        "[9:9] -A INPUT -j DROP",
+        "[9:9] -A FORWARD -m conntrack --ctstate INVALID -j DROP",
+        "[9:9] -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "[9:9] -A FORWARD -i lan -j ACCEPT",
+        "[9:9] -A FORWARD -j DROP",
+    )
+    nat = firewall("[9:9] -A POSTROUTING -o wan -m policy --dir out --pol none -j MASQUERADE", table="nat")
+    assert ids(child_facts(at=host(tables=(*usual, *nat)))) == []
+
+
+# ---- forwarding and routes
+
+
+def test_forwarding_off_matters_for_networks_only() -> None:
+    off = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
+    assert only(child_facts(at=host(sysctls=off))).evidence[0] == "net.ipv4.ip_forward = 0"
+    own = replace(LAN, local_ts=(parse_selector("10.1.1.1/32"),))
+    assert ids(child_facts(own, at=host(sysctls=off))) == []
+    six = replace(LAN, local_ts=(parse_selector("fd10:1::/64"),), remote_ts=(parse_selector("fd10:2::/64"),))
+    assert ids(child_facts(six, at=host(sysctls=off))) == ["forwarding-off"]
+    assert ids(child_facts(six, at=host(sysctls=off | {"net.ipv6.conf.all.forwarding": "1"}))) == []
+
+
+@pytest.mark.parametrize("kind", ["blackhole", "unreachable", NONE, LOCAL])
+def test_no_way_to_the_network(kind: str) -> None:
+    found = only(child_facts(at=host(other_routes={FAR[2]: route("", kind)})))
+    assert found.id == "no-route-to-network" and kind in found.evidence[0]
+
+
+def interface_child() -> tuple[ChildFacts, HostFacts]:
+    child = replace(LAN, dataplane=DataPlane.INTERFACE, interface="ipsec0", if_id=0x58000001)
+    device = DeviceFacts(name="ipsec0", kind="xfrm", mtu=1400, up=True, if_id=0x58000001)
+    at = host(other_routes={a: route("ipsec0") for a in FAR})
+    return child, replace(at, devices={**at.devices, "ipsec0": device})
+
+
+def test_a_route_past_the_interface() -> None:
+    child, at = interface_child()
+    assert ids(child_facts(child, at=at)) == []
+    found = only(child_facts(child, at=replace(at, routes={**at.routes, FAR[1]: route("wan")})))
+    assert found.id == "route-past-tunnel" and str(FAR[1]) in found.symptom
+
+
+def test_recursive_routing() -> None:
+    child, at = interface_child()
+    found = only(child_facts(child, at=replace(at, routes={**at.routes, PEER: route("ipsec0")})))
+    assert found.id == "recursive-routing" and found.child == "lan"
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"), [({"up": False}, "is down"), ({"if_id": 7}, "has if_id 0x7"), (None, "no device")]
+)
+def test_policies_bound_to_an_interface_that_is_not_there(change: dict[str, Any] | None, seen: str) -> None:
+    child, at = interface_child()
+    devices = dict(at.devices)
+    device = devices.pop("ipsec0")
+    if change is not None:
+        devices["ipsec0"] = replace(device, **change)
+    found = only(child_facts(child, at=replace(at, devices=devices)))
+    assert found.id == "interface-missing" and seen in found.evidence[1]
+
+
+def test_a_device_without_ipsec() -> None:
+    at = host(sysctls={"net.ipv4.conf.wan.disable_xfrm": "1", "net.ipv4.conf.lan.disable_xfrm": "1"})
+    found = only(child_facts(at=at))
+    assert found.id == "policy-bypassed" and "wan" in found.symptom
+
+
+def test_a_strict_reverse_path_filter() -> None:
+    other = {PEER: route("other")}
+    strict = {"net.ipv4.conf.wan.rp_filter": "1", "net.ipv4.conf.all.rp_filter": "0"}
+    found = only(child_facts(at=host(other_routes=other, sysctls=strict, moved={"IPReversePathFilter": 9})))
+    assert found.id == "rp-filter" and "+9" in found.evidence[2]
+    assert ids(child_facts(at=host(sysctls=strict))) == []
+    loose = strict | {"net.ipv4.conf.all.rp_filter": "2"}  # the larger of the two counts
+    assert ids(child_facts(at=host(other_routes=other, sysctls=loose))) == []
+
+
+def test_reverse_path_rules_look_at_decrypted_packets() -> None:
+    rule = "[1:1] -A PREROUTING -m rpfilter --invert -j DROP"
+    at = host(tables=firewall(rule, table="raw"))
+    assert ids(child_facts(at=at)) == []  # the way back goes out where they come in
+    elsewhere = replace(at, routes={**at.routes, **{a: route("other") for a in FAR}})
+    assert ids(child_facts(at=elsewhere)) == ["rp-filter-decrypted"]
+
+
+# ---- firewall
+
+
+def test_nat_before_policy_and_its_exemption() -> None:
+    rule = "[5:300] -A POSTROUTING -s 10.1.0.0/16 -o wan -j MASQUERADE"
+    found = only(ruled(rule, table="nat"))
+    assert found.id == "nat-before-policy" and rule.partition("] ")[2] in found.evidence[0]
+    assert "shell: iptables -t nat -I POSTROUTING -s 10.1.1.0/24 -d 10.1.2.0/24 -j ACCEPT" in lines(found, "here")
+    assert ids(ruled("[0:0] -A POSTROUTING -d 10.1.2.0/24 -j ACCEPT", rule, table="nat")) == []
+    assert ids(ruled("[0:0] -A POSTROUTING -s 10.1.1.0/24 -j SNAT --to-source 10.1.1.9", table="nat")) == []
+    child, at = interface_child()
+    assert ids(child_facts(child, at=replace(at, tables=firewall(rule, table="nat")))) == []  # not by wan
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted"),
+    [
+        (["-s 10.1.1.0/24 -d 10.1.2.0/24 -j DROP"], ["forward-drop-outbound"]),
+        (["-s 10.1.2.0/24 -j REJECT"], ["forward-drop-inbound"]),
+        (["-j DROP"], ["forward-drop-outbound", "forward-drop-inbound"]),
+        (["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-j DROP"], ["forward-drop-outbound"]),
+        (["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i lan -j ACCEPT", "-j DROP"], []),
+        (["-m policy --dir in --pol ipsec -j ACCEPT", "-m policy --dir out --pol ipsec -j ACCEPT", "-j DROP"], []),
+        (["-p tcp -m tcp --dport 25 -j DROP"], []),
+    ],
+)
+def test_forward_drops(rules: list[str], wanted: list[str]) -> None:
+    assert ids(ruled(*(f"[0:0] -A FORWARD {rule}" for rule in rules))) == wanted
+
+
+def test_a_rule_about_a_part_matters_when_it_drops() -> None:
+    rule = "-A FORWARD -s 10.1.1.7/32 -j DROP"
+    assert ids(ruled(f"[5:9] {rule}", before=(f"[5:9] {rule}",))) == []
+    assert ids(ruled(f"[8:9] {rule}", before=(f"[5:9] {rule}",))) == ["forward-drop-part"]
+
+
+def test_invalid_packets_matter_when_they_are_dropped() -> None:
+    rule = "-A FORWARD -m conntrack --ctstate INVALID -j DROP"
+    assert ids(ruled(f"[5:9] {rule}", before=(f"[5:9] {rule}",))) == []
+    found = only(ruled(f"[8:9] {rule}", before=(f"[5:9] {rule}",)))
+    assert found.id == "conntrack-invalid" and "+3 packets" in found.evidence[1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        ("-A INPUT -p esp -j DROP", ["firewall-drops-esp"]),
+        ("-A OUTPUT -p esp -j DROP", ["firewall-drops-esp"]),
+        ("-A INPUT -p udp -m udp --dport 500 -j DROP", ["firewall-drops-ike"]),
+        ("-A INPUT -p udp -m udp --dport 4500 -j DROP", []),
+        ("-A INPUT -s 172.16.0.0/16 -j DROP", ["firewall-drops-ike", "firewall-drops-esp"]),
+        ("-A INPUT -f -j DROP", ["firewall-drops-fragments"]),
+        ("-A INPUT -f -m conntrack --ctstate NEW -j DROP", []),
+        ("-A OUTPUT -p icmp -j DROP", ["icmp-to-hosts-dropped"]),
+    ],
+)
+def test_what_the_gateways_say_to_each_other_is_dropped(rule: str, wanted: list[str]) -> None:
+    assert ids(ruled(f"[0:0] {rule}")) == wanted
+
+
+def test_esp_in_udp_goes_another_way() -> None:
+    info = connected(replace(SA, encap="udp 4500 -> 4500"))
+    state = facts(info).after
+    rule = "[0:0] -A INPUT -p udp -m udp --dport 4500 -j DROP"
+    assert ids(ruled(rule, before=(), after=state)) == ["firewall-drops-esp-in-udp"]
+
+
+def test_a_rule_of_ours_explains_what_looks_like_the_path() -> None:
+    silent = connected(replace(SA, inbound=replace(SA.inbound, packets=0), outbound=replace(SA.outbound, packets=50)))
+    assert ids(child_facts(before=facts(silent).after, after=facts(silent).after)) == ["esp-blocked"]
+    blocked = ruled("[0:0] -A INPUT -p esp -j DROP", after=facts(silent).after)
+    assert ids(replace(blocked, before=blocked.after)) == ["firewall-drops-esp"]
+
+
+# ---- SAs
+
+
+def two(before: Any, after: Any, **more: Any) -> Facts:
+    return child_facts(before=facts(connected(before)).after, after=facts(connected(after)).after, **more)
+
+
+def counts(packets_in: int, packets_out: int, **more: Any) -> Any:
+    inbound, outbound = replace(SA.inbound, packets=packets_in), replace(SA.outbound, packets=packets_out)
+    return replace(SA, inbound=inbound, outbound=outbound, **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "probe", "wanted"),
+    [
+        ((0, 5), (0, 9), None, ["esp-blocked"]),
+        ((0, 5), (0, 9), TunnelProbe(sent=3, answered=True), []),
+        ((0, 1), (0, 4), TunnelProbe(sent=3, answered=False), []),  # only our own pings
+        ((0, 0), (0, 0), None, []),
+        ((7, 5), (7, 5), None, []),
+        ((7, 5), (7, 9), None, ["esp-blocked"]),
+        ((7, 5), (8, 9), None, []),
+    ],
+)
+def test_one_way(before: Any, after: Any, probe: TunnelProbe | None, wanted: list[str]) -> None:
+    tunnels = {("main", "lan"): probe} if probe is not None else {}
+    assert ids(two(counts(*before), counts(*after), tunnels=tunnels)) == wanted
+
+
+def test_esp_in_udp_is_not_blocked_where_ike_passes() -> None:
+    encap = {"encap": "udp 4500 -> 4500"}
+    assert ids(two(counts(0, 5, **encap), counts(0, 9, **encap))) == ["no-answers"]
+
+
+def test_duplicates_stay_rekeying_does_not() -> None:
+    other = replace(SA, inbound=replace(SA.inbound, spi="0xc0000009"))
+    both = connected(SA, other)
+    state = facts(both).after
+    assert ids(child_facts(before=state, after=state)) == ["duplicate-sas"]
+    young = facts(connected(SA, replace(other, established_s=2.0))).after
+    assert ids(child_facts(before=young, after=young)) == []
+    others = facts(connected(SA, replace(other, remote_ts=["10.1.2.0/25"]))).after
+    assert ids(child_facts(before=others, after=others)) == []
+
+
+def test_replays_that_go_on_or_are_many() -> None:
+    def dropped(number: int) -> Any:
+        return replace(SA, inbound=replace(SA.inbound, replay_drops=number))
+
+    assert ids(two(dropped(3), dropped(3))) == []  # 3 of 1200, long ago
+    assert ids(two(dropped(3), dropped(4))) == ["replay-drops"]
+    found = only(two(dropped(40), dropped(40)))
+    assert found.id == "replay-drops" and "xfrmctl: replay_window: 1024" in lines(found, "here")
+
+
+@pytest.mark.parametrize(
+    ("sent", "esn", "wanted"),
+    [(2**32 - 9, False, ["sequence-numbers-end"]), (2**32 - 9, True, []), (2**31, False, [])],
+)
+def test_sequence_numbers_that_end(sent: int, esn: bool, wanted: list[str]) -> None:
+    sequence = SaSequence(id=SaId(PEER, ProtocolId.ESP, 0xC0000002), ours=True, sent=sent, esn=esn)
+    assert ids(child_facts(at=host(sequences=(sequence,)))) == wanted
+
+
+def test_an_sa_that_is_gone() -> None:
+    gone = facts(connected(replace(SA, inbound=replace(SA.inbound, missing=True)))).after
+    assert ids(child_facts(before=gone, after=gone)) == ["sa-missing"]
+
+
+# ---- selectors
+
+
+def test_a_narrow_child_that_is_down_takes_the_packets_of_a_wide_one() -> None:
+    narrow = replace(LAN, connection="other", name="part", remote_ts=(parse_selector("10.1.2.128/25"),))
+    other = replace(MAIN, name="other", children=(narrow,))
+    info = replace(down(None, state="down"), name="other")
+    found = only(facts(connected(), info, connections=(MAIN, other), host=host()))
+    assert found.id == "selectors-overlap" and "10.1.2.128/25" in found.symptom and found.connection == "other"
+    marked = replace(other, children=(replace(narrow, marked=True),))
+    assert ids(facts(connected(), info, connections=(MAIN, marked), host=host())) == []
+
+
+def foreign(**more: Any) -> ForeignPolicy:
+    usual: dict[str, Any] = {
+        "direction": Direction.OUT, "source": IPv4Network("0.0.0.0/0"), "destination": IPv4Network("10.1.2.0/25"),
+        "protocol": 0, "priority": 7, "if_id": 0, "text": "src 0.0.0.0/0 dst 10.1.2.0/25 dir out priority 7",
+    }  # fmt: skip
+    return ForeignPolicy(**usual | more)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, ["foreign-policy"]),
+        ({"priority": 400_000}, []),
+        ({"if_id": 3}, []),
+        ({"destination": IPv4Network("10.9.0.0/16")}, []),
+        ({"direction": Direction.IN}, []),
+        ({"direction": Direction.FWD, "source": IPv4Network("10.1.2.0/24"), "destination": IPv4Network("10.1.1.0/24")},
+         ["foreign-policy"]),
+    ],
+)  # fmt: skip
+def test_policies_of_others(change: dict[str, Any], wanted: list[str]) -> None:
+    assert ids(child_facts(at=host(foreign_policies=(foreign(**change),)))) == wanted
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize(
+    ("probe", "wanted"),
+    [
+        (PathProbe(asked=1500, fits=False, told=None, fragments=True), ["path-mtu-black-hole"]),
+        (PathProbe(asked=1500, fits=False, told=1400, fragments=True), []),
+        (PathProbe(asked=1500, fits=True, told=None, fragments=True), []),
+        (PathProbe(asked=1500, fits=True, told=None, fragments=False), ["fragments-dropped"]),
+    ],
+)
+def test_large_packets_on_the_path(probe: PathProbe, wanted: list[str]) -> None:
+    assert ids(child_facts(paths={"main": probe})) == wanted
+
+
+def test_a_written_mtu_that_is_too_large() -> None:
+    child = replace(LAN, mtu=1450)
+    probe = PathProbe(asked=1450, fits=False, told=1400, fragments=True)
+    assert "a router on the way says 1400" in only(child_facts(child, paths={"main": probe})).evidence[1]
+    assert ids(child_facts(child, paths={"main": replace(probe, fits=True)})) == []
+    assert ids(child_facts(replace(LAN, mtu=1600))) == ["static-mtu-too-large"]  # our own link has 1500
+
+
+def clamped(*rules: str, mss: int = 1298) -> Facts:
+    text = "*mangle\n:POSTROUTING ACCEPT [0:0]\n:XFRMCTL-MSS - [0:0]\n" + "".join(f"{r}\n" for r in rules)
+    text += f"[0:0] -A XFRMCTL-MSS -m set --match-set xfrmctl-4-{mss} src,dst -j TCPMSS --set-mss {mss}\nCOMMIT\n"
+    return child_facts(at=host(tables=tuple(iptables.parse(text, "iptables-nft", 4))))
+
+
+JUMP = "[0:0] -A POSTROUTING -p tcp -m tcp --tcp-flags SYN,RST SYN -j XFRMCTL-MSS"
+
+
+def test_a_clamp_that_is_shadowed() -> None:
+    assert ids(clamped(JUMP)) == []
+    found = only(clamped("[0:0] -A POSTROUTING -o wan -j ACCEPT", JUMP))
+    assert found.id == "mss-clamp-shadowed" and "-o wan -j ACCEPT" in found.evidence[0]
+    assert ids(clamped("[0:0] -A POSTROUTING -d 10.9.0.0/16 -j ACCEPT", JUMP)) == []
+
+
+def test_a_clamp_that_is_gone() -> None:
+    state = facts().after
+    assert state is not None
+    gone = replace(state, clamps=[ClampInfo(family=4, mss=1298, pairs=1, packets=0, bytes=0, standing=False)])
+    assert ids(child_facts(before=gone, after=gone)) == ["mss-clamp-missing"]
+
+
+def test_rules_in_both_variants() -> None:
+    ours = clamped(JUMP).host.tables
+    other = tuple(replace(t, source="iptables-legacy") for t in firewall("[0:0] -A INPUT -p tcp -j ACCEPT"))
+    assert ids(child_facts(at=host(tables=(*ours, *other)))) == ["iptables-variants-mixed"]
+    empty = tuple(replace(t, source="iptables-legacy") for t in firewall())
+    assert ids(child_facts(at=host(tables=(*ours, *empty)))) == []
