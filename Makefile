@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 # The lab needs root; sudo keeps the caller's environment apart from the result, so only what matters is passed on.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
 
-.PHONY: help lab lab-shell test test-host test-lab bench fuzz matrix-interop docs-interop docs-config soak lint setup setup-test clean
+.PHONY: help lab lab-shell test test-host test-lab bench fuzz matrix-interop docs-interop docs-config docs-findings soak lint setup setup-test clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ docs-interop: ## Write docs/interop.md from the results of `make test-lab`
 
 docs-config: ## Write docs/configuration.md from the configuration's schema
 	@$(PYTHON) tools/config_reference.py
+
+docs-findings: ## Write docs/findings.md from the catalogue of findings and the faults of the lab
+	@$(PYTHON) tools/findings.py
 
 soak: setup-test ## A day in virtual time: two real daemons, fifty tunnels, in the lab's kernel
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run --time-travel -- $(PYTHON) -m bench.soak --hours $(or $(HOURS),24)

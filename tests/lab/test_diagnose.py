@@ -1,5 +1,6 @@
 """``xfrmctl diagnose``: each fault is made for real and gives its finding and no other; a healthy tunnel gives none."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +9,9 @@ from tests.lab.faults.fault import Fault
 from tests.lab.faults.host import HOST, INTERFACE, POLICY
 from tests.lab.faults.negotiation import NEGOTIATION, REACH
 from tests.lab.faults.pair import Pair
-from xfrmctl.lab.topology import Topology
+from tests.lab.faults.sequence import set_sequence
+from tests.lab.tunnel import LAN, MAIN, eventually
+from xfrmctl.lab.topology import OUTER_B, Topology
 
 pytestmark = pytest.mark.lab
 
@@ -39,6 +42,53 @@ def check(pair: Pair, fault: Fault) -> None:
     assert found[0].cause and (found[0].cure_here or found[0].cure_peer)
     with pair.traffic():
         assert pair.diagnose(fault.side, 0.3) == []
+
+
+def test_sequence_numbers_close_to_their_end(policies: Pair) -> None:
+    pair = policies
+    (ike,) = pair.gateways[0].client.connection(MAIN).ike_sas
+    spi = int(ike.children[-1].outbound.spi, 16)
+    set_sequence(pair.topology.ns("ga"), OUTER_B[0], spi, 2**32 - 2**20)
+    try:
+        with pair.traffic():
+            found = pair.diagnose()
+    finally:
+        assert pair.gateways[0].client.rekey(MAIN, LAN).ok
+    assert [f.id for f in found] == ["sequence-numbers-end"]
+    eventually("the new SA has its own numbers", lambda: pair.diagnose(0, 0) == [])
+
+
+def test_without_a_daemon_that_is_what_is_said_first(policies: Pair) -> None:
+    gateway = policies.gateways[0]
+    gateway.stop()
+    try:
+        policies.run(("ga: sysctl -w net.ipv4.ip_forward=0",))
+        config = str(gateway.config_file)
+        done = gateway.ctl_text("diagnose", "--seconds", "0", "--config", config, "--json", check=False)
+    finally:
+        policies.run(("ga: sysctl -w net.ipv4.ip_forward=1",))
+        gateway.start()
+        policies.restore()
+    assert done.returncode == 1
+    assert [f["id"] for f in json.loads(done.stdout)["findings"]] == ["daemon-not-running", "forwarding-off"]
+
+
+CERTIFICATES = {
+    "certificate-expired": (-40, -10, "was valid until"),
+    "certificate-not-yet-valid": (10, 40, "is valid from"),
+    "clock-wrong": (0.02, 40, "one of the clocks is likely off"),
+}
+
+
+@pytest.mark.parametrize("finding", CERTIFICATES)
+def test_certificates_out_of_their_time(policies: Pair, finding: str) -> None:
+    """The peer's certificate, as we see it; and our own, as the peer does."""
+    begin, stop, evidence = CERTIFICATES[finding]
+    with policies.certificates(begin, stop):
+        (found,) = policies.diagnose(0)
+        (own,) = policies.diagnose(1)
+    assert (found.id, own.id) == (finding, f"own-certificate-{'expired' if stop < 0 else 'not-yet-valid'}")
+    assert any(evidence in text for text in found.evidence), found
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ What is known for sure takes the place of what would only be suspected: ``EXPLAI
 
 from collections.abc import Callable, Iterator
 
+from xfrmctl.diagnose.catalogue import CATALOGUE
 from xfrmctl.diagnose.facts import Facts
 from xfrmctl.diagnose.rules import firewall, forwarding, negotiation, reach, sas, selectors, sizes
 from xfrmctl.model.finding import ERROR, Finding
@@ -71,10 +72,11 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
 
 
 def diagnose(facts: Facts) -> list[Finding]:
-    """Every finding, errors first, in the order of the rules."""
+    """Every finding, errors first, in the order of the catalogue. One that is not in it is a fault of ours."""
     found = [finding for rule in RULES for finding in rule(facts)]
     kept = [f for f in found if not any(_explains(other, f) for other in found)]
-    return sorted(kept, key=lambda f: f.severity != ERROR)
+    order = list(CATALOGUE)
+    return sorted(kept, key=lambda f: (f.severity != ERROR, order.index(f.id)))
 
 
 def _explains(one: Finding, other: Finding) -> bool:

@@ -49,7 +49,7 @@ class Survey:
             answer = self._route.get(routes.get_route(None, destination, 0))
         except OSError as error:
             kind = _ERRORS.get(error.errno or 0, NONE)
-            return RouteAnswer(kind, "", f"ip route get {destination}: {error.strerror}")
+            return RouteAnswer(kind, "", f"ip route get {destination}: {kind} ({error.strerror})")
         kind = _KINDS.get(routes.RTMSG.unpack_from(answer)[7], NONE)
         index = s.find_attribute(answer, routes.RTMSG.size, routes.RTA_OIF)
         device = if_indextoname(s.U32.unpack(index)[0]) if index is not None else ""

@@ -12,6 +12,7 @@ class Fault:
     ``a`` and ``b`` change the configurations of the gateways; ``make`` and ``undo`` are commands by namespace;
     ``stopped``: gateway B's daemon does not run; ``again``: the tunnel is negotiated anew under the fault.
     ``side`` is whose view is asked, 0 for A. ``evidence`` must stand in the finding's evidence or symptom.
+    ``noise`` are commands that run as long as the fault stands; ``reload``: the daemon has to put things right after it.
     ``wait_s`` is how long the fault stands before it is looked at, ``seconds`` how long counters are watched.
     """
 
@@ -27,6 +28,8 @@ class Fault:
     side: int = 0
     wait_s: float = 0.0
     seconds: float = 1.0
+    noise: tuple[str, ...] = ()
+    reload: bool = False
 
     def by_rule(self, where: str, text: str, tool: str = "iptables") -> "Fault":
         """The same, made by one rule; ``text`` begins with -A or -I and the chain, or with a table before."""
@@ -35,10 +38,13 @@ class Fault:
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """``other`` over ``one``, mappings key by key; "beside" is not for here."""
+    """``other`` over ``one``, mappings key by key; None takes a key out; "beside" is not for here."""
     found = dict(one)
     for key, value in other.items():
         if key == "beside":
+            continue
+        if value is None:
+            found.pop(key, None)
             continue
         old = found.get(key)
         found[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value

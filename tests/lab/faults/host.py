@@ -5,7 +5,75 @@ from tests.lab.faults.fault import Fault
 PAIR = "-s 10.1.1.0/24 -d 10.1.2.0/24"
 BACK = "-s 10.1.2.0/24 -d 10.1.1.0/24"
 
+REPLIES = """python3 -c '
+import socket, time
+icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+while True:
+    icmp.sendto(bytes.fromhex("0000fffd00010001"), ("10.1.2.10", 0))
+    time.sleep(0.02)
+'"""
+"""Answers to pings that nobody has sent: for conntrack they are INVALID."""
+
+FILTERED = tuple(
+    f"r: {tool} -w {{}} {chain} -p {protocol} --{protocol}-type {kind} -j DROP"
+    for chain in ("OUTPUT", "FORWARD")
+    for tool, protocol, kind in (
+        ("iptables", "icmp", "fragmentation-needed"),
+        ("ip6tables", "icmpv6", "packet-too-big"),
+    )
+)
+NARROW = ("ra", "rb")
+
 HOST = (
+    Fault(name="INPUT drops IKE", finding="firewall-drops-ike", evidence="--dport 500 -j DROP", again=True).by_rule(
+        "ga", "-I INPUT -p udp --dport 500 -j DROP"
+    ),
+    Fault(
+        name="conntrack calls packets INVALID, and a rule drops them",
+        finding="conntrack-invalid",
+        evidence="--ctstate INVALID -j DROP",
+        noise=(f"ha: {REPLIES}",),
+    ).by_rule("ga", "-I FORWARD -m conntrack --ctstate INVALID -j DROP"),
+    Fault(
+        name="strict reverse-path filtering, and the peer is routed elsewhere",
+        finding="rp-filter",
+        evidence="TcpExt IPReversePathFilter: +",
+        make=(
+            "ga: sysctl -w net.ipv4.conf.wan.rp_filter=1",
+            "ga: ip link add alt type dummy",
+            "ga: ip link set alt up",
+            "ga: ip route add 172.16.2.1/32 dev alt",
+        ),
+        undo=("ga: ip link delete alt", "ga: sysctl -w net.ipv4.conf.wan.rp_filter=0"),
+        wait_s=3,
+    ),
+    Fault(
+        name="the path has become narrow, and no router says so",
+        finding="path-mtu-black-hole",
+        evidence="no answer and no ICMP error on the wire",
+        make=(*(line.format("-A") for line in FILTERED), *(f"r: ip link set {dev} mtu 1400" for dev in NARROW)),
+        undo=(*(line.format("-D") for line in FILTERED), *(f"r: ip link set {dev} mtu 1500" for dev in NARROW)),
+        again=True,
+        wait_s=10,
+    ),
+    Fault(
+        name="behind the peer nothing answers, ESP in UDP",
+        finding="no-answers",
+        evidence="the way that IKE goes as well",
+        a={"ike": {"encap": "always"}},
+        make=(
+            "gb: iptables -w -I FORWARD -j DROP",
+            "gb: ip6tables -w -I FORWARD -j DROP",
+            "gb: iptables -w -I INPUT -p icmp -j DROP",
+            "gb: ip6tables -w -I INPUT -s fd10::/16 -j DROP",
+        ),
+        undo=(
+            "gb: iptables -w -D FORWARD -j DROP",
+            "gb: ip6tables -w -D FORWARD -j DROP",
+            "gb: iptables -w -D INPUT -p icmp -j DROP",
+            "gb: ip6tables -w -D INPUT -s fd10::/16 -j DROP",
+        ),
+    ),
     Fault(
         name="forwarding is off",
         finding="forwarding-off",
@@ -61,7 +129,7 @@ HOST = (
         finding="mss-clamp-missing",
         evidence="IPv4 to",
         make=("ga: iptables -w -t mangle -F",),
-        undo=("ga: sleep 0.1",),
+        reload=True,
     ),
     Fault(
         name="rules in the other variant of iptables", finding="iptables-variants-mixed", evidence="iptables-legacy"
@@ -99,6 +167,35 @@ HOST = (
 
 POLICY = (
     Fault(
+        name="a reverse-path filter of nft, and the remote network is routed elsewhere",
+        finding="rp-filter-decrypted",
+        evidence="fib saddr . iif oif",
+        make=(
+            "ga: nft add table inet rpf",
+            "ga: nft add chain inet rpf pre '{ type filter hook prerouting priority -300; }'",
+            "ga: nft add rule inet rpf pre fib saddr . iif oif missing drop",
+            "ga: ip route add 10.1.2.0/24 dev lan",
+        ),
+        undo=("ga: nft delete table inet rpf", "ga: ip route delete 10.1.2.0/24 dev lan"),
+    ),
+    Fault(
+        name="a narrower connection is down and takes the packets",
+        finding="selectors-overlap",
+        evidence="part/half",
+        a={
+            "beside": {
+                "part": {
+                    "local": {"address": "172.16.1.1"},
+                    "remote": {"address": "172.16.9.9"},
+                    "auth": {"psk": "another key for the laboratory only"},
+                    "children": {
+                        "half": {"local_ts": ["10.1.1.0/24"], "remote_ts": ["10.1.2.128/25"], "start": "none"}
+                    },
+                }
+            }
+        },
+    ),
+    Fault(
         name="a route that leads nowhere",
         finding="no-route-to-network",
         evidence="blackhole",
@@ -116,6 +213,14 @@ POLICY = (
 
 INTERFACE = (
     Fault(
+        name="the peer's address is routed into its tunnel",
+        finding="recursive-routing",
+        evidence="dev ipsec0",
+        make=("ga: ip route add 172.16.2.1/32 dev ipsec0",),
+        undo=("ga: ip route delete 172.16.2.1/32 dev ipsec0",),
+        wait_s=3,
+    ),
+    Fault(
         name="a route past the tunnel",
         finding="route-past-tunnel",
         evidence="dev wan",
@@ -128,5 +233,6 @@ INTERFACE = (
         evidence="is down",
         make=("ga: ip link set ipsec0 down",),
         undo=("ga: ip link set ipsec0 up",),
+        reload=True,
     ),
 )

@@ -1,12 +1,15 @@
 """Two gateways with a tunnel that stays up over many faults: each fault is made, looked at, and taken back."""
 
 import contextlib
+import datetime
 import json
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
+from tests import pki
 from tests.lab.faults.fault import Fault, merged
 from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
 from xfrmctl.lab import traffic
@@ -88,6 +91,36 @@ class Pair:
                 stack.callback(end, self.topology.ns(source).popen(argv))
             yield
 
+    @contextmanager
+    def certificates(self, begin: float, stop: float) -> Iterator[None]:
+        """Both prove themselves by certificates; that of gateway B is valid from ``begin`` to ``stop`` days from now."""
+        now = datetime.datetime.now(datetime.UTC)
+        ca = pki.root()
+        auths = []
+        for side, name in enumerate(("moon", "sun")):
+            start, days = (now + begin * pki.DAY, stop - begin) if side else (pki.START, 3000)
+            one = pki.issue(name, ca, number=side + 1, names=[f"{name}.example.org"], start=start, days=days)
+            directory = self.gateways[side].directory
+            for file, content in (("own.pem", one.pem), ("own.key", one.key_pem), ("ca.pem", ca.pem)):
+                (directory / file).touch(mode=0o600)
+                (directory / file).write_text(content)
+            auths.append({"auth": {"psk": None, "certificate": "own.pem", "key": "own.key", "ca": "ca.pem"}})
+        try:
+            self.configure((auths[0], auths[1]))
+            self.gateways[0].client.up(MAIN, timeout_s=6)
+            yield
+        finally:
+            self.restore()
+
+    @contextmanager
+    def noise(self, lines: tuple[str, ...]) -> Iterator[None]:
+        """Commands that run beside."""
+        with contextlib.ExitStack() as stack:
+            for line in lines:
+                where, _, command = line.partition(": ")
+                stack.callback(end, self.topology.ns(where).popen(shlex.split(command)))
+            yield
+
     def diagnose(self, side: int = 0, seconds: float = SECONDS) -> list[Finding]:
         """What a gateway finds now."""
         found = self.gateways[side].client.diagnose(None, seconds)
@@ -107,8 +140,11 @@ class Pair:
                     if gateway.running:
                         gateway.client.down(MAIN)
                 self.gateways[0].client.up(MAIN, timeout_s=6)
-            with self.traffic():
+            with self.traffic(), self.noise(fault.noise):
+                time.sleep(fault.wait_s)
                 yield
         finally:
             self.run(fault.undo)
+            if fault.reload:
+                self.gateways[0].client.reload()
             self.restore()
