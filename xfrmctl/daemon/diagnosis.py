@@ -1,7 +1,8 @@
 """``xfrmctl diagnose``: gathers the facts twice, some seconds apart, and has them judged. Changes nothing."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from xfrmctl.diagnose.facts import (
     PathProbe,
     PeerProbe,
     TunnelProbe,
-    children_of,
+    sas_of,
     somewhere_in,
 )
 from xfrmctl.diagnose.rules.reach import wants_probe
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 MOST_PROBED = 32
 """Peers that are asked at a time; where more are silent, the first ones tell."""
 
+MOST_JUDGED = 1000
+"""Connections that are looked at in one go, those that are not up first: each costs a millisecond or two."""
+
 MAX_SECONDS = 60.0
 
 
@@ -43,6 +47,23 @@ def _chosen(engine: EngineConfig, connection: str | None) -> tuple[ConnectionFac
     if connection is not None and connection not in engine.connections:
         raise unknown_name("connection", connection, engine.connections)
     return connection_facts(c for c in engine.connections.values() if connection in (None, c.name))
+
+
+def _first(chosen: tuple[ConnectionFacts, ...], state: Snapshot) -> tuple[tuple[ConnectionFacts, ...], list[str]]:
+    """No more than can be looked at in one go, and what is said of the rest."""
+    up = {c.name for c in state.connections if c.state == "up"}
+    left = len(chosen) - MOST_JUDGED
+    if left <= 0:
+        return chosen, []
+    ordered = sorted(chosen, key=lambda c: c.name in up)
+    return tuple(ordered[:MOST_JUDGED]), [f"{left} further connections: name one to have it looked at"]
+
+
+def _others(engine: EngineConfig, chosen: Sequence[ConnectionFacts]) -> tuple[ConnectionFacts, ...]:
+    """Who else is configured, as far as they can be looked at in one go."""
+    names = {c.name for c in chosen}
+    rest = (c for c in engine.connections.values() if c.name not in names)
+    return connection_facts(islice(rest, MOST_JUDGED))
 
 
 async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> Diagnosis:
@@ -53,7 +74,8 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
     chosen = _chosen(engine, connection)
     look = await asyncio.to_thread(Look)
     before = await daemon.snapshot()
-    _, (probes, blind), paths = await asyncio.gather(
+    chosen, blind = _first(chosen, before)
+    _, (probes, unasked), paths = await asyncio.gather(
         asyncio.sleep(seconds), _probed(chosen, before, engine), _paths(chosen, before)
     )
     tunnels = await _tunnels(chosen, before, await daemon.snapshot())
@@ -62,6 +84,7 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
     facts = Facts(
         wall=wall(),
         connections=chosen,
+        others=_others(engine, chosen),
         before=before,
         after=after,
         seconds=seconds,
@@ -70,7 +93,7 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
         tunnels=tunnels,
         host=host,
     )
-    return _diagnosis(facts, [*blind, *unread])
+    return await asyncio.to_thread(_diagnosis, facts, [*blind, *unasked, *unread])
 
 
 def without_daemon(config: Path, connection: str | None, fault: str) -> Diagnosis:
@@ -114,13 +137,14 @@ async def _probed(
 async def _paths(chosen: Sequence[ConnectionFacts], state: Snapshot) -> Mapping[str, PathProbe]:
     """Ask the peers of tunnels that are up with large echoes: of the written size, or of what our link carries."""
     names: list[str] = []
-    asked = []
-    for connection in chosen[:MOST_PROBED]:
-        found = [sa.mtu for c in connection.children for sa in children_of(state, connection.name, c.name) if sa.mtu]
-        if connection.remote is not None and found and found[0].path is not None:
+    asked: list[Coroutine[None, None, PathProbe | None]] = []
+    sas = sas_of(state)
+    for connection in chosen:
+        found = [sa.mtu for c in connection.children for sa, _ in sas.get((connection.name, c.name), ()) if sa.mtu]
+        if connection.remote is not None and found and found[0].path is not None and len(asked) < MOST_PROBED:
+            names.append(connection.name)
             link = found[0].path.link_mtu
             written = [c.mtu for c in connection.children if c.mtu is not None]
-            names.append(connection.name)
             size = max(written, default=link)
             asked.append(asyncio.to_thread(probe_path, connection.local, connection.remote, size, link))
     answers = await asyncio.gather(*asked)
@@ -131,15 +155,14 @@ async def _tunnels(
     chosen: Sequence[ConnectionFacts], before: Snapshot, now: Snapshot
 ) -> Mapping[tuple[str, str], TunnelProbe]:
     """Ping through the tunnels that nothing has come out of meanwhile, though somebody uses them."""
-    wanted = []
-    for connection in chosen:
-        for child in connection.children:
-            was = {sa.inbound.spi: sa for sa in children_of(before, connection.name, child.name)}
-            for sa in children_of(now, connection.name, child.name):
-                old = was.get(sa.inbound.spi)
-                used = old is not None and (sa.outbound.packets > old.outbound.packets or not sa.inbound.packets)
-                if old is not None and used and sa.inbound.packets == old.inbound.packets:
-                    wanted.append(child)
+    looked = Facts(wall=0.0, connections=tuple(chosen), before=before, after=now)
+    wanted = [
+        child
+        for child in looked.children()
+        for was, sa, _ in looked.lasting(child)
+        if sa.inbound.packets == was.inbound.packets
+        and (sa.outbound.packets > was.outbound.packets or not sa.inbound.packets)
+    ]
     answers = await asyncio.gather(*(asyncio.to_thread(_through, child) for child in wanted[:MOST_PROBED]))
     return {
         (child.connection, child.name): answer

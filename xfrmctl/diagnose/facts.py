@@ -1,15 +1,16 @@
 """What was gathered: plain values, nothing judged yet. Sizes are bytes, ``*_s`` seconds, ``wall`` since the epoch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.host import ForeignPolicy, RouteAnswer, SaSequence
 from xfrmctl.model.sa import DataPlane, Mode
 from xfrmctl.model.selector import TrafficSelector
-from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, Snapshot
+from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +141,16 @@ class HostFacts:
         return answer.device if answer is not None else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything. ``before`` and ``after`` are ``seconds`` apart; both are None where no daemon runs."""
+    """Everything. ``before`` and ``after`` are ``seconds`` apart; both are None where no daemon runs.
+
+    ``connections`` are those that are asked about; ``others`` are configured beside them.
+    """
 
     wall: float
     connections: tuple[ConnectionFacts, ...]
+    others: tuple[ConnectionFacts, ...] = ()
     before: Snapshot | None = None
     after: Snapshot | None = None
     seconds: float = 0.0
@@ -155,30 +160,51 @@ class Facts:
     tunnels: Mapping[tuple[str, str], TunnelProbe] = field(default_factory=dict)
     host: HostFacts = field(default_factory=HostFacts)
 
-    def connection_infos(self) -> "Iterator[tuple[ConnectionFacts, ConnectionInfo]]":
-        """Each chosen connection with its state now."""
-        known = {c.name: c for c in self.after.connections} if self.after is not None else {}
-        for connection in self.connections:
-            if connection.name in known:
-                yield connection, known[connection.name]
+    @cached_property
+    def by_name(self) -> Mapping[str, ConnectionFacts]:
+        """The chosen connections."""
+        return {c.name: c for c in self.connections}
 
-    def children(self) -> "Iterator[ChildFacts]":
+    @cached_property
+    def _sas(self) -> "tuple[Sas, Sas]":
+        return sas_of(self.before), sas_of(self.after)
+
+    def connection_infos(self) -> Iterator[tuple[ConnectionFacts, ConnectionInfo]]:
+        """Each chosen connection with its state now."""
+        for info in self.after.connections if self.after is not None else ():
+            if info.name in self.by_name:
+                yield self.by_name[info.name], info
+
+    def children(self) -> Iterator[ChildFacts]:
         """Every child of every chosen connection."""
         for connection in self.connections:
             yield from connection.children
 
-    def up(self, child: ChildFacts) -> "list[ChildInfo]":
-        """The CHILD SAs of a child, oldest first."""
-        return children_of(self.after, child.connection, child.name)
+    def up(self, child: ChildFacts) -> list[ChildInfo]:
+        """The CHILD SAs of a child now, oldest first."""
+        return [sa for sa, _ in self._sas[1].get((child.connection, child.name), ())]
+
+    def lasting(self, child: ChildFacts) -> Iterator[tuple[ChildInfo, ChildInfo, IkeInfo]]:
+        """Each CHILD SA that stood all the time: as it was, as it is, and its IKE SA."""
+        key = child.connection, child.name
+        before = {sa.inbound.spi: sa for sa, _ in self._sas[0].get(key, ())}
+        for now, ike in self._sas[1].get(key, ()):
+            if now.inbound.spi in before:
+                yield before[now.inbound.spi], now, ike
 
 
-def children_of(snapshot: Snapshot | None, connection: str, child: str) -> list[ChildInfo]:
-    """The CHILD SAs of this name, in the order of the snapshot."""
-    connections: Sequence[ConnectionInfo] = snapshot.connections if snapshot is not None else ()
-    return [
-        c for found in connections if found.name == connection for ike in found.ike_sas for c in ike.children
-        if c.name == child
-    ]  # fmt: skip
+Sas = dict[tuple[str, str], list[tuple[ChildInfo, IkeInfo]]]
+"""CHILD SAs and their IKE SAs, by connection and child."""
+
+
+def sas_of(snapshot: Snapshot | None) -> Sas:
+    """The CHILD SAs of a snapshot, in its order."""
+    found: Sas = {}
+    for connection in snapshot.connections if snapshot is not None else ():
+        for ike in connection.ike_sas:
+            for sa in ike.children:
+                found.setdefault((connection.name, sa.name), []).append((sa, ike))
+    return found
 
 
 def somewhere_in(network: IPNetwork) -> list[IPAddress]:

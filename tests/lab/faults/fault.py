@@ -12,7 +12,7 @@ class Fault:
     ``a`` and ``b`` change the configurations of the gateways; ``make`` and ``undo`` are commands by namespace;
     ``stopped``: gateway B's daemon does not run; ``again``: the tunnel is negotiated anew under the fault.
     ``side`` is whose view is asked, 0 for A. ``evidence`` must stand in the finding's evidence or symptom.
-    ``noise`` are commands that run as long as the fault stands; ``reload``: the daemon has to put things right after it.
+    ``noise`` are commands that run as long as the fault stands; ``reload``: the daemon then has to put things right.
     ``wait_s`` is how long the fault stands before it is looked at, ``seconds`` how long counters are watched.
     """
 

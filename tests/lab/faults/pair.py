@@ -93,7 +93,7 @@ class Pair:
 
     @contextmanager
     def certificates(self, begin: float, stop: float) -> Iterator[None]:
-        """Both prove themselves by certificates; that of gateway B is valid from ``begin`` to ``stop`` days from now."""
+        """Both prove themselves by certificates; gateway B's is valid from ``begin`` to ``stop`` days from now."""
         now = datetime.datetime.now(datetime.UTC)
         ca = pki.root()
         auths = []

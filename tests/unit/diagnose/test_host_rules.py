@@ -310,6 +310,9 @@ def test_a_narrow_child_that_is_down_takes_the_packets_of_a_wide_one() -> None:
     info = replace(down(None, state="down"), name="other")
     found = only(facts(connected(), info, connections=(MAIN, other), host=host()))
     assert found.id == "selectors-overlap" and "10.1.2.128/25" in found.symptom and found.connection == "other"
+    named = facts(connected(), info, connections=(MAIN,), others=(other,), host=host())
+    assert ids(named) == ["selectors-overlap"]  # also where only the loser is asked about
+    assert ids(replace(named, connections=(replace(MAIN, name="third", children=()),), others=(MAIN, other))) == []
     marked = replace(other, children=(replace(narrow, marked=True),))
     assert ids(facts(connected(), info, connections=(MAIN, marked), host=host())) == []
 

@@ -53,7 +53,7 @@ def _device_of(facts: Facts, child: ChildFacts) -> str | None:
 
 
 def _outside(facts: Facts, child: ChildFacts) -> str | None:
-    connection = next(c for c in facts.connections if c.name == child.connection)
+    connection = facts.by_name[child.connection]
     if connection.local is not None and connection.local in facts.host.addresses:
         return facts.host.addresses[connection.local]
     return facts.host.device_to(connection.remote) if connection.remote is not None else None

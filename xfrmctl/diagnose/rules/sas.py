@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xfrmctl.diagnose.facts import ChildFacts, Facts, children_of
+from xfrmctl.diagnose.facts import ChildFacts, Facts
 from xfrmctl.diagnose.rules.forwarding import shell
 from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding, Line
 from xfrmctl.model.host import SaSequence
@@ -21,22 +21,6 @@ REAL_TRAFFIC = 3
 """So many packets went out beside our own probes: somebody uses the tunnel."""
 
 REPLAY_SHARE = 0.01
-
-
-def _pairs(facts: Facts, child: ChildFacts) -> Iterator[tuple[ChildInfo, ChildInfo]]:
-    """Each CHILD SA that stood all the time: as it was, and as it is."""
-    before = {c.inbound.spi: c for c in children_of(facts.before, child.connection, child.name)}
-    for now in facts.up(child):
-        if now.inbound.spi in before:
-            yield before[now.inbound.spi], now
-
-
-def _ike_of(facts: Facts, child: ChildFacts, sa: ChildInfo) -> IkeInfo | None:
-    for _, info in facts.connection_infos():
-        for ike in info.ike_sas:
-            if info.name == child.connection and any(c.inbound.spi == sa.inbound.spi for c in ike.children):
-                return ike
-    return None
 
 
 def missing(facts: Facts) -> Iterator[Finding]:
@@ -60,7 +44,7 @@ def duplicates(facts: Facts) -> Iterator[Finding]:
     """Two CHILD SAs for the same packets, neither of which goes away."""
     for child in facts.children():
         groups: dict[tuple[str, ...], list[ChildInfo]] = {}
-        for _, sa in _pairs(facts, child):
+        for _, sa, _ in facts.lasting(child):
             if sa.established_s >= DUPLICATE_S:
                 groups.setdefault((sa.peer, *sa.local_ts, "to", *sa.remote_ts), []).append(sa)
         for group in groups.values():
@@ -85,7 +69,7 @@ def duplicates(facts: Facts) -> Iterator[Finding]:
 def replays(facts: Facts) -> Iterator[Finding]:
     """Packets that came too late for the replay window, or twice."""
     for child in facts.children():
-        for before, now in _pairs(facts, child):
+        for before, now, _ in facts.lasting(child):
             moved = now.inbound.replay_drops - before.inbound.replay_drops
             much = now.inbound.replay_drops > REPLAY_SHARE * (now.inbound.packets or 1)
             if moved <= 0 and not (now.inbound.replay_drops and much):
@@ -134,9 +118,9 @@ def sequence_end(facts: Facts) -> Iterator[Finding]:
 def one_way(facts: Facts) -> Iterator[Finding]:
     """Packets go out, none come back, and IKE is alive."""
     for child in facts.children():
-        for before, now in _pairs(facts, child):
-            ike, probe = _ike_of(facts, child, now), facts.tunnels.get((child.connection, child.name))
-            if ike is None or ike.last_seen_s > ALIVE_S or (probe is not None and probe.answered):
+        for before, now, ike in facts.lasting(child):
+            probe = facts.tunnels.get((child.connection, child.name))
+            if ike.last_seen_s > ALIVE_S or (probe is not None and probe.answered):
                 continue
             ours = probe.sent if probe is not None else 0
             went, came = (now.outbound.packets - before.outbound.packets, now.inbound.packets - before.inbound.packets)

@@ -24,13 +24,15 @@ def _size(child: ChildFacts) -> int:
 def overlaps(facts: Facts) -> Iterator[Finding]:
     """A child whose selectors are a part of another's takes those packets, also while it is down itself."""
     index: Pairs[ChildFacts] = Pairs()
-    plain = [c for c in facts.children() if c.dataplane is DataPlane.POLICY and not c.if_id and not c.marked]
+    everyone = (child for connection in (*facts.others, *facts.connections) for child in connection.children)
+    plain = [c for c in everyone if c.dataplane is DataPlane.POLICY and not c.if_id and not c.marked]
     left = MOST
     for child in plain:
         seen: set[int] = set()
         for other in index.overlapping(child.local_ts, child.remote_ts):
             narrow, wide = sorted((child, other), key=_size)
-            if id(other) in seen or not left or bool(facts.up(narrow)) or not facts.up(wide):
+            asked = narrow.connection in facts.by_name or wide.connection in facts.by_name
+            if id(other) in seen or not left or not asked or facts.up(narrow) or not facts.up(wide):
                 continue
             seen.add(id(other))
             common = _common(narrow, wide)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xfrmctl.diagnose.facts import Facts
+from xfrmctl.diagnose.facts import ChildFacts, Facts
 from xfrmctl.diagnose.netfilter.values import MSS, Packet
 from xfrmctl.diagnose.netfilter.walk import Fate, fates
 from xfrmctl.diagnose.rules.firewall import flows
@@ -108,7 +108,7 @@ def clamps(facts: Facts) -> Iterator[Finding]:
             if gone:
                 yield _missing(facts, child.connection, child.name, gone)
                 break
-            shadow = _shadow(facts, sa, child.connection, child.name)
+            shadow = _shadow(facts, sa, child)
             if shadow is not None:
                 yield shadow
                 break
@@ -128,9 +128,8 @@ def _missing(facts: Facts, connection: str, child: str, gone: list[tuple[int, in
     )  # fmt: skip
 
 
-def _shadow(facts: Facts, sa: ChildInfo, connection: str, name: str) -> Finding | None:
-    child = next((c for c in facts.children() if (c.connection, c.name) == (connection, name)), None)
-    if child is None or sa.mtu is None or not facts.host.tables:
+def _shadow(facts: Facts, sa: ChildInfo, child: ChildFacts) -> Finding | None:
+    if sa.mtu is None or not facts.host.tables:
         return None
     for out, back in flows(facts, child):
         if (sa.mtu.mss_ipv4 if out.source.version == 4 else sa.mtu.mss_ipv6) is None:
@@ -139,7 +138,7 @@ def _shadow(facts: Facts, sa: ChildInfo, connection: str, name: str) -> Finding 
             ended = _before_clamp(facts, packet)
             if ended is not None:
                 return Finding(
-                    id="mss-clamp-shadowed", severity=ERROR, connection=connection, child=name,
+                    id="mss-clamp-shadowed", severity=ERROR, connection=child.connection, child=child.name,
                     symptom=f"TCP from {packet.source} to {packet.destination} is not clamped: packets leave the chain "
                     "before they come to the clamp",
                     evidence=[ended.text, "our clamp stands behind it"],
