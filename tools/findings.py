@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.lab.faults import every  # noqa: E402
+from tests.lab.faults import BY_HAND, every  # noqa: E402
 from xfrmctl.diagnose.catalogue import CATALOGUE  # noqa: E402
 
 PAGE = ROOT / "docs" / "findings.md"
@@ -26,8 +26,8 @@ ready lines for xfrmctl, strongSwan, libreswan and Cisco IOS where they differ. 
 `tests/lab/test_diagnose.py` makes for real: each gives its finding and no other, and none stays when the fault is over.
 Findings without one have unit tests of their rule (`tests/unit/diagnose`).
 
-A healthy tunnel has no finding: on both data planes, IPv4 and IPv6 inside and outside, with and without traffic, with and
-without NAT.
+A healthy tunnel has no finding: on both data planes, IPv4 and IPv6 inside and outside, with and without traffic and
+NAT.
 
 | finding | fault | made for real in the lab |
 |---|---|---|
@@ -40,6 +40,7 @@ def page() -> str:
     rows = []
     for name, what in CATALOGUE.items():
         made = [fault.name for fault in faults if fault.finding == name]
+        made += [BY_HAND[name]] if name in BY_HAND else []
         rows.append(f"| `{name}` | {what} | {'; '.join(made)} |")
     return HEAD + "\n".join(rows) + "\n"
 

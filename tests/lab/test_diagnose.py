@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -10,7 +11,9 @@ from tests.lab.faults.host import HOST, INTERFACE, POLICY
 from tests.lab.faults.negotiation import NEGOTIATION, REACH
 from tests.lab.faults.pair import Pair
 from tests.lab.faults.sequence import set_sequence
+from tests.lab.test_many_peers import hub, place, reached, spoke_config
 from tests.lab.tunnel import LAN, MAIN, eventually
+from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import OUTER_B, Topology
 
 pytestmark = pytest.mark.lab
@@ -123,3 +126,18 @@ def test_a_healthy_tunnel_over_ipv6_has_no_finding(dataplane: str) -> None:
     with Topology() as topology, Pair(topology, dataplane, which=1) as pair, pair.traffic():
         for side in (0, 1):
             assert pair.diagnose(side) == []
+
+
+def test_peers_behind_one_nat_that_want_the_same_addresses(nat_topology: Topology) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(hub(nat_topology, "policy"))
+        first, second = (stack.enter_context(place(nat_topology, f"s{n}", "nat", 20 + n, n)) for n in (1, 2))
+        one = stack.enter_context(Gateway(first, spoke_config(1, "192.168.21.1")))
+        assert one.client.up("hub").ok and reached(nat_topology, 1)
+        assert server.client.diagnose(None, 0.5).findings == []
+        greedy = spoke_config(1, "192.168.22.1").replace("fqdn:s1.", "fqdn:s2.")
+        two = stack.enter_context(Gateway(second, greedy))
+        assert not two.client.up("hub").ok
+        (found,) = server.client.diagnose(None, 0.5).findings
+        assert found.id == "selectors-taken" and "fqdn:s2.spokes.example.org asks for" in found.symptom
+        assert [f.id for f in two.client.diagnose(None, 0.5).findings] == ["selectors-differ"]

@@ -4,6 +4,18 @@ from tests.lab.faults.fault import Fault
 from tests.lab.faults.host import HOST, INTERFACE, POLICY
 from tests.lab.faults.negotiation import NEGOTIATION, REACH
 
+BY_HAND = {
+    "daemon-not-running": "the daemon is stopped",
+    "certificate-expired": "the peer's certificate ended ten days ago",
+    "certificate-not-yet-valid": "the peer's certificate begins in ten days",
+    "clock-wrong": "the peer's certificate begins in half an hour",
+    "own-certificate-expired": "the same, seen by the peer itself",
+    "own-certificate-not-yet-valid": "the same, seen by the peer itself",
+    "selectors-taken": "two peers behind one NAT with the same networks",
+    "sequence-numbers-end": "an SA is set to its last million numbers",
+}
+"""Findings whose faults are made by tests of their own."""
+
 
 def every() -> list[Fault]:
     """All of them."""
