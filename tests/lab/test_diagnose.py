@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.lab.faults.fault import Fault
-from tests.lab.faults.host import HOST, INTERFACE, POLICY
+from tests.lab.faults.host import HOST, INTERFACE, NARROWED, POLICY, RECURSIVE
 from tests.lab.faults.negotiation import NEGOTIATION, REACH
 from tests.lab.faults.pair import Pair
 from tests.lab.faults.sequence import set_sequence
@@ -15,6 +15,7 @@ from tests.lab.test_many_peers import hub, place, reached, spoke_config
 from tests.lab.tunnel import LAN, MAIN, eventually
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import OUTER_B, Topology
+from xfrmctl.model.finding import Finding
 
 pytestmark = pytest.mark.lab
 
@@ -35,14 +36,18 @@ def interfaces() -> Iterator[Pair]:
         yield pair
 
 
+def told(fault: Fault, found: list[Finding]) -> None:
+    """The finding and no other, with what proves it."""
+    assert [f.id for f in found] == [fault.finding], found
+    text = " ".join([*found[0].evidence, found[0].symptom])
+    assert fault.evidence in text, text
+    assert found[0].cause and (found[0].cure_here or found[0].cure_peer)
+
+
 def check(pair: Pair, fault: Fault) -> None:
     """The finding and no other, and no finding when the fault is over."""
     with pair.fault(fault):
-        found = pair.diagnose(fault.side, fault.seconds)
-    assert [f.id for f in found] == [fault.finding], found
-    told = " ".join([*found[0].evidence, found[0].symptom])
-    assert fault.evidence in told, told
-    assert found[0].cause and (found[0].cure_here or found[0].cure_peer)
+        told(fault, pair.diagnose(fault.side, fault.seconds))
     with pair.traffic():
         assert pair.diagnose(fault.side, 0.3) == []
 
@@ -104,6 +109,16 @@ def test_fault_of_policies(policies: Pair, fault: Fault) -> None:
 @pytest.mark.parametrize("fault", INTERFACE, ids=_names(INTERFACE))
 def test_fault_of_interfaces(interfaces: Pair, fault: Fault) -> None:
     check(interfaces, fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "dataplane"),
+    [*((fault, "policy") for fault in NARROWED), *((fault, "interface") for fault in RECURSIVE)],
+    ids=_names((*NARROWED, *RECURSIVE)),
+)
+def test_fault_that_leaves_traces(topology: Topology, fault: Fault, dataplane: str) -> None:
+    with Pair(topology, dataplane) as pair, pair.fault(fault, back=False):
+        told(fault, pair.diagnose(fault.side, fault.seconds))
 
 
 @pytest.mark.parametrize("side", [0, 1])

@@ -48,15 +48,6 @@ HOST = (
         wait_s=3,
     ),
     Fault(
-        name="the path has become narrow, and no router says so",
-        finding="path-mtu-black-hole",
-        evidence="no answer and no ICMP error on the wire",
-        make=(*(line.format("-A") for line in FILTERED), *(f"r: ip link set {dev} mtu 1400" for dev in NARROW)),
-        undo=(*(line.format("-D") for line in FILTERED), *(f"r: ip link set {dev} mtu 1500" for dev in NARROW)),
-        again=True,
-        wait_s=10,
-    ),
-    Fault(
         name="behind the peer nothing answers, ESP in UDP",
         finding="no-answers",
         evidence="the way that IKE goes as well",
@@ -213,14 +204,6 @@ POLICY = (
 
 INTERFACE = (
     Fault(
-        name="the peer's address is routed into its tunnel",
-        finding="recursive-routing",
-        evidence="dev ipsec0",
-        make=("ga: ip route add 172.16.2.1/32 dev ipsec0",),
-        undo=("ga: ip route delete 172.16.2.1/32 dev ipsec0",),
-        wait_s=3,
-    ),
-    Fault(
         name="a route past the tunnel",
         finding="route-past-tunnel",
         evidence="dev wan",
@@ -236,3 +219,28 @@ INTERFACE = (
         reload=True,
     ),
 )
+
+NARROWED = (
+    Fault(
+        name="the path has become narrow, and no router says so",
+        finding="path-mtu-black-hole",
+        evidence="no answer and no ICMP error on the wire",
+        make=(*(line.format("-A") for line in FILTERED), *(f"r: ip link set {dev} mtu 1400" for dev in NARROW)),
+        undo=(*(line.format("-D") for line in FILTERED), *(f"r: ip link set {dev} mtu 1500" for dev in NARROW)),
+        again=True,
+        wait_s=10,
+    ),
+)
+"""What the daemons believe of the path outlives it, so it needs a topology of its own."""
+
+RECURSIVE = (
+    Fault(
+        name="the peer's address is routed into its tunnel",
+        finding="recursive-routing",
+        evidence="dev ipsec0",
+        make=("ga: ip route add 172.16.2.1/32 dev ipsec0",),
+        undo=("ga: ip route delete 172.16.2.1/32 dev ipsec0",),
+        wait_s=3,
+    ),
+)
+"""The same: what was believed of a path through itself is a tunnel's MTU again and again."""

@@ -128,8 +128,8 @@ class Pair:
         return found.findings
 
     @contextmanager
-    def fault(self, fault: Fault) -> Iterator[None]:
-        """The fault stands while the block runs."""
+    def fault(self, fault: Fault, *, back: bool = True) -> Iterator[None]:
+        """The fault stands while the block runs; with ``back`` the tunnel is up again after it."""
         try:
             self.configure((fault.a, fault.b))
             if fault.stopped:
@@ -147,4 +147,5 @@ class Pair:
             self.run(fault.undo)
             if fault.reload:
                 self.gateways[0].client.reload()
-            self.restore()
+            if back:
+                self.restore()

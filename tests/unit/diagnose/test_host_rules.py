@@ -349,6 +349,7 @@ def test_policies_of_others(change: dict[str, Any], wanted: list[str]) -> None:
     [
         (PathProbe(asked=1500, fits=False, told=None, fragments=True), ["path-mtu-black-hole"]),
         (PathProbe(asked=1500, fits=False, told=1400, fragments=True), []),
+        (PathProbe(asked=1500, fits=False, told=None, fragments=False), ["fragments-dropped"]),
         (PathProbe(asked=1500, fits=True, told=None, fragments=True), []),
         (PathProbe(asked=1500, fits=True, told=None, fragments=False), ["fragments-dropped"]),
     ],

@@ -72,9 +72,10 @@ def probe_path(local: IPAddress | None, remote: IPAddress, size: int, link: int)
     version = remote.version
     with ExitStack() as stack:
         try:
-            sock = stack.enter_context(closing(open_icmp(local, version)))
-            bypass_policies(sock)
-            pass_by_peer_routes(sock)
+            sock, other = (stack.enter_context(closing(open_icmp(local, version))) for _ in range(2))
+            for one in (sock, other):
+                bypass_policies(one)
+            pass_by_peer_routes(sock)  # the other one makes fragments of the size that is believed to pass
             wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH[version]))
             stack.enter_context(closing(wire))
             wire.setblocking(False)
@@ -83,7 +84,7 @@ def probe_path(local: IPAddress | None, remote: IPAddress, size: int, link: int)
         if not _exchange(sock, wire, remote, SMALL, _PROBE)[0]:
             return None
         fits, told = _exchange(sock, wire, remote, size, _PROBE)
-        whole, _ = _exchange(sock, wire, remote, link + 400, _DONT)
+        whole, _ = _exchange(other, wire, remote, link + 400, _DONT)
         return PathProbe(asked=size, fits=fits, told=told, fragments=whole)
 
 

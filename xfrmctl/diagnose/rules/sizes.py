@@ -30,6 +30,8 @@ def black_hole(facts: Facts) -> Iterator[Finding]:
         path = found.path
         if path.mtu >= path.link_mtu or probe.asked <= path.mtu or probe.fits or probe.told is not None:
             continue
+        if not probe.fragments:
+            continue  # the answer of a peer that believes in less is fragmented: the echo proves nothing
         yield Finding(
             id="path-mtu-black-hole", severity=WARNING, connection=child.connection, child=child.name,
             symptom=f"the path carries {path.mtu} bytes, our link {path.link_mtu}, and nobody says so: larger packets "
