@@ -28,6 +28,7 @@ from xfrmctl.diagnose.facts import (
 )
 from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.ike.config import EngineConfig
+from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import Snapshot
 
@@ -106,8 +107,8 @@ def without_daemon(config: Path, connection: str | None, fault: str) -> Diagnosi
         blind = [f"the connections: {problem}" for problem in error.problems]
     try:
         host, unread = Look().facts(chosen)
-    except OSError as error:
-        host, unread = HostFacts(), [f"routes, policies and SAs: {error.strerror}; run this as root"]
+    except KernelRefusal as error:
+        host, unread = HostFacts(), [f"routes, policies and SAs: {error}; run this as root"]
     return _diagnosis(Facts(wall=wall(), connections=chosen, daemon_fault=fault, host=host), [*blind, *unread])
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.model.address import IPAddress, IPNetwork
-from xfrmctl.model.host import ForeignPolicy, RouteAnswer, SaSequence
+from xfrmctl.model.observed import ObservedDevice, ObservedPolicy, ObservedSa, RouteLookup
 from xfrmctl.model.sa import DataPlane, Mode
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, Snapshot
@@ -80,17 +80,6 @@ class PeerProbe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceFacts:
-    """A network device. ``kind`` is of rtnetlink (xfrm, gre, veth, ...; "" for hardware), ``if_id`` an xfrm's."""
-
-    name: str
-    kind: str
-    mtu: int
-    up: bool
-    if_id: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PathProbe:
     """ICMP echoes to a peer that answers small ones.
 
@@ -122,13 +111,13 @@ class HostFacts:
 
     sysctls: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[IPAddress, str] = field(default_factory=dict)
-    devices: Mapping[str, DeviceFacts] = field(default_factory=dict)
-    routes: Mapping[IPAddress, RouteAnswer] = field(default_factory=dict)
+    devices: Mapping[str, ObservedDevice] = field(default_factory=dict)
+    routes: Mapping[IPAddress, RouteLookup] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     counted: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     moved: Mapping[str, int] = field(default_factory=dict)
-    foreign_policies: tuple[ForeignPolicy, ...] = ()
-    sequences: tuple[SaSequence, ...] = ()
+    foreign_policies: tuple[ObservedPolicy, ...] = ()
+    sas: tuple[ObservedSa, ...] = ()
 
     def number(self, sysctl: str) -> int | None:
         """A sysctl as a number; None where it was not read."""

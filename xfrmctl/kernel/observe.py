@@ -283,6 +283,8 @@ def _sa_from(payload: memoryview) -> ObservedSa | None:
         bytes=size,
         added_at=added,
         ours=is_our_reqid(reqid),
+        sent=sas.sent_from(payload),
+        esn=bool(flags & c.XFRM_STATE_ESN),
     )
 
 

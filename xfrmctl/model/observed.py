@@ -88,6 +88,7 @@ class ObservedSa:
     """An SA with an SPI. ``suite`` is None for algorithms whose sizes are not in our tables; ``name`` spells them.
 
     ``dont_fragment``: the outer header copies the inner DF bit (no NOPMTUDISC). ``added_at`` is wall-clock seconds.
+    ``sent`` is the last sequence number of an outbound one, of 64 bits with ``esn``.
     """
 
     source: IPAddress
@@ -106,6 +107,8 @@ class ObservedSa:
     bytes: int = 0
     added_at: int = 0
     ours: bool = False
+    sent: int = 0
+    esn: bool = False
 
     def __str__(self) -> str:
         name = _NAMES.get(self.protocol, str(self.protocol))

@@ -18,6 +18,7 @@ from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.identity import parse_identity
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.suite import parse_proposal
+from xfrmctl.netfilter.save import parse
 
 HERE = ip_address("127.0.0.1")
 TAG = b"0123456789"
@@ -130,7 +131,7 @@ def test_what_a_router_says_of_our_echo_and_of_no_other(version: int) -> None:
 def test_what_rules_have_counted_meanwhile() -> None:
     def read(packets: int) -> firewall.Counted:
         text = f"*filter\n:INPUT DROP [{packets}:1]\n[{packets}:1] -A INPUT -j DROP\nCOMMIT\n"
-        return firewall.counted(tuple(iptables.parse(text, "iptables-nft", 4)))
+        return firewall.counted(tuple(iptables.tables_of(parse(text, 4), "iptables-nft")))
 
     table = "iptables-nft table ip filter"
     assert firewall.moved(read(3), read(8)) == {(table, "INPUT", "-A INPUT -j DROP"): 5, (table, "INPUT", "policy"): 5}

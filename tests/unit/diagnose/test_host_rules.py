@@ -10,7 +10,6 @@ from tests.unit.diagnose.gateway_facts import LAN, MAIN, SA, connected, down, fa
 from xfrmctl.daemon.gather.firewall import counted, moved
 from xfrmctl.diagnose.facts import (
     ChildFacts,
-    DeviceFacts,
     Facts,
     HostFacts,
     PathProbe,
@@ -20,24 +19,32 @@ from xfrmctl.diagnose.facts import (
 from xfrmctl.diagnose.netfilter import iptables
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.model.address import IPAddress
-from xfrmctl.model.host import LOCAL, NONE, UNICAST, ForeignPolicy, RouteAnswer, SaSequence
-from xfrmctl.model.iana import ProtocolId
-from xfrmctl.model.sa import DataPlane, Direction, SaId
+from xfrmctl.model.observed import (
+    LOCAL,
+    NOWHERE,
+    UNICAST,
+    ObservedDevice,
+    ObservedPolicy,
+    ObservedSa,
+    RouteLookup,
+)
+from xfrmctl.model.sa import DataPlane, Direction
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.snapshot import ClampInfo
+from xfrmctl.netfilter.save import parse
 
 US, PEER = ip_address("172.16.1.1"), ip_address("172.16.2.1")
 NEAR, FAR = somewhere_in(IPv4Network("10.1.1.0/24")), somewhere_in(IPv4Network("10.1.2.0/24"))
 
 
-def route(device: str, kind: str = UNICAST) -> RouteAnswer:
-    return RouteAnswer(kind, device, f"ip route get: {kind} dev {device}")
+def route(device: str, kind: str = UNICAST) -> RouteLookup:
+    return RouteLookup(asked="ip route get", said=f"{kind} dev {device}", kind=kind, device=device)
 
 
 def host(**more: Any) -> HostFacts:
     """A healthy host."""
-    routes: dict[IPAddress, RouteAnswer] = {a: route("wan") for a in (PEER, *FAR)} | {a: route("lan") for a in NEAR}
-    devices = {name: DeviceFacts(name=name, kind="", mtu=1500, up=True) for name in ("lan", "wan")}
+    routes: dict[IPAddress, RouteLookup] = {a: route("wan") for a in (PEER, *FAR)} | {a: route("lan") for a in NEAR}
+    devices = {name: ObservedDevice(name=name, index=1, kind="", mtu=1500, up=True) for name in ("lan", "wan")}
     usual: dict[str, Any] = {
         "sysctls": {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "0"},
         "addresses": {US: "wan", ip_address("10.1.1.1"): "lan"},
@@ -45,6 +52,10 @@ def host(**more: Any) -> HostFacts:
         "routes": routes | more.pop("other_routes", {}),
     }
     return HostFacts(**usual | more)
+
+
+def read(text: str) -> list[Table]:
+    return iptables.tables_of(parse(text, 4), "iptables-nft")
 
 
 def child_facts(child: ChildFacts = LAN, *, at: HostFacts | None = None, **more: Any) -> Facts:
@@ -55,7 +66,7 @@ def firewall(*rules: str, table: str = "filter") -> tuple[Table, ...]:
     hooks = {"nat": ["POSTROUTING"], "raw": ["PREROUTING"], "mangle": ["POSTROUTING"]}
     chains = hooks.get(table, ["INPUT", "FORWARD", "OUTPUT"])
     text = "".join(f":{chain} ACCEPT [0:0]\n" for chain in chains) + "".join(f"{rule}\n" for rule in rules)
-    return tuple(iptables.parse(f"*{table}\n{text}COMMIT\n", "iptables-nft", 4))
+    return tuple(read(f"*{table}\n{text}COMMIT\n"))
 
 
 def ruled(
@@ -95,7 +106,7 @@ def test_forwarding_off_matters_for_networks_only() -> None:
     assert ids(child_facts(six, at=host(sysctls=off | {"net.ipv6.conf.all.forwarding": "1"}))) == []
 
 
-@pytest.mark.parametrize("kind", ["blackhole", "unreachable", NONE, LOCAL])
+@pytest.mark.parametrize("kind", ["blackhole", "unreachable", NOWHERE, LOCAL])
 def test_no_way_to_the_network(kind: str) -> None:
     found = only(child_facts(at=host(other_routes={FAR[2]: route("", kind)})))
     assert found.id == "no-route-to-network" and kind in found.evidence[0]
@@ -103,7 +114,7 @@ def test_no_way_to_the_network(kind: str) -> None:
 
 def interface_child() -> tuple[ChildFacts, HostFacts]:
     child = replace(LAN, dataplane=DataPlane.INTERFACE, interface="ipsec0", if_id=0x58000001)
-    device = DeviceFacts(name="ipsec0", kind="xfrm", mtu=1400, up=True, if_id=0x58000001)
+    device = ObservedDevice(name="ipsec0", index=1, kind="xfrm", mtu=1400, up=True, if_id=0x58000001)
     at = host(other_routes={a: route("ipsec0") for a in FAR})
     return child, replace(at, devices={**at.devices, "ipsec0": device})
 
@@ -292,8 +303,10 @@ def test_replays_that_go_on_or_are_many() -> None:
     [(2**32 - 9, False, ["sequence-numbers-end"]), (2**32 - 9, True, []), (2**31, False, [])],
 )
 def test_sequence_numbers_that_end(sent: int, esn: bool, wanted: list[str]) -> None:
-    sequence = SaSequence(id=SaId(PEER, ProtocolId.ESP, 0xC0000002), ours=True, sent=sent, esn=esn)
-    assert ids(child_facts(at=host(sequences=(sequence,)))) == wanted
+    sa = ObservedSa(
+        source=US, destination=PEER, protocol=50, spi=0xC0000002, reqid=1, mode="tunnel", ours=True, sent=sent, esn=esn
+    )
+    assert ids(child_facts(at=host(sas=(sa,)))) == wanted
 
 
 def test_an_sa_that_is_gone() -> None:
@@ -317,12 +330,14 @@ def test_a_narrow_child_that_is_down_takes_the_packets_of_a_wide_one() -> None:
     assert ids(facts(connected(), info, connections=(MAIN, marked), host=host())) == []
 
 
-def foreign(**more: Any) -> ForeignPolicy:
+def foreign(**more: Any) -> ObservedPolicy:
     usual: dict[str, Any] = {
-        "direction": Direction.OUT, "source": IPv4Network("0.0.0.0/0"), "destination": IPv4Network("10.1.2.0/25"),
-        "protocol": 0, "priority": 7, "if_id": 0, "text": "src 0.0.0.0/0 dst 10.1.2.0/25 dir out priority 7",
-    }  # fmt: skip
-    return ForeignPolicy(**usual | more)
+        "direction": Direction.OUT,
+        "source": IPv4Network("0.0.0.0/0"),
+        "destination": IPv4Network("10.1.2.0/25"),
+        "priority": 7,
+    }
+    return ObservedPolicy(**usual | more)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +384,7 @@ def test_a_written_mtu_that_is_too_large() -> None:
 def clamped(*rules: str, mss: int = 1298) -> Facts:
     text = "*mangle\n:POSTROUTING ACCEPT [0:0]\n:XFRMCTL-MSS - [0:0]\n" + "".join(f"{r}\n" for r in rules)
     text += f"[0:0] -A XFRMCTL-MSS -m set --match-set xfrmctl-4-{mss} src,dst -j TCPMSS --set-mss {mss}\nCOMMIT\n"
-    return child_facts(at=host(tables=tuple(iptables.parse(text, "iptables-nft", 4))))
+    return child_facts(at=host(tables=tuple(read(text))))
 
 
 JUMP = "[0:0] -A POSTROUTING -p tcp -m tcp --tcp-flags SYN,RST SYN -j XFRMCTL-MSS"

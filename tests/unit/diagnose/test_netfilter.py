@@ -9,6 +9,7 @@ import pytest
 from xfrmctl.diagnose.netfilter import iptables, nft
 from xfrmctl.diagnose.netfilter.values import Fit, Packet, Table
 from xfrmctl.diagnose.netfilter.walk import dropped, fates, partly_dropped, translated
+from xfrmctl.netfilter.save import parse
 
 OUT = Packet(
     source=ip_network("10.1.1.0/24"), destination=ip_network("10.1.2.0/24"), in_dev="lan", out_dev="wan", encrypts=True
@@ -19,7 +20,7 @@ SIX = Packet(source=ip_network("fd10:1::/64"), destination=ip_network("fd10:2::/
 def tables(*rules: str, table: str = "filter", policy: str = "ACCEPT", chains: str = "") -> list[Table]:
     hook = "POSTROUTING" if table == "nat" else "FORWARD"
     text = f"*{table}\n:{hook} {policy} [7:420]\n{chains}" + "".join(f"{rule}\n" for rule in rules) + "COMMIT\n"
-    return iptables.parse(text, "iptables-nft", 4)
+    return iptables.tables_of(parse(text, 4), "iptables-nft")
 
 
 def forward(*rules: str, policy: str = "ACCEPT", chains: str = "") -> str:
@@ -126,12 +127,10 @@ def test_source_nat(rules: tuple[str, ...], found: bool) -> None:
     assert (translated(tables(*rules, table="nat"), OUT) is not None) is found
 
 
-def test_lines_that_are_not_understood_do_no_harm() -> None:
-    text = "# comment\n*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD --strange 'unclosed\n-A NOWHERE -j DROP\n"
-    text += "-A FORWARD -s nonsense -j DROP\n[x:y] -A\nCOMMIT\n"
-    (table,) = iptables.parse(text, "iptables-nft", 4)
-    (rule,) = table.chains["FORWARD"].rules
-    assert rule.fit(OUT) is Fit.UNKNOWN and rule.packets is None
+def test_what_is_not_understood_is_not_known() -> None:
+    for match in ("-s nonsense", "-m rpfilter", "-m policy --dir in --pol ipsec --reqid 7", "--strange"):
+        (chain,) = tables(f"-A FORWARD {match} -j DROP")[0].chains.values()
+        assert chain.rules[0].fit(OUT) is Fit.UNKNOWN and chain.rules[0].packets is None
 
 
 def ruleset(*expressions: object, family: str = "inet", hook: str = "forward", **chain: object) -> str:

@@ -1,5 +1,9 @@
-"""Gathers the facts that :mod:`xfrmctl.diagnose` judges.
+"""Gathers the facts that :mod:`xfrmctl.diagnose` judges. All of it reads and asks: nothing is changed.
 
-``configured`` what the operator wrote, ``probes`` what peers answer to strangers. All of it only reads and asks:
-nothing of the kernel or of the negotiations is changed.
+========== ====================================================================
+configured what the operator wrote
+host       sysctls, devices, routes, counters; ``firewall`` the rule sets
+probes     what a peer answers to a stranger
+echoes     ICMP echoes of exact sizes to a peer, and through a tunnel
+========== ====================================================================
 """

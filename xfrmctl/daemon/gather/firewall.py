@@ -4,6 +4,8 @@ from xfrmctl.diagnose.netfilter import iptables, nft
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.kernel.firewall.iptables import FAMILIES, Tables
 from xfrmctl.kernel.firewall.programs import FirewallError, installed, run
+from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.netfilter.save import parse
 
 VARIANTS = ("nft", "legacy")
 _NFT_FAMILY = {4: "ip", 6: "ip6"}
@@ -21,11 +23,9 @@ def read() -> tuple[tuple[Table, ...], list[str]]:
             if not tables.in_use():
                 continue
             try:
-                text = run([tables.program("save"), "-c"])
-            except FirewallError as error:
+                found += iptables.tables_of(parse(tables.everything(), family), f"iptables-{variant}")
+            except XfrmctlError as error:
                 blind.append(f"{tables.program('save')}: {error}")
-                continue
-            found += iptables.parse(text, f"iptables-{variant}", family)
     if installed("nft"):
         shown = {(_NFT_FAMILY[t.version], t.name) for t in found if t.source == "iptables-nft"}
         try:

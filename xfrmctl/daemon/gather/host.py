@@ -1,15 +1,11 @@
 """The host around the daemon: sysctls, devices, addresses, routes, counters of /proc/net. All of it blocks."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from xfrmctl.daemon.gather import firewall
-from xfrmctl.diagnose.facts import ConnectionFacts, DeviceFacts, HostFacts, somewhere_in
-from xfrmctl.kernel.firewall.programs import FirewallError, run
-from xfrmctl.kernel.survey import Survey
+from xfrmctl.diagnose.facts import ConnectionFacts, HostFacts, somewhere_in
+from xfrmctl.kernel.observe import Observer
 from xfrmctl.model.address import IPAddress
 
 PROC_SYS, PROC_NET = Path("/proc/sys"), Path("/proc/thread-self/net")
@@ -31,29 +27,30 @@ class Look:
     def facts(self, connections: Sequence[ConnectionFacts]) -> tuple[HostFacts, list[str]]:
         """Everything, and what could not be looked at."""
         tables, blind = firewall.read()
-        devices, addresses = _devices(blind)
         after = dict(_counters())
-        with Survey() as survey:
+        with Observer() as observer:
+            devices = observer.devices()
             wanted = list(dict.fromkeys(_destinations(connections)))
             if len(wanted) > MOST_ROUTES:
                 blind.append(f"routes to {len(wanted) - MOST_ROUTES} further addresses: name a connection")
             facts = HostFacts(
                 sysctls=dict(_sysctls(devices)),
-                addresses=addresses,
+                addresses={a: device.name for device in devices.values() for a in device.addresses},
                 devices=devices,
-                routes={address: survey.route(address) for address in wanted[:MOST_ROUTES]},
+                routes={address: observer.route(address) for address in wanted[:MOST_ROUTES]},
                 tables=tables,
                 counted=firewall.moved(self._counted, firewall.counted(tables)),
                 moved={name: value - self._counters.get(name, 0) for name, value in after.items()},
-                foreign_policies=tuple(survey.foreign_policies()),
-                sequences=tuple(survey.sequences()),
+                foreign_policies=tuple(p for p in observer.policies() if not p.ours),
+                sas=tuple(observer.sas()),
             )
         return facts, blind
 
 
 def own_addresses() -> list[IPAddress]:
     """The addresses of this host."""
-    return list(_devices([])[1])
+    with Observer() as observer:
+        return [address for device in observer.devices().values() for address in device.addresses]
 
 
 def _destinations(connections: Iterable[ConnectionFacts]) -> Iterator[IPAddress]:
@@ -78,33 +75,6 @@ def _sysctls(devices: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield name, (PROC_SYS / "/".join(parts)).read_text().strip()
         except OSError:
             continue
-
-
-def _devices(blind: list[str]) -> tuple[dict[str, DeviceFacts], dict[IPAddress, str]]:
-    devices: dict[str, DeviceFacts] = {}
-    addresses: dict[IPAddress, str] = {}
-    try:
-        shown: list[dict[str, Any]] = json.loads(run(["ip", "-j", "-d", "address", "show"]))
-    except (FirewallError, ValueError) as error:
-        blind.append(f"devices and addresses: {error}")
-        return {}, {}
-    for entry in shown:
-        name = entry.get("ifname")
-        if not name:
-            continue
-        info = entry.get("linkinfo", {})
-        if_id = str(info.get("info_data", {}).get("if_id", "0"))
-        devices[name] = DeviceFacts(
-            name=name,
-            kind=info.get("info_kind", ""),
-            mtu=int(entry.get("mtu", 0)),
-            up="UP" in entry.get("flags", []),
-            if_id=int(if_id, 0),
-        )
-        for address in entry.get("addr_info", []):
-            if "local" in address:
-                addresses[ip_address(address["local"])] = name
-    return devices, addresses
 
 
 def _counters() -> Iterator[tuple[str, int]]:

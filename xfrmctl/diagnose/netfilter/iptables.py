@@ -1,7 +1,5 @@
-"""Reads ``iptables-save -c`` (and ip6tables-save)."""
+"""Rules of iptables, as :mod:`xfrmctl.netfilter.save` has read them, for packets that stand for many."""
 
-import re
-import shlex
 from collections.abc import Callable
 from ipaddress import ip_network
 
@@ -30,105 +28,91 @@ from xfrmctl.diagnose.netfilter.values import (
     Syn,
     Table,
 )
+from xfrmctl.netfilter import rules as read
+from xfrmctl.netfilter.packet import PROTOCOLS
 
 PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
 """``enum nf_ip_hook_priorities``; nat at postrouting comes last."""
 NAT_SOURCE = 100
 
-NUMBERS = {"icmp": 1, "ipip": 4, "ipencap": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50,
-           "ah": 51, "ipv6-icmp": 58, "icmpv6": 58, "sctp": 132}  # fmt: skip
 _VERDICTS = {
     "ACCEPT": ACCEPT, "DROP": DROP, "REJECT": REJECT, "RETURN": RETURN, "MASQUERADE": SNAT, "SNAT": SNAT,
     "NETMAP": SNAT, "TCPMSS": MSS,
 }  # fmt: skip
-_NO_CONDITION = {"-m", "--comment"}
-_COUNTED = re.compile(r"^\[(\d+):\d+\] (-A .*)$")
-_POLICY = re.compile(r"^:(\S+) (\S+) \[(\d+):\d+\]$")
+_SAYS_NOTHING = {"", "tcp", "udp", "comment"}
+"""Modules that without an option take every packet."""
 
 
-def parse(text: str, source: str, version: int) -> list[Table]:
-    """All tables. Lines that are not understood have no effect."""
-    tables: list[Table] = []
-    name = ""
-    chains: dict[str, tuple[str, int]] = {}
-    rules: dict[str, list[Rule]] = {}
-    for line in text.splitlines():
-        if line.startswith("*"):
-            name, chains, rules = line[1:].strip(), {}, {}
-        elif (policy := _POLICY.match(line)) is not None:
-            chains[policy[1]] = policy[2], int(policy[3])
-            rules[policy[1]] = []
-        elif line == "COMMIT":
-            made = {c: _chain(name, c, *chains[c], rules[c]) for c in chains}
-            tables.append(Table(source=source, version=version, name=name, chains=made))
-        else:
-            _add(line, rules)
-    return tables
+def tables_of(rules: read.RuleSet, source: str) -> list[Table]:
+    """All tables of a rule set. ``source``: iptables-nft or iptables-legacy."""
+    return [
+        Table(
+            source=source,
+            version=rules.family,
+            name=name,
+            chains={chain.name: _chain(name, chain, set(chains)) for chain in chains.values()},
+        )
+        for name, chains in rules.tables.items()
+    ]
 
 
-def _chain(table: str, name: str, policy: str, packets: int, rules: list[Rule]) -> Chain:
-    if policy == "-":
-        return Chain(name=name, rules=tuple(rules))
-    priority = NAT_SOURCE if table == "nat" and name in ("POSTROUTING", "INPUT") else PRIORITIES.get(table, 0)
+def _chain(table: str, chain: read.Chain, names: set[str]) -> Chain:
+    rules = tuple(_rule(rule, names) for rule in chain.rules)
+    if chain.policy is None:
+        return Chain(name=chain.name, rules=rules)
+    late = table == "nat" and chain.name in ("POSTROUTING", "INPUT")
     return Chain(
-        name=name, rules=tuple(rules), hook=name.lower(), priority=priority, policy=policy.lower(),
-        policy_packets=packets,
-    )  # fmt: skip
+        name=chain.name,
+        rules=rules,
+        hook=chain.name.lower(),
+        priority=NAT_SOURCE if late else PRIORITIES.get(table, 0),
+        policy=chain.policy.lower(),
+        policy_packets=chain.packets,
+    )
 
 
-def _add(line: str, rules: dict[str, list[Rule]]) -> None:
-    counted = _COUNTED.match(line)
-    body = counted[2] if counted is not None else line
-    if not body.startswith("-A "):
-        return
-    try:
-        words = shlex.split(body)
-    except ValueError:
-        return
-    chain = rules.get(words[1])
-    if chain is not None:
-        chain.append(_rule(words[2:], body, int(counted[1]) if counted is not None else None, set(rules)))
-
-
-def _rule(words: list[str], text: str, packets: int | None, chains: set[str]) -> Rule:
-    conditions: list[Condition] = []
+def _rule(rule: read.Rule, chains: set[str]) -> Rule:
     verdict, target = NOTHING, ""
-    negated, policy_direction = False, ""
-    position = 0
-    while position < len(words):
-        word = words[position]
-        following = words[position + 1] if position + 1 < len(words) else ""
-        if word == "!":
-            negated, position = True, position + 1
-            continue
-        if word in ("-j", "-g"):
-            verdict = _VERDICTS.get(following, NOTHING)
-            if following in chains:
-                verdict, target = (JUMP if word == "-j" else GOTO), following
-            break
-        width = 1 if word == "-f" or not following or following == "!" or following.startswith("-") else 2
-        if word == "--dir":
-            policy_direction = following
-        elif word not in _NO_CONDITION:
-            condition = _condition(word, following, words[position + 2 : position + 3], policy_direction)
-            conditions.append(Not(condition) if negated else condition)
-            width = 3 if word == "--tcp-flags" else width
-        negated = False
-        position += width
-    return Rule(text=text, conditions=tuple(conditions), verdict=verdict, target=target, packets=packets)
+    if rule.target is not None and rule.target.name in chains:
+        verdict, target = (GOTO if rule.target.goto else JUMP), rule.target.name
+    elif rule.target is not None:
+        verdict = _VERDICTS.get(rule.target.name, NOTHING)
+    conditions = tuple(c for match in rule.matches for c in _conditions(match))
+    return Rule(text=rule.text, conditions=conditions, verdict=verdict, target=target, packets=rule.packets)
 
 
-def _condition(word: str, value: str, more: list[str], direction: str) -> Condition:
-    reader = _READERS.get(word)
+def _conditions(match: read.Match) -> list[Condition]:
+    if match.module == "policy":
+        return [_policy(match)]
+    if not match.options and match.module not in _SAYS_NOTHING:
+        return [Other(str(match))]
+    return [_one(option) for option in match.options if option.name != "--comment"]
+
+
+def _policy(match: read.Match) -> Condition:
+    """``--dir in|out --pol ipsec|none``; more about the SA is not judged."""
+    direction, wanted = match.get("--dir"), match.get("--pol")
+    if direction is None or wanted is None or len(match.options) > 2 or wanted.value not in ("ipsec", "none"):
+        return Other(str(match))
+    condition = Ipsec(direction.value == "in")
+    return condition if (wanted.value == "ipsec") is not wanted.negated else Not(condition)
+
+
+def _one(option: read.Option) -> Condition:
+    reader = _READERS.get(option.name)
+    if reader is None:
+        return Other(str(option))
     try:
-        if word == "--tcp-flags" and more == ["SYN"]:
-            return Syn()
-        if word == "--pol":
-            inbound = Ipsec(direction == "in")
-            return inbound if value == "ipsec" else Not(inbound) if value == "none" else Other(word)
-        return reader(value) if reader is not None else Other(f"{word} {value}")
+        condition = reader(option.value)
     except ValueError:
-        return Other(f"{word} {value}")
+        return Other(str(option))
+    return Not(condition) if option.negated else condition
+
+
+def _flags(value: str) -> Condition:
+    """Of SYN and RST, or of more, only SYN."""
+    mask, _, wanted = value.partition(" ")
+    return Syn() if wanted == "SYN" and "SYN" in mask.split(",") else Other(f"--tcp-flags {value}")
 
 
 def _addresses(field: str) -> Callable[[str], Condition]:
@@ -140,7 +124,7 @@ def _devices(field: str) -> Callable[[str], Condition]:
 
 
 def _protocols(value: str) -> Condition:
-    return Protocols(frozenset({NUMBERS[value] if value in NUMBERS else int(value)}))
+    return Protocols(frozenset({PROTOCOLS[value] if value in PROTOCOLS else int(value)}))
 
 
 def _ports(value: str) -> Condition:
@@ -163,6 +147,7 @@ _READERS: dict[str, Callable[[str], Condition]] = {
     "--dports": _ports,
     "--sport": lambda _: Ports((), far=True),
     "--sports": lambda _: Ports((), far=True),
+    "--tcp-flags": _flags,
     "--ctstate": _states,
     "--state": _states,
 }

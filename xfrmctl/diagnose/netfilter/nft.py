@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from xfrmctl.diagnose.netfilter.iptables import NUMBERS
 from xfrmctl.diagnose.netfilter.values import (
     ACCEPT,
     DROP,
@@ -35,6 +34,7 @@ from xfrmctl.diagnose.netfilter.values import (
     Table,
     Version,
 )
+from xfrmctl.netfilter.packet import PROTOCOLS
 
 VERSIONS = {"ip": 4, "ip6": 6, "inet": 0}
 _VERDICTS = {"accept": ACCEPT, "drop": DROP, "reject": REJECT, "return": RETURN, "masquerade": SNAT, "snat": SNAT}
@@ -169,7 +169,7 @@ def _condition(left: Any, values: list[Any]) -> Condition | None:
 
 
 def _number(value: Any) -> int:
-    return value if isinstance(value, int) else NUMBERS[value]
+    return value if isinstance(value, int) else PROTOCOLS[value]
 
 
 def _range(value: Any) -> tuple[int, int]:

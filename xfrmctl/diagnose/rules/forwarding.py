@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.finding import ERROR, HERE, Finding, Line
-from xfrmctl.model.host import LOCAL, UNICAST
+from xfrmctl.model.observed import LOCAL, UNICAST, RouteLookup
 from xfrmctl.model.sa import DataPlane, Mode
 from xfrmctl.model.selector import TrafficSelector
 
@@ -20,6 +20,11 @@ _STRICT = 1
 def shell(text: str) -> Line:
     """A command for this gateway."""
     return Line(end=HERE, product="shell", text=text)
+
+
+def told(answer: RouteLookup) -> str:
+    """A look-up as evidence."""
+    return f"{answer.asked}: {answer.kind}, {answer.said}"
 
 
 def networks(selectors: tuple[TrafficSelector, ...]) -> list[IPNetwork]:
@@ -79,7 +84,7 @@ def _route(facts: Facts, child: ChildFacts, address: IPAddress) -> Finding | Non
         return Finding(
             id="route-past-tunnel", severity=ERROR, connection=child.connection, child=child.name,
             symptom=f"packets to {address} leave by {answer.device}, not by {child.interface}",
-            evidence=[answer.text, f"{child.connection}/{child.name} wants {address} through {child.interface}"],
+            evidence=[told(answer), f"{child.connection}/{child.name} wants {address} through {child.interface}"],
             cause="a route that is not ours is more specific, or has a better metric, than ours into the tunnel",
             cure_here="remove that route, or give it a metric above 58",
             lines=[shell(f"ip route show match {address}"), shell(f"ip route delete NETWORK dev {answer.device}")],
@@ -92,7 +97,7 @@ def _route(facts: Facts, child: ChildFacts, address: IPAddress) -> Finding | Non
     return Finding(
         id="no-route-to-network", severity=ERROR, connection=child.connection, child=child.name,
         symptom=f"the gateway has no way to {address}, which is behind the peer",
-        evidence=[answer.text], cause=cause,
+        evidence=[told(answer)], cause=cause,
         cure_here="put a route there: into the interface" if inside else "put a route there; any device will do, such "
         "as the one to the peer", lines=[fresh],
     )  # fmt: skip
@@ -110,7 +115,7 @@ def recursive_routing(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 id="recursive-routing", severity=ERROR, connection=connection.name, child=own[0] if own else "",
                 symptom=f"encrypted packets to {connection.remote} are routed into {device.name} again",
-                evidence=[answer.text, f"{device.name} is a tunnel ({device.kind})"],
+                evidence=[told(answer), f"{device.name} is a tunnel ({device.kind})"],
                 cause="the route to the peer's own address goes into its tunnel: the kernel drops what would turn in "
                 "a circle (Local routing loop detected)",
                 cure_here="give the peer's address a route of its own past the tunnel, and see that no routing daemon "

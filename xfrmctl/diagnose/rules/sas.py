@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xfrmctl.diagnose.facts import ChildFacts, Facts
 from xfrmctl.diagnose.rules.forwarding import shell
 from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding, Line
-from xfrmctl.model.host import SaSequence
+from xfrmctl.model.observed import ObservedSa
 from xfrmctl.model.snapshot import ChildInfo, IkeInfo
 
 DUPLICATE_S = 10.0
@@ -95,7 +95,7 @@ def replays(facts: Facts) -> Iterator[Finding]:
 
 def sequence_end(facts: Facts) -> Iterator[Finding]:
     """Sequence numbers of 32 bits that run out (RFC 4303 3.3.3)."""
-    by_spi: dict[str, SaSequence] = {f"{s.id.spi:#010x}": s for s in facts.host.sequences if s.ours}
+    by_spi: dict[str, ObservedSa] = {f"{s.spi:#010x}": s for s in facts.host.sas if s.ours}
     for child in facts.children():
         for sa in facts.up(child):
             found = by_spi.get(sa.outbound.spi)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xfrmctl.diagnose.facts import ChildFacts, Facts
 from xfrmctl.diagnose.rules.forwarding import networks, shell
 from xfrmctl.model.finding import ERROR, HERE, WARNING, Finding, Line
-from xfrmctl.model.host import ForeignPolicy
+from xfrmctl.model.observed import ObservedPolicy
 from xfrmctl.model.overlap import Pairs
 from xfrmctl.model.sa import DataPlane, Direction
 from xfrmctl.model.selector import TrafficSelector
@@ -79,7 +79,7 @@ def foreign_policies(facts: Facts) -> Iterator[Finding]:
                     id="foreign-policy", severity=ERROR if facts.up(child) else WARNING,
                     connection=child.connection, child=child.name,
                     symptom="a policy that is not ours takes packets of the tunnel",
-                    evidence=[f"ip xfrm policy: {policy.text}", f"{child.connection}/{child.name}: {_spelled(child)}"],
+                    evidence=[f"ip xfrm policy: {policy}", f"{child.connection}/{child.name}: {_spelled(child)}"],
                     cause="another IPsec daemon, or somebody by hand, has made it, and it comes before ours",
                     cure_here="stop that program, or delete the policy",
                     lines=[shell(f"ip xfrm policy delete src {policy.source} dst {policy.destination} "
@@ -88,7 +88,7 @@ def foreign_policies(facts: Facts) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def _takes(policy: ForeignPolicy, child: ChildFacts) -> bool:
+def _takes(policy: ObservedPolicy, child: ChildFacts) -> bool:
     out = policy.direction is Direction.OUT
     source, destination = (child.local_ts, child.remote_ts) if out else (child.remote_ts, child.local_ts)
     return any(policy.source.overlaps(n) for n in networks(source) if n.version == policy.source.version) and any(
