@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests import pki
 from tests.lab.faults.fault import Fault
 from tests.lab.faults.host import HOST, INTERFACE, NARROWED, POLICY, RECURSIVE
 from tests.lab.faults.negotiation import NEGOTIATION, REACH
@@ -79,6 +80,12 @@ def test_without_a_daemon_that_is_what_is_said_first(policies: Pair) -> None:
         policies.restore()
     assert done.returncode == 1
     assert [f["id"] for f in json.loads(done.stdout)["findings"]] == ["daemon-not-running", "forwarding-off"]
+
+
+def test_a_ca_that_nobody_knows(policies: Pair) -> None:
+    with policies.certificates(-1, 40, pki.root(common="Another CA", number=9)):
+        (found,) = policies.diagnose(0)
+    assert found.id == "certificate-untrusted" and any("Another CA" in text for text in found.evidence), found
 
 
 CERTIFICATES = {

@@ -158,11 +158,16 @@ class Facts:
     def _sas(self) -> "tuple[Sas, Sas]":
         return sas_of(self.before), sas_of(self.after)
 
+    @cached_property
+    def infos(self) -> Mapping[str, ConnectionInfo]:
+        """The state of every connection now."""
+        return {c.name: c for c in self.after.connections} if self.after is not None else {}
+
     def connection_infos(self) -> Iterator[tuple[ConnectionFacts, ConnectionInfo]]:
         """Each chosen connection with its state now."""
-        for info in self.after.connections if self.after is not None else ():
-            if info.name in self.by_name:
-                yield self.by_name[info.name], info
+        for connection in self.connections:
+            if connection.name in self.infos:
+                yield connection, self.infos[connection.name]
 
     def children(self) -> Iterator[ChildFacts]:
         """Every child of every chosen connection."""

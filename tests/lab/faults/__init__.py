@@ -8,6 +8,7 @@ BY_HAND = {
     "daemon-not-running": "the daemon is stopped",
     "certificate-expired": "the peer's certificate ended ten days ago",
     "certificate-not-yet-valid": "the peer's certificate begins in ten days",
+    "certificate-untrusted": "the peer's certificate is of a CA that we do not know",
     "clock-wrong": "the peer's certificate begins in half an hour",
     "own-certificate-expired": "the same, seen by the peer itself",
     "own-certificate-not-yet-valid": "the same, seen by the peer itself",

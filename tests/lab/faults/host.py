@@ -29,6 +29,18 @@ HOST = (
         "ga", "-I INPUT -p udp --dport 500 -j DROP"
     ),
     Fault(
+        name="INPUT drops UDP 4500",
+        finding="firewall-drops-esp-in-udp",
+        evidence="--dport 4500 -j DROP",
+        a={"ike": {"encap": "always"}},
+        again=True,
+    ).by_rule("ga", "-I INPUT -p udp --dport 4500 -j DROP"),
+    Fault(
+        name="FORWARD drops one host",
+        finding="forward-drop-part",
+        evidence="-A FORWARD -s 10.1.1.10/32 -d 10.1.2.0/24 -j DROP",
+    ).by_rule("ga", "-I FORWARD -s 10.1.1.10 -d 10.1.2.0/24 -j DROP"),
+    Fault(
         name="conntrack calls packets INVALID, and a rule drops them",
         finding="conntrack-invalid",
         evidence="--ctstate INVALID -j DROP",

@@ -96,4 +96,10 @@ REACH = (
     Fault(
         name="the peer is away", finding="peer-unreachable", evidence="ICMP echo to 172.16.2.1: silent", again=True
     ).by_rule("r", "-I FORWARD -d 172.16.2.1 -j DROP"),
+    Fault(
+        name="a firewall drops large messages of IKE",
+        finding="peer-ignores-us",
+        evidence="UDP 500: answered; UDP 4500: answered",
+        again=True,
+    ).by_rule("r", "-I FORWARD -p udp --dport 500 -m length --length 200:65535 -j DROP"),
 )

@@ -92,14 +92,24 @@ class Pair:
             yield
 
     @contextmanager
-    def certificates(self, begin: float, stop: float) -> Iterator[None]:
-        """Both prove themselves by certificates; gateway B's is valid from ``begin`` to ``stop`` days from now."""
+    def certificates(self, begin: float, stop: float, issuer: pki.Issued | None = None) -> Iterator[None]:
+        """Both prove themselves by certificates; gateway B's is valid from ``begin`` to ``stop`` days from now.
+
+        ``issuer`` is its CA, if that is not the one that both believe.
+        """
         now = datetime.datetime.now(datetime.UTC)
         ca = pki.root()
         auths = []
         for side, name in enumerate(("moon", "sun")):
             start, days = (now + begin * pki.DAY, stop - begin) if side else (pki.START, 3000)
-            one = pki.issue(name, ca, number=side + 1, names=[f"{name}.example.org"], start=start, days=days)
+            one = pki.issue(
+                name,
+                (issuer or ca) if side else ca,
+                number=side + 1,
+                names=[f"{name}.example.org"],
+                start=start,
+                days=days,
+            )
             directory = self.gateways[side].directory
             for file, content in (("own.pem", one.pem), ("own.key", one.key_pem), ("ca.pem", ca.pem)):
                 (directory / file).touch(mode=0o600)

@@ -9,16 +9,19 @@ import pytest
 from tests.unit.diagnose.gateway_facts import LAN, MAIN, SA, connected, down, facts, ids, lines, only
 from xfrmctl.daemon.gather.firewall import counted, moved
 from xfrmctl.diagnose.facts import (
+    Answer,
     ChildFacts,
     Facts,
     HostFacts,
     PathProbe,
+    PeerProbe,
     TunnelProbe,
     somewhere_in,
 )
 from xfrmctl.diagnose.netfilter import iptables
 from xfrmctl.diagnose.netfilter.values import Table
-from xfrmctl.model.address import IPAddress
+from xfrmctl.ike import failures
+from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.observed import (
     LOCAL,
     NOWHERE,
@@ -234,6 +237,15 @@ def test_esp_in_udp_goes_another_way() -> None:
     state = facts(info).after
     rule = "[0:0] -A INPUT -p udp -m udp --dport 4500 -j DROP"
     assert ids(ruled(rule, before=(), after=state)) == ["firewall-drops-esp-in-udp"]
+
+
+def test_a_rule_explains_why_nobody_answers() -> None:
+    silent = failures.no_response(Endpoint(PEER, 4500), 5, "IKE_AUTH")
+    answers = {"main": PeerProbe(ike=Answer.ANSWERED, nat_t=Answer.SILENT, echo=Answer.ANSWERED)}
+    state = facts(down(silent)).after
+    assert ids(child_facts(before=state, after=state, probes=answers)) == ["udp-4500-blocked"]
+    found = ruled("[0:0] -A INPUT -p udp -m udp --dport 4500 -j DROP", after=state, probes=answers)
+    assert ids(found) == ["firewall-drops-esp-in-udp"]
 
 
 def test_a_rule_of_ours_explains_what_looks_like_the_path() -> None:

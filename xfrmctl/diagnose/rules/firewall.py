@@ -13,9 +13,9 @@ from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere
 from xfrmctl.diagnose.netfilter.values import SNAT, Addresses, Fit, Fragments, Not, Packet, States
 from xfrmctl.diagnose.netfilter.walk import DROPS, Fate, dropped, fates, partly_dropped, translated
 from xfrmctl.diagnose.rules.forwarding import is_for_others, networks, shell
+from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.model.address import IPNetwork
 from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
-from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import DataPlane, Mode
 
 ESP, AH, UDP, ICMP, ICMPV6 = 50, 51, 17, 1, 58
@@ -150,10 +150,11 @@ def nat_eats(facts: Facts) -> Iterator[Finding]:
                 cause="source NAT happens before the kernel looks for the policy, and no exemption comes before it",
                 cure_here="exempt what is for the tunnel, before that rule; connections that stand keep their "
                 "translation until they end (conntrack -D)",
+                cure_peer="where it translates sources, it needs the same exemption",
                 lines=[shell(f"iptables -t nat -I POSTROUTING {match} -j ACCEPT"),
                        shell("iptables -t nat -I POSTROUTING -m policy --dir out --pol ipsec -j ACCEPT"),
-                       Line(end=PEER, product="Cisco IOS", text="the same at its side: deny the pair in the NAT "
-                            "access-list, before the permit")],
+                       Line(end=PEER, product="Cisco IOS", text="ip access-list extended NAT / deny ip REMOTE "
+                            "LOCAL / permit ip REMOTE any")],
             )  # fmt: skip
             break
 
@@ -187,13 +188,17 @@ def gateway_drops(facts: Facts) -> Iterator[Finding]:
 
 
 def _spoken(facts: Facts, connection: ConnectionFacts) -> list[tuple[str, int, int | None]]:
-    encap = any(sa.encap for child in connection.children for sa in facts.up(child))
+    """What the two say to each other: name, protocol, port. Where nobody answers, that may also be ESP in UDP."""
+    sas = [sa for child in connection.children for sa in facts.up(child)]
+    info = facts.infos.get(connection.name)
+    silent = info is not None and not sas and wants_probe(info)
     first = connection.children[0].esp[:1] if connection.children else ()
-    ah = any(text.startswith("ah") for text in first)
-    data = (
-        [("esp-in-udp", UDP, 4500)] if encap else [(ProtocolId.AH.name.lower(), AH, None) if ah else ("esp", ESP, None)]
-    )
-    return [("ike", UDP, 500), *data]
+    found: list[tuple[str, int, int | None]] = [("ike", UDP, 500)]
+    if silent or any(sa.encap for sa in sas):
+        found.append(("esp-in-udp", UDP, 4500))
+    if not any(sa.encap for sa in sas):
+        found.append(("ah", AH, None) if any(text.startswith("ah") for text in first) else ("esp", ESP, None))
+    return found
 
 
 def _gateway(
