@@ -31,8 +31,8 @@ def diagnose(
 ) -> None:
     """Look for what is wrong: each finding with its evidence, its cause, and the cure for this end and the peer.
 
-    Watches counters for some seconds, asks silent peers what a stranger may ask, and changes nothing. Where no
-    daemon runs it says so, and looks at the rest with your rights.
+    Watches counters for some seconds, sends a few pings to the peers, asks silent ones what a stranger may ask,
+    and changes nothing. Where no daemon runs it says so, and looks at the rest with your rights.
 
     Exit codes: 0 nothing found; 1 findings; 2 it could not look.
 

@@ -28,6 +28,7 @@ class DaemonHandlers:
 
     def __init__(self, daemon: "Daemon") -> None:
         self._daemon = daemon
+        self._diagnosing = asyncio.Lock()
 
     async def snapshot(self) -> Snapshot:
         """The state now."""
@@ -142,8 +143,9 @@ class DaemonHandlers:
         return PlanResult(lines=plan.render().splitlines())
 
     async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
-        """Look for faults."""
-        return await diagnosis.diagnose(self._daemon, connection, seconds)
+        """Look for faults; one at a time, since it is work."""
+        async with self._diagnosing:
+            return await diagnosis.diagnose(self._daemon, connection, seconds)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """What happens from now on."""

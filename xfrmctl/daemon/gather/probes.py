@@ -69,13 +69,22 @@ def probe(local: IPAddress | None, remote: IPAddress, ports: Sequence[int]) -> P
     with ExitStack() as stack:
         try:
             questions = [_ike(stack, local, remote, port, encapsulated=port == ports[1]) for port in ports]
-            questions.append(_echo(stack, local, remote))
         except OSError as error:
             none = Answer.UNREACHABLE
             return PeerProbe(ike=none, nat_t=none, echo=none, detail=error.strerror or str(error))
+        unasked = ""
+        try:
+            questions.append(_echo(stack, local, remote))
+        except OSError as error:
+            unasked = f"not asked: {error.strerror}"
         _converse(questions)
-        ike, nat_t, echo = questions
-        return PeerProbe(ike=ike.answer, nat_t=nat_t.answer, echo=echo.answer, detail=echo.detail)
+        ike, nat_t, *echo = questions
+        return PeerProbe(
+            ike=ike.answer,
+            nat_t=nat_t.answer,
+            echo=echo[0].answer if echo else Answer.SILENT,
+            detail=echo[0].detail if echo else unasked,
+        )
 
 
 def _converse(questions: Sequence[_Question]) -> None:
