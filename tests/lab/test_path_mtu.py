@@ -4,9 +4,10 @@ The router is the narrow place in both directions, and neither sends nor forward
 for ever (KERNEL-FACTS).
 """
 
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.lab
 SUITE = "aes256gcm16"
 NARROW, WIDE = 1400, 1500
 AGING_S = 8
+IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 
 
 @contextmanager
@@ -153,6 +155,61 @@ def test_no_black_hole(topology: Topology, outer: int, encap: bool, dataplane: s
         assert passes(ha, HOST_B[0], wide)
         assert passes(hb, HOST_A[0], wide)
         assert passes(ha, HOST_B[1], wide)
+
+
+@pytest.mark.parametrize("narrow_side", [0, 1], ids=["towards B", "towards A"])
+def test_a_path_that_is_narrow_in_one_direction_is_found_by_asking_the_other_end(
+    topology: Topology, narrow_side: int
+) -> None:
+    """Small requests come, large answers go: the end in front of the narrow place misses nothing. It is the other one
+    that hears nothing any more. It finds its own direction as it was, and has asked the peer to look at its own."""
+    address, device = ((OUTER_B[0], "rb"), (OUTER_A[0], "ra"))[narrow_side]
+    with gateways(topology, aging="10m", confirm="off") as ends:
+        near, far = ends[narrow_side], ends[1 - narrow_side]
+        for gateway in ends:
+            wait_for(gateway, WIDE)
+        with silence(topology), questions(topology, narrow_side) as ask:
+            assert ask(), "answers arrive"
+            topology.ns("r").batch([f"route add {address}/32 dev {device} mtu lock {NARROW}"])
+            assert not ask()
+            eventually("the near end knows", lambda: ask() or believes(near, NARROW))
+            wait_for(near, NARROW)
+            eventually("the far end has been told", lambda: reverse_of(far) == NARROW)
+        assert believes(far, WIDE)
+        assert reverse_of(near) == WIDE
+
+
+def reverse_of(gateway: Gateway) -> int | None:
+    """What the peer says of its direction."""
+    path = sizes(gateway).path
+    return path.peer_mtu if path is not None else None
+
+
+@contextmanager
+def questions(topology: Topology, side: int) -> Iterator[Callable[[], bool]]:
+    """A host of the other side asks one of this side, which answers in 1420 bytes with DF. Gives whether it came."""
+    names, addresses = (("ha", "hb"), (HOST_A[0], HOST_B[0]))
+    with (
+        topology.ns(names[side]).socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        topology.ns(names[1 - side]).socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        for sock, address in ((server, addresses[side]), (client, addresses[1 - side])):
+            sock.bind((address, 7300))
+            sock.settimeout(0.4)
+
+        def ask() -> bool:
+            client.sendto(b"?", (addresses[side], 7300))
+            try:
+                _, source = server.recvfrom(2048)
+                server.sendto(bytes(1420 - 28), source)
+                return bool(client.recv(2048))
+            except TimeoutError:
+                return False
+            except OSError:  # the gateway has told the host what still fits
+                return False
+
+        yield ask
 
 
 def test_it_is_shown_counted_and_kept_over_a_restart(topology: Topology) -> None:

@@ -13,12 +13,16 @@ import pytest
 from tests.sim.world import Datagram, Node, World, pair, start
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.ike.config import RetransmitPolicy
+from xfrmctl.ike.exchanges import probe
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.ports import Underlay
 from xfrmctl.model.events import ChildSaRekeyed, IkeSaClosed, PathMtuChanged, PeerMoved, PeerSilent
+from xfrmctl.model.iana import NotifyType
 from xfrmctl.model.path import Path
 from xfrmctl.model.sa import Direction, SaCounters
+from xfrmctl.pmtu.inputs import IcmpReport
 from xfrmctl.pmtu.settings import PathOptions
+from xfrmctl.wire.payloads import Notify
 
 WAY = Underlay("wan", None, None, 1500)
 PATIENT = RetransmitPolicy(first_s=1, factor=1.5, tries=10)
@@ -282,6 +286,28 @@ def test_without_probes_the_link_is_believed_until_a_router_complains() -> None:
     world, alice, _ = established(1400, probe=False)
     assert in_force(world, alice) == (1500, "link")
     assert max(len(d.data) for d in world.wire) < 600
+
+
+def test_a_peer_that_refuses_padding_leaves_errors_of_routers_and_the_operators_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers a probe with an error, against RFC 7296 3.10.1. The tunnel stays, and nothing is probed any more."""
+    error = Notify(NotifyType.INVALID_SYNTAX)
+    monkeypatch.setattr(probe, "answer", lambda *_: [error])
+    world, alice, _ = established(1400)
+    state, before = next(world.keepers["alice"].engine.states()), len(world.wire)
+    assert state.blind and in_force(world, alice) == (1500, "link")
+    world.do(alice, lambda now: world.keepers["alice"].engine.handle_icmp(IcmpReport(state.path, 1400, 1500), now))
+    assert in_force(world, alice) == (1400, "icmp")
+    stalls(world, alice, 60)
+    assert in_force(world, alice) == (1400, "icmp")
+    assert len(world.wire) == before
+    assert not alice.of(IkeSaClosed)
+    sa = alice.sa()
+    assert sa.config is not None
+    sa.config = replace(sa.config, children=tuple(replace(c, mtu=1333) for c in sa.config.children))
+    world.do(alice, lambda now: world.keepers["alice"].configure(PathOptions(), {}, now))
+    assert in_force(world, alice) == (1333, "configured")
 
 
 @pytest.mark.parametrize("seed", range(2))
