@@ -220,11 +220,12 @@ def test_it_is_shown_counted_and_kept_over_a_restart(topology: Topology) -> None
         path = sizes(a).path
         assert path is not None
         assert (path.mtu, path.source, path.confidence, path.link_mtu) == (NARROW, "probe", "confirmed", WIDE)
-        assert path.carrier.startswith("udp")
+        assert path.carrier.startswith(("udp", "esp"))
         eventually("the other end says what it believes", lambda: (sizes(a).path or path).peer_mtu == NARROW)
         assert f"{NARROW} outer (probe" in a.ctl_text("show").stdout
         text = a.metrics()
-        assert f'xfrmctl_path_mtu_bytes{{confidence="confirmed",connection="{MAIN}",source="probe"}} {NARROW}.0' in text
+        labels = f'carrier="{path.carrier[:3]}",confidence="confirmed",connection="{MAIN}",source="probe"'
+        assert f"xfrmctl_path_mtu_bytes{{{labels}}} {NARROW}.0" in text
         assert 'xfrmctl_path_mtu_probes_total{outcome="answered"}' in text
         a.stop()
         a.start()

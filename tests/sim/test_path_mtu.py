@@ -11,6 +11,8 @@ from itertools import count
 import pytest
 
 from tests.sim.world import Datagram, Node, World, pair, start
+from xfrmctl.daemon.carrier import NOBODY
+from xfrmctl.daemon.echo import EchoPort
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.ike.config import RetransmitPolicy
 from xfrmctl.ike.exchanges import probe
@@ -39,11 +41,15 @@ class Paths(World):
     def keep(self, node: Node, **options: object) -> PathKeeper:
         kernel = FakeKernel()
         kernel.ways = dict.fromkeys(self.nodes, WAY)
-        keeper = PathKeeper(node.engine, kernel, PathOptions(**options), lambda: self.now)  # type: ignore[arg-type]
+        keeper = PathKeeper(node.engine, kernel, PathOptions(**options), lambda: self.now, echo=self.echo(node))  # type: ignore[arg-type]
         self.changes[node.name] = []
         keeper.changed = self.changes[node.name].append
         self.keepers[node.name] = keeper
         return keeper
+
+    def echo(self, node: Node) -> tuple[EchoPort, Callable[[int], bytes]]:
+        """Who sends a node's echoes through the tunnel: nobody."""
+        return NOBODY
 
     def do(self, node: Node, action: Callable[[float], None]) -> None:
         keeper = self.keepers[node.name]

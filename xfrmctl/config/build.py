@@ -116,7 +116,7 @@ def gateway(found: schema.File) -> GatewaySettings:
 
 
 def _paths(found: schema.PathMtu) -> PathOptions:
-    return PathOptions(probe=found.probe, aging_s=found.aging, confirm_s=found.confirm)
+    return PathOptions(probe=found.probe, aging_s=found.aging, confirm_s=found.confirm, echo=found.echo)
 
 
 def engine(found: schema.File, file: Path, previous: Mapping[str, ConnectionConfig], report: Report) -> EngineConfig:

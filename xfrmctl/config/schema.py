@@ -13,6 +13,7 @@ from xfrmctl.config.mapping import HalfOpen, Many, Port, Retransmissions, Sectio
 from xfrmctl.config.schema_child import DEFAULT_ESP, ESP_PROPOSALS, Child, ChildLifetime, ChildRekey
 from xfrmctl.config.spelling import (
     Address,
+    Echo,
     FilePath,
     Fragmentation,
     HostAddress,
@@ -96,6 +97,9 @@ class PathMtu(Strict):
     """Age at which a path below its link's MTU is probed upwards again (RFC 1191 6.3). ``off``: never."""
     confirm: SecondsOrOff = 5.0
     """How often the size is confirmed while traffic flows. ``off``: only when something looks wrong."""
+    echo: Echo = "auto"
+    """Whether ESP itself is asked where it does not go in UDP, by pings through the tunnel: an address behind the peer
+    that answers them. ``auto``: one that a peer of ours tells. ``off``: only IKE's packets are asked."""
 
 
 class Bypass(Strict):

@@ -172,6 +172,13 @@ def replay_window(value: object) -> int:
     return number
 
 
+def echo(value: object) -> Literal["auto", "off"] | IPAddress:
+    """``auto``, ``off``, or an address."""
+    if value == "auto":
+        return "auto"
+    return "off" if value == "off" else host_address(value)
+
+
 def mark(value: object) -> Mark:
     """``42``, ``0x2a``, ``0x2a/0xff``: a packet mark and the bits of it that count."""
     cure = "write such as 42, 0x2a or 0x2a/0xff"
@@ -352,6 +359,9 @@ PacketMark = Annotated[
 ]
 Address = Annotated[IPAddress | None, PlainValidator(address), _schema("string", "IP address, or any")]
 HostAddress = Annotated[IPAddress, PlainValidator(host_address), _schema("string", "IP address")]
+Echo = Annotated[
+    Literal["auto", "off"] | IPAddress, PlainValidator(echo), _schema("string", "auto, off, or an IP address")
+]
 IkeIdentity = Annotated[
     Identity | IdentityPattern | None,
     PlainValidator(identity),

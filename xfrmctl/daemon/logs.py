@@ -18,6 +18,7 @@ import structlog
 from xfrmctl.control.events import event_json
 from xfrmctl.daemon.clock import wall
 from xfrmctl.model.events import (
+    CarriersDiffer,
     ChildSaInstalled,
     ChildSaRekeyed,
     ChildSaRemoved,
@@ -191,6 +192,7 @@ _LEVELS: dict[type[Event], int] = {
     PathRefused: logging.WARNING,
     KernelTrouble: logging.ERROR,
     KernelDisturbed: logging.WARNING,
+    CarriersDiffer: logging.WARNING,
     CookieDemanded: logging.DEBUG,
     DatagramDropped: logging.DEBUG,
     PathProbed: logging.DEBUG,
@@ -268,9 +270,14 @@ def tell(event: Event) -> str:
             return f"kernel: put back what others had disturbed: {event.disturbance}"
         case PathMtuChanged():
             was = f" (was {event.old})" if event.old is not None and event.old != event.new else ""
-            return f"path {event.path}: MTU {event.new}{was} by {event.source.value}, {event.reason}"
+            by = f"{event.source.value} ({event.carrier})" if event.carrier else event.source.value
+            return f"path {event.path}: MTU {event.new}{was} by {by}, {event.reason}"
+        case CarriersDiffer():
+            until = f"ESP alone is asked for {event.seconds / 60:.0f} min"
+            return f"path {event.path}: {event.size} bytes pass as UDP, and are lost as ESP; {until}"
         case PathMtuHinted():
             return f"path {event.path}: a router reports {event.mtu}: {event.verdict}"
         case PathProbed():
-            return f"path {event.path}: probe of {event.size} bytes {event.outcome.value}"
+            by = f" ({event.carrier})" if event.carrier else ""
+            return f"path {event.path}: probe of {event.size} bytes {event.outcome.value}{by}"
     return repr(event)

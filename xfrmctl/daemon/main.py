@@ -24,6 +24,7 @@ from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
 from xfrmctl.daemon import clock, logs, memory, restart, routes, secret
 from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
 from xfrmctl.daemon.lifecycle import notify
@@ -42,6 +43,7 @@ from xfrmctl.metrics.endpoint import Metrics, MetricsEndpoint
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.events import Event, IcmpErrorJudged
+from xfrmctl.model.path import Path as PmtuPath
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 from xfrmctl.pmtu.inputs import IcmpReport
 
@@ -83,7 +85,9 @@ class Daemon:
         self._secret = secret.kept(options.state, clock.entropy, self._log.warning)
         self.engine = IkeEngine(self.resolved(configuration), clock.entropy, clock.wall)
         found = configuration.gateway
-        self.paths = PathKeeper(self.engine, self.kernel, found.path_mtu, loop.time, found.path_mtu_of)
+        self._echoes = EchoSockets(loop, self._echoed)
+        echo = self._echoes, clock.entropy
+        self.paths = PathKeeper(self.engine, self.kernel, found.path_mtu, loop.time, found.path_mtu_of, echo)
         self.reconciler = Reconciler(self.engine, self.kernel, self.bus, self.paths, configuration.gateway.policies)
         self.paths.changed, self.paths.poisoned = self.reconciler.path_changed, self.reconciler.path_poisoned
         self._state = options.state
@@ -219,6 +223,9 @@ class Daemon:
             report = IcmpReport(event.path, event.mtu, event.quoted)
             self.runtime.step(partial(self.paths.engine.handle_icmp, report))
 
+    def _echoed(self, path: PmtuPath, secret: bytes, length: int) -> None:
+        self.runtime.step(partial(self.paths.esp.echoes.heard, path, secret, length))
+
     def _network_changed(self, address_gone: bool) -> None:
         self.reconciler.network_changed(address_gone=address_gone)
         self.runtime.step(self.engine.handle_network)
@@ -320,6 +327,7 @@ class Daemon:
     async def close(self) -> None:
         """Release what is held; the kernel keeps what it has."""
         self.runtime.stop()
+        self._echoes.stop()
         self._icmp.stop()
         if self._endpoint is not None:
             await self._endpoint.stop()

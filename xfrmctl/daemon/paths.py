@@ -7,13 +7,15 @@ runtime; what the kernel is to do about a path is the reconciler's business.
 Where something looks as if large packets got lost (:mod:`xfrmctl.daemon.signs`) the engine is told, and asks a probe.
 Where packets flow and nothing looks wrong, the belief is confirmed now and then. What ICMP errors have made the kernel
 believe of a peer is a hint, too; when probes refute it, the route to the peer is made anew, which clears the kernel's
-memory of it (KERNEL-FACTS 8).
+memory of it (KERNEL-FACTS 8). Who carries a probe, IKE or ESP, is told in :mod:`xfrmctl.daemon.carrier`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from xfrmctl.daemon import routes
+from xfrmctl.daemon.carrier import NOBODY, EspCarrier
+from xfrmctl.daemon.echo import Echoes, EchoPort
 from xfrmctl.daemon.signs import Flow, Sign, is_repetition
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import ChildSa, IkeSa
@@ -35,7 +37,7 @@ from xfrmctl.model.path import Path, ProbeOutcome
 from xfrmctl.model.sa import SaCounters, SaId
 from xfrmctl.model.snapshot import PathInfo
 from xfrmctl.pmtu.engine import PmtuEngine
-from xfrmctl.pmtu.inputs import IcmpReport, SendProbe, SetPathMtu
+from xfrmctl.pmtu.inputs import IcmpReport, ProbeToken, SendProbe, SetPathMtu
 from xfrmctl.pmtu.path import Phase
 from xfrmctl.pmtu.search import Grid
 from xfrmctl.pmtu.settings import PathOptions, PathSettings
@@ -48,6 +50,12 @@ LOOKED_AT = 200
 
 UNKNOWN_ANSWER_S = 1.0
 """How long an answer may take where no round trip has been measured."""
+
+ENOUGH = 8
+"""Packets that go out before a belief is confirmed for their sake: the peer's echoes, and our answers, are fewer."""
+
+ASK_BYTES = 300
+"""Size of a message to a peer of ours that is no probe, but tells and asks."""
 
 ASKED_S = 30.0
 """What we look into since the peer has asked is not asked back within this time."""
@@ -82,7 +90,9 @@ class PathKeeper:
         options: PathOptions,
         now: Callable[[], float],
         own: Mapping[str, PathOptions] | None = None,
+        echo: tuple[EchoPort, Callable[[int], bytes]] = NOBODY,
     ) -> None:
+        """``echo`` is who sends echoes through tunnels, and entropy for them."""
         self.engine = PmtuEngine()
         self._options, self._own = options, own or {}
         self.changed: Callable[[set[int]], None] = lambda _: None
@@ -93,15 +103,29 @@ class PathKeeper:
         self._ways: dict[Path, Way] = {}
         self._goes: dict[str, Path] = {}
         self._next_look = 0
+        self.esp = EspCarrier(Echoes(*echo), self.engine, kernel, self._users, self._options_of, self._reopen)
+        self._carried: dict[ProbeToken, tuple[Path, str]] = {}
         self.executors: dict[type[Effect], Callable[[Effect], None]] = {
             SendProbe: self._send_probe,
             SetPathMtu: self._set,
             ReportProbe: self._report,
             PeerAsks: self._asked,
         }
-        self.drain = self.engine.drain
-        self.deadline = self.engine.deadline
-        self.handle_timer = self.engine.handle_timer
+
+    def drain(self) -> list[Effect | Event]:
+        """What the engine wants, and what is to be told besides."""
+        told, self.esp.told = self.esp.told, []
+        return self.engine.drain() + told
+
+    def deadline(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called."""
+        at = (self.engine.deadline(), self.esp.echoes.deadline())
+        return min((due for due in at if due is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Probes that are due, echoes that are late."""
+        self.engine.handle_timer(now)
+        self.esp.echoes.handle_timer(now)
 
     # -- what others want to know
 
@@ -125,10 +149,10 @@ class PathKeeper:
         if state is None or way is None:
             return None
         user = self._ike.probes.find(next(reversed(way.users)))
-        port = user.remote.port if user is not None else 0
+        carrier = state.carrier or (_udp(path, user) if user is not None else "")
         return PathInfo(
             path=str(path),
-            carrier="none" if state.blind or state.fixed else f"udp {port}" + (", as esp" if path.port else ""),
+            carrier="none" if state.blind or state.fixed else carrier,
             mtu=state.belief.size,
             source=state.belief.source.value,
             confidence=state.belief.confidence.value,
@@ -145,10 +169,12 @@ class PathKeeper:
     def configure(self, options: PathOptions, own: Mapping[str, PathOptions], now: float) -> None:
         """Take other settings; a path whose settings stay as they are does not notice."""
         self._options, self._own = options, own
-        for path, way in self._ways.items():
-            sa = self._ike.probes.find(next(reversed(way.users)))
-            if sa is not None and sa.config is not None:
-                self.engine.open(path, self._link(way), self._settings(sa), now)
+        for path in self._ways:
+            self._reopen(path, now)
+
+    def _reopen(self, path: Path, now: float) -> None:
+        for sa in self._users(path)[:1]:
+            self.engine.open(path, self._link(self._ways[path]), self._settings(sa, path), now)
 
     # -- who goes where
 
@@ -179,7 +205,7 @@ class PathKeeper:
             if way is None:
                 way = self._ways[new] = Way(self._kernel.underlay(new.local, new.remote))
             way.users[name] = None
-            self.engine.open(new, self._link(way), self._settings(sa), self._now())
+            self.engine.open(new, self._link(way), self._settings(sa, new), self._now())
         else:
             del self._goes[name]
         if old is not None:
@@ -188,20 +214,32 @@ class PathKeeper:
             if not left.users:
                 del self._ways[old]
                 self.engine.close(old, self._now())
+                self.esp.forget(old)
 
     def _link(self, way: Way) -> int:
         return way.underlay.mtu if way.underlay is not None else DEFAULT_LINK
 
-    def _settings(self, sa: IkeSa) -> PathSettings:
+    def _users(self, path: Path) -> list[IkeSa]:
+        """The IKE SAs that go a path, the newest first."""
+        way = self._ways.get(path)
+        names = reversed(way.users) if way is not None else ()
+        return [sa for name in names if (sa := self._ike.probes.find(name)) is not None]
+
+    def _options_of(self, sa: IkeSa) -> PathOptions:
         assert sa.config is not None
-        options = self._own.get(sa.config.name, self._options)
+        return self._own.get(sa.config.name, self._options)
+
+    def _settings(self, sa: IkeSa, path: Path) -> PathSettings:
+        assert sa.config is not None
+        options, grid = self._options_of(sa), self.esp.grid(path)
         written = [child.mtu for child in sa.config.children]
         sizes = [mtu for mtu in written if mtu is not None]
         return PathSettings(
             configured=min(sizes) if sizes and len(sizes) == len(written) else None,
-            aging_s=options.aging_s,
+            aging_s=options.aging_s if grid is None else None,
             confirm_s=options.confirm_s,
-            grid=Grid(*self._ike.probes.grid(sa.name)),
+            grid=grid or Grid(*self._ike.probes.grid(sa.name)),
+            relief=grid is None,
             probes=options.probe,
         )
 
@@ -220,11 +258,25 @@ class PathKeeper:
         ):
             self.engine.handle_probe(effect.token, ProbeOutcome.UNAVAILABLE, effect.size, now)
             return
-        self._ike.probes.send(user, effect.token, effect.size, now, mtu=state.belief.size, doubts=doubts)
+        inside, mtu = self.esp.speaks(sa, now), state.belief.size
+
+        def by_ike(now: float) -> None:
+            self._carried[effect.token] = (effect.path, _udp(effect.path, sa))
+            self._ike.probes.send(user, effect.token, effect.size, now, mtu=mtu, doubts=doubts, inside=inside)
+
+        if not self.esp.takes(effect, state, by_ike, now):
+            by_ike(now)
+        elif doubts:
+            self._ike.probes.send(user, 0, ASK_BYTES, now, mtu=mtu, doubts=True, inside=inside)
 
     def _report(self, effect: Effect) -> None:
         assert isinstance(effect, ReportProbe)
-        self.engine.handle_probe(effect.token, effect.outcome, effect.size, self._now())
+        if not effect.token:
+            return  # it was no probe
+        path, carrier = self._carried.pop(effect.token)
+        self.engine.handle_probe(effect.token, effect.outcome, effect.size, self._now(), carrier=carrier)
+        if path in self._ways:
+            self.esp.doubt(path, effect.outcome, effect.size, self._now())
 
     def _asked(self, effect: Effect) -> None:
         """A gateway of ours at the other end says what it believes of its direction, and may doubt ours."""
@@ -234,6 +286,7 @@ class PathKeeper:
         if path is None or way is None:
             return
         way.reverse = effect.mtu or way.reverse
+        self.esp.told_of(path, effect.inside)
         if effect.doubts:
             way.asked_until = self._now() + ASKED_S
             self.engine.handle_loss(path, self._now())
@@ -266,6 +319,7 @@ class PathKeeper:
         if found is not None and found != way.underlay:
             before, way.underlay = way.underlay, found
             rerouted = before is not None and (before.device, before.via) != (found.device, found.via)
+            self.esp.reset(path, now)
             self.engine.handle_link(path, found.mtu, now, rerouted=rerouted)
             self._tell(path)
             return
@@ -277,7 +331,8 @@ class PathKeeper:
             self.poisoned(path)
 
     def count(self, sad: Mapping[SaId, SaCounters], now: float) -> None:
-        """Look at what the SAs have carried since the last time."""
+        """Look at what the SAs have carried since the last time, echoes of ours apart; see whether any are answered."""
+        self.esp.begin_look()
         for path, way in self._ways.items():
             came = went = octets = 0
             patience = 0.0
@@ -289,14 +344,22 @@ class PathKeeper:
                     came += inbound.packets if inbound is not None else 0
                     went += outbound.packets if outbound is not None else 0
                     octets += outbound.bytes if outbound is not None else 0
+            asked, answered = self.esp.echoes.counts.get(path, (0, 0))
+            came, went = came - answered, went - asked
+            self.esp.look(path, now)
             if way.flow is None:
                 way.flow = Flow(came, went, octets, now)
                 continue
             sign = way.flow.look(came, went, octets, now, patience_s=patience)
             if sign == Sign.LOSS:
                 self.engine.handle_loss(path, now)
-            if sign != Sign.NONE:
-                self.engine.handle_traffic(path, now)
+            if sign != Sign.NONE and way.flow.since >= ENOUGH and self.engine.handle_traffic(path, now):
+                way.flow.since = 0
+
+
+def _udp(path: Path, sa: IkeSa) -> str:
+    """How IKE's packets go; with encapsulation they go the way of ESP's."""
+    return f"udp {sa.remote.port}" + (", as esp" if path.port else "")
 
 
 def _path_of(sa: IkeSa | None) -> Path | None:

@@ -51,6 +51,7 @@ class Flow:
 
     ``silent_from`` is when packets began to go out that nobody has answered yet. ``window`` is the moment from which
     the next rate is taken, with the packets and bytes that had gone out by then.
+    ``since`` are packets that have gone out since somebody has set it back.
     """
 
     came: int
@@ -60,6 +61,7 @@ class Flow:
     usual: float = 0.0
     silent_from: float | None = None
     window: tuple[float, int, int] = field(init=False)
+    since: int = 0
 
     def __post_init__(self) -> None:
         self.window = (self.at, self.went, self.octets)
@@ -74,6 +76,7 @@ class Flow:
         if came < before[0] or went < before[1] or octets < before[2]:
             self.silent_from, self.window = None, (now, went, octets)
             return Sign.NONE  # SAs were replaced
+        self.since += went - before[1]
         collapsed = self._collapsed(now)
         if came > before[0]:
             self.silent_from = None

@@ -13,7 +13,7 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.mobility import Mobility
 from xfrmctl.ike.roundtrip import RoundTrip
 from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
-from xfrmctl.model.address import Endpoint
+from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.iana import ExchangeType, HashAlgorithm, ProtocolId
 from xfrmctl.model.identity import Identity
 from xfrmctl.model.sa import Encap, KernelSa, Mode, SaId, SaKeys
@@ -162,7 +162,8 @@ class IkeSa:
     lost the IKE SA. ``offered_spi`` is our SPI of the IKE SA that we have asked for in place of this one.
     ``rtt`` is how long answers take; ``probing`` is the probe of the path's MTU, ``probed`` is set when the peer has
     answered one in any size, ``small`` is the form of a small copy that got through, ``is_ours`` is set when the peer
-    has turned out to be a gateway like us, and ``own_mtu`` is what we tell it that our direction carries.
+    has turned out to be a gateway like us, and ``own_mtu`` is what we tell it that our direction carries,
+    ``own_inside`` the address of ours inside of the tunnel.
     """
 
     serial: int
@@ -222,6 +223,7 @@ class IkeSa:
     probing: Probing | None = None
     probed: bool = False
     own_mtu: int = 0
+    own_inside: IPAddress | None = None
     small: "Small | None" = None
     is_ours: bool = False
 

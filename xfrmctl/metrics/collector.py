@@ -226,8 +226,9 @@ def _paths(snapshot: Snapshot) -> Iterator[Metric]:
     """The path of each connection, by its newest CHILD SA; several children of one connection share it."""
     belief = GaugeMetricFamily(
         "xfrmctl_path_mtu_bytes",
-        "Largest outer IP packet that the path to the peer is believed to carry, by whose word.",
-        labels=("connection", "source", "confidence"),
+        "Largest outer IP packet that the path to the peer is believed to carry, by whose word; carrier is what probes "
+        "go in: udp (with UDP encapsulation ESP's own way), esp, or none.",
+        labels=("connection", "source", "confidence", "carrier"),
     )
     age = GaugeMetricFamily(
         "xfrmctl_path_mtu_age_seconds", "Age of what is believed of the path.", labels=("connection",)
@@ -238,7 +239,8 @@ def _paths(snapshot: Snapshot) -> Iterator[Metric]:
     for connection in snapshot.connections:
         known = [c.mtu.path for c in _newest(connection).values() if c.mtu is not None and c.mtu.path is not None]
         for path in known[:1]:
-            belief.add_metric((connection.name, path.source, path.confidence), path.mtu)
+            carrier = path.carrier.partition(" ")[0].rstrip(",")
+            belief.add_metric((connection.name, path.source, path.confidence, carrier), path.mtu)
             age.add_metric((connection.name,), path.age_s)
             counts = {"sent": path.probes_sent, "answered": path.probes_answered, "lost": path.probes_lost}
             for outcome, count in counts.items():

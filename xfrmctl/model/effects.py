@@ -47,11 +47,13 @@ class PeerAsks(Effect):
     """The peer, one of ours, has reason to doubt the path from us to it: an input of the path-MTU engine.
 
     ``mtu`` is what it takes the path from itself to us to carry, 0 where it did not say. ``doubts`` asks us to look.
+    ``inside`` is an address of its own inside of the tunnel, None where it did not say.
     """
 
     ike: str
     mtu: int
     doubts: bool
+    inside: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,8 @@ class KernelDisturbed(Event):
 class PathMtuChanged(Event):
     """What a path is believed to carry, bytes of outer packet; ``old`` is None for a path that is new.
 
-    ``reason`` is a metrics label: opened, configuration, route, icmp, probe, black hole, aged.
+    ``reason`` is a metrics label: opened, configuration, route, icmp, probe, black hole, aged. ``carrier`` is what has
+    carried the probe that says so, "" where none does: esp, or udp and its port.
     """
 
     path: Path
@@ -277,6 +278,7 @@ class PathMtuChanged(Event):
     source: MtuSource
     confidence: Confidence
     reason: str
+    carrier: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,8 +292,18 @@ class PathMtuHinted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathProbed(Event):
-    """A probe of ``size`` bytes has come to its end."""
+    """A probe of ``size`` bytes has come to its end; ``carrier`` as in :class:`PathMtuChanged`."""
 
     path: Path
     size: int
     outcome: ProbeOutcome
+    carrier: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarriersDiffer(Event):
+    """IKE's packets of ``size`` bytes get through, and ESP's do not: ESP alone is asked now, for ``seconds``."""
+
+    path: Path
+    size: int
+    seconds: float

@@ -45,7 +45,8 @@ class SaInfo:
 class PathInfo:
     """What is believed of the path to the peer. ``age_s`` is the age of the belief, ``link_mtu`` what the route takes.
 
-    ``carrier`` is what probes go in: UDP, which is ESP's own way or not; none where nobody probes. ``peer_mtu`` is what
+    ``carrier`` is what the last answered probe went in: UDP, which is ESP's own way or not, or ESP; none where nobody
+    probes. ``peer_mtu`` is what
     a peer of ours takes the other direction to carry, None where it has not said. ``ages_in_s`` is when the path is
     probed upwards next. One lost probe proves nothing: three in a row do.
     """

@@ -176,18 +176,31 @@ class PmtuEngine:
         if state is not None and state.suspected(now):
             self._after(state, state.belief, "loss", now)
 
-    def handle_traffic(self, path: Path, now: float) -> None:
-        """Packets go this way."""
+    def handle_traffic(self, path: Path, now: float) -> bool:
+        """Packets go this way; whether that has the belief confirmed now."""
+        state = self._paths.get(path)
+        if state is None:
+            return False
+        every, last = state.settings.confirm_s, state.confirmed_at
+        due = every is not None and (last is None or now - last >= every)
+        return due and self.handle_question(path, now)
+
+    def handle_question(self, path: Path, now: float) -> bool:
+        """Somebody wants the belief confirmed, though nothing speaks against it; whether that is begun now."""
         state = self._paths.get(path)
         if state is None or state.phase != Phase.SETTLED or state.blind or state.fixed:
-            return
-        every, last = state.settings.confirm_s, state.confirmed_at
-        if every is not None and (last is None or now - last >= every):
-            state.confirm(now)
-            self._after(state, state.belief, "traffic", now)
+            return False
+        state.confirm(now)
+        self._after(state, state.belief, "traffic", now)
+        return True
 
-    def handle_probe(self, token: ProbeToken, outcome: ProbeOutcome, size: int, now: float) -> None:
-        """What became of a probe. ``size`` is what was really sent; it may be less than what was asked for."""
+    def handle_probe(
+        self, token: ProbeToken, outcome: ProbeOutcome, size: int, now: float, *, carrier: str = ""
+    ) -> None:
+        """What became of a probe. ``size`` is what was really sent; it may be less than what was asked for.
+
+        ``carrier`` is who has carried it, for whoever is told.
+        """
         path, asked, epoch = self._under_way.pop(token)
         if outcome == ProbeOutcome.UNSUPPORTED:
             self._remember_deaf(path, now)
@@ -197,7 +210,7 @@ class PmtuEngine:
         del self._busy[path]
         state.counts.answered += outcome == ProbeOutcome.ANSWERED
         state.counts.lost += outcome in (ProbeOutcome.LOST, ProbeOutcome.SILENT)
-        self._outbox.append(PathProbed(path=path, size=size, outcome=outcome))
+        self._outbox.append(PathProbed(path=path, size=size, outcome=outcome, carrier=carrier))
         before, reason = state.belief, "probe"
         if outcome in (ProbeOutcome.SILENT, ProbeOutcome.UNAVAILABLE):
             state.not_before = now + self.settings.retry_s
@@ -205,6 +218,7 @@ class PmtuEngine:
             state.unsupported(now)
         elif epoch == state.epoch:
             if outcome == ProbeOutcome.ANSWERED:
+                state.carrier = carrier
                 state.answered(size, now)
             elif outcome == ProbeOutcome.TOO_BIG:
                 reason = "black hole" if state.too_big(asked, now) else reason
@@ -252,6 +266,7 @@ class PmtuEngine:
                     source=belief.source,
                     confidence=belief.confidence,
                     reason=reason,
+                    carrier=state.carrier if belief.source == MtuSource.PROBE else "",
                 )
             )
         self._arm(state, now)

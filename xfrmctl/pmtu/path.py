@@ -12,7 +12,8 @@ SEARCHING   of the next candidate                            nothing left to try
 
 Rules. An answered probe is authoritative. An error of a router lowers the belief at once, never below the floor, and
 is then confirmed; where a probe refutes it, later ones must wait for their confirmation. While a search goes on below
-a refuted belief each size that passes is in force at once: a smaller packet that arrives is better than none. Above
+a refuted belief each size that passes is in force at once (``relief``): a smaller packet that arrives is better than
+none. Above
 a belief only the outcome of the search is.
 """
 
@@ -51,7 +52,8 @@ class PathState:
     that is believed. ``epoch`` changes with every change of mind: the outcome of an older probe tells nothing.
     ``recheck`` is the size that was believed before an error lowered it to ``hinted_size``. ``refuted`` is set while a
     belief that does not hold is still in force. ``blind``: probes tell nothing here. ``not_before`` is when the next
-    probe may go. Signs of loss are heeded again from ``doubt_at``, errors from ``hold_until`` on.
+    probe may go. ``carrier`` has carried the last probe that was answered. Signs of loss are heeded again from
+    ``doubt_at``, errors from ``hold_until`` on.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class PathState:
     search: Search | None = None
     losses: int = 0
     epoch: int = 0
+    carrier: str = ""
     recheck: int = 0
     hinted_size: int = 0
     refuted: bool = False
@@ -182,7 +185,7 @@ class PathState:
             self._holds(size, now)
         elif self.search is not None:
             self.search.passed(size)
-            if self.refuted and size < self.belief.size:
+            if self.refuted and size < self.belief.size and self.settings.relief:
                 self.refuted = False
                 self._believe(size, now)
             self._look_on(now)

@@ -1,7 +1,9 @@
 """What the engine is told of a path, by configuration and by whoever can carry probes. Names in ``_s`` are seconds."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from xfrmctl.model.address import IPAddress
 from xfrmctl.pmtu.search import EVERY_SIZE, Grid
 
 FLOOR = {4: 576, 6: 1280}
@@ -16,7 +18,8 @@ class PathSettings:
     ``aging_s`` is the age at which a belief below the link's MTU is probed upwards again (RFC 1191 6.3, RFC 4301
     8.2.2: ``aging``), None for never (``no-aging``). While traffic flows, a belief is confirmed every ``confirm_s``;
     None for only when something looks wrong. ``grid`` are the sizes that the carrier of the probes can send. Without
-    ``probes`` there is nobody to ask: errors of routers and the link's MTU are all there is.
+    ``probes`` there is nobody to ask: errors of routers and the link's MTU are all there is. Without ``relief`` a
+    belief that does not hold stays in force until the search below it has ended: the kernel holds the carrier to it.
     """
 
     configured: int | None = None
@@ -24,13 +27,18 @@ class PathSettings:
     confirm_s: float | None = 30.0
     grid: Grid = EVERY_SIZE
     probes: bool = True
+    relief: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathOptions:
-    """The operator's choice: whether paths are probed, and the two ages of :class:`PathSettings`."""
+    """The operator's choice: whether paths are probed, and the two ages of :class:`PathSettings`.
+
+    ``echo`` is an address behind the peer that answers pings, or ``auto``: one that the peer tells.
+    """
 
     probe: bool = True
+    echo: IPAddress | Literal["auto", "off"] = "auto"
     aging_s: float | None = 600.0
     confirm_s: float | None = 5.0
 

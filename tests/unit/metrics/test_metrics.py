@@ -90,7 +90,9 @@ def test_values_of_the_snapshot() -> None:
     assert value(samples, "xfrmctl_child_integrity_failures_total", **lan) == 1
     assert value(samples, "xfrmctl_child_outer_mtu_bytes", **lan) == 1400
     path = {"connection": "branch-7"}
-    assert value(samples, "xfrmctl_path_mtu_bytes", **path, source="probe", confidence="confirmed") == 1400
+    assert (
+        value(samples, "xfrmctl_path_mtu_bytes", **path, source="probe", confidence="confirmed", carrier="udp") == 1400
+    )
     assert value(samples, "xfrmctl_path_mtu_age_seconds", **path) == 75
     assert value(samples, "xfrmctl_path_probes", **path, outcome="lost") == 6
     assert value(samples, "xfrmctl_child_inner_mtu_bytes", **lan) == 1338

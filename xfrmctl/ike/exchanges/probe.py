@@ -29,9 +29,11 @@ Three forms of small copies, tried in turn, the one that got through the last ti
 
 Between two gateways of ours the notify says more: behind the mark, what the sender takes its own direction to carry,
 and whether it has reason to doubt the other one. So each end knows both directions, and may ask the other one to look.
+It also says an address of the sender's inside of the tunnel, which answers echoes.
 """
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from struct import Struct
 
 from xfrmctl.ike.core import Core
@@ -41,6 +43,7 @@ from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, names, policy, small, track, whole
 from xfrmctl.ike.transport import retransmit as send_small_copy
+from xfrmctl.model.address import IPAddress
 from xfrmctl.model.effects import PeerAsks, ReportProbe
 from xfrmctl.model.iana import ExchangeType, NotifyType
 from xfrmctl.model.path import ProbeOutcome
@@ -60,9 +63,9 @@ SECOND_ANSWER_S = 0.05
 """How long after an answer to the small copy one to the whole copy may still come, plus half a round trip."""
 
 _TAIL = Struct(">HB")
-"""The sender's own figure, bytes (0: none), and flags."""
+"""The sender's own figure, bytes (0: none), and flags; behind them the address that a flag announces."""
 
-_DOUBTS = 1
+_DOUBTS, _INSIDE_4, _INSIDE_6 = 1, 2, 4
 _NOTIFY_HEAD = 8
 
 
@@ -74,6 +77,7 @@ class Probe:
     size: int
     mtu: int
     doubts: bool
+    inside: IPAddress | None = None
     exchange: ExchangeType = ExchangeType.INFORMATIONAL
     _whole: Sealed | None = field(default=None, repr=False)
 
@@ -84,7 +88,7 @@ class Probe:
         if sa.state != IkeState.ESTABLISHED:
             core.end_probe(sa, ProbeOutcome.UNAVAILABLE)
             return None
-        payloads: list[Payload] = [_notify(self.mtu, self.doubts, _room(core, sa, self.size))]
+        payloads: list[Payload] = [_notify(self.mtu, self.doubts, _room(core, sa, self.size), self.inside)]
         message = whole(core, sa, self.exchange, payloads, sa.next_id)
         sa.probing.message_id, sa.probing.size = sa.next_id, _outer(core, sa, message.size)
         sa.probing.forms = _forms(sa)
@@ -115,7 +119,7 @@ class Probe:
         if form == Small.IKE_FRAGMENTS:
             return small(core, sa, self._whole)
         if form == Small.SHORTER:
-            shorter: list[Payload] = [_notify(self.mtu, self.doubts, 0)]
+            shorter: list[Payload] = [_notify(self.mtu, self.doubts, 0, self.inside)]
             return whole(core, sa, self.exchange, shorter, outstanding.message_id)
         return self._whole
 
@@ -156,7 +160,7 @@ def answer(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> list[Payload
     """What a request that may be a probe of one of ours is answered with beside the rest."""
     if not _heed(core, sa, payloads):
         return []
-    return [_notify(sa.own_mtu, False, 0)]
+    return [_notify(sa.own_mtu, False, 0, sa.own_inside)]
 
 
 def _heed(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
@@ -166,8 +170,18 @@ def _heed(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
         return False
     sa.is_ours = True
     mtu, flags = _TAIL.unpack_from(notify.data, len(MARK))
-    core.emit(PeerAsks(sa.name, mtu, bool(flags & _DOUBTS)))
+    rest = notify.data[len(MARK) + _TAIL.size :]
+    core.emit(PeerAsks(sa.name, mtu, bool(flags & _DOUBTS), _address(flags, rest)))
     return True
+
+
+def _address(flags: int, data: bytes) -> IPAddress | None:
+    """What the flags announce; None where it is cut short, or can be nobody's."""
+    size = 4 if flags & _INSIDE_4 else 16 if flags & _INSIDE_6 else 0
+    if not size or len(data) < size:
+        return None
+    found = ip_address(data[:size])
+    return None if found.is_multicast or found.is_unspecified or found.is_loopback else found
 
 
 def _forms(sa: IkeSa) -> tuple[Small, ...]:
@@ -177,9 +191,12 @@ def _forms(sa: IkeSa) -> tuple[Small, ...]:
     return tuple(form for form in order if sa.fragment_size or form != Small.IKE_FRAGMENTS)
 
 
-def _notify(mtu: int, doubts: bool, size: int) -> Notify:
+def _notify(mtu: int, doubts: bool, size: int, inside: IPAddress | None = None) -> Notify:
     """The notify, its data filled up to ``size`` octets."""
-    data = MARK + _TAIL.pack(mtu, _DOUBTS if doubts else 0)
+    flags = _DOUBTS if doubts else 0
+    if inside is not None:
+        flags |= _INSIDE_4 if inside.version == 4 else _INSIDE_6
+    data = MARK + _TAIL.pack(mtu, flags) + (inside.packed if inside is not None else b"")
     return Notify(NotifyType.XFRMCTL_PATH_MTU, data + bytes(max(0, size - len(data))))
 
 
@@ -211,20 +228,30 @@ class Probes:
             return (0, 1)
         return _outer(self._core, sa, sa.protect_out.smallest) % sa.protect_out.block, sa.protect_out.block
 
-    def send(self, ike: str, token: int, size: int, now: float, *, mtu: int = 0, doubts: bool = False) -> None:
+    def send(
+        self,
+        ike: str,
+        token: int,
+        size: int,
+        now: float,
+        *,
+        mtu: int = 0,
+        doubts: bool = False,
+        inside: IPAddress | None = None,
+    ) -> None:
         """Probe with an outer packet of ``size`` bytes, or of the largest below it that there is.
 
         Answered by ReportProbe(token) exactly once. ``mtu`` and ``doubts`` are for a gateway of ours: what we take
-        this direction to carry, and whether the other one needs a look.
+        this direction to carry, and whether the other one needs a look; ``inside`` an address of ours in the tunnel.
         """
         core, sa = self._core, self.find(ike)
         core.now = now
         if sa is None or sa.state != IkeState.ESTABLISHED or sa.probing is not None:
             core.emit(ReportProbe(token, ProbeOutcome.UNAVAILABLE, size))
             return
-        sa.own_mtu = mtu
+        sa.own_mtu, sa.own_inside = mtu, inside
         sa.probing = Probing(token, size, sa.local, sa.remote)
-        begin(core, sa, Probe(token, size, mtu, doubts))
+        begin(core, sa, Probe(token, size, mtu, doubts, inside))
 
     def not_sent(self, token: int, now: float) -> None:
         """Our own link does not take a packet of this size: the small copy goes at once."""
