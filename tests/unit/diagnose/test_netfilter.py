@@ -1,6 +1,7 @@
 """Rule sets as the programs print them, and what becomes of packets in them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -9,12 +10,17 @@ import pytest
 from xfrmctl.diagnose.netfilter import iptables, nft
 from xfrmctl.diagnose.netfilter.values import Fit, Packet, Table
 from xfrmctl.diagnose.netfilter.walk import dropped, fates, partly_dropped, translated
+from xfrmctl.netfilter.nft import parse_nft
 from xfrmctl.netfilter.save import parse
 
 OUT = Packet(
     source=ip_network("10.1.1.0/24"), destination=ip_network("10.1.2.0/24"), in_dev="lan", out_dev="wan", encrypts=True
 )
 SIX = Packet(source=ip_network("fd10:1::/64"), destination=ip_network("fd10:2::/64"))
+
+
+def native(document: str, listing: str, foreign: Sequence[tuple[str, str]] = ()) -> list[Table]:
+    return nft.tables_of(parse_nft(document, listing), foreign)
 
 
 def tables(*rules: str, table: str = "filter", policy: str = "ACCEPT", chains: str = "") -> list[Table]:
@@ -177,6 +183,8 @@ SADDR: dict[str, object] = {"payload": {"protocol": "ip", "field": "saddr"}}
         (match({"ct": {"key": "state"}}, "new"), Fit.ALL),
         (match({"rt": {"key": "ipsec"}}, True), Fit.ALL),
         (match({"meta": {"key": "secpath"}}, True), Fit.NO),
+        (match({"meta": {"key": "ipsec"}}, True), Fit.NO),
+        (match({"meta": {"key": "ipsec"}}, False), Fit.ALL),
         (match({"meta": {"key": "mark"}}, 1), Fit.UNKNOWN),
         (match({"&": [{"payload": {"protocol": "ip", "field": "frag-off"}}, 8191]}, 0, "!="), Fit.NO),
         ({"limit": {"rate": 3}}, Fit.UNKNOWN),
@@ -184,7 +192,7 @@ SADDR: dict[str, object] = {"payload": {"protocol": "ip", "field": "saddr"}}
     ],
 )
 def test_how_many_packets_a_rule_of_nft_takes(condition: dict[str, object], fit: Fit) -> None:
-    (table,) = nft.parse(ruleset([condition, {"counter": {"packets": 9, "bytes": 1}}, {"drop": None}]), "")
+    (table,) = native(ruleset([condition, {"counter": {"packets": 9, "bytes": 1}}, {"drop": None}]), "")
     (rule,) = table.chains["c"].rules
     assert rule.fit(OUT) is fit and rule.packets == 9 and rule.verdict == "drop"
 
@@ -193,25 +201,23 @@ def test_the_text_of_a_rule_is_nfts_own() -> None:
     listing = (
         "table inet t { # handle 1\n\tchain c { # handle 2\n\t\tip saddr 10.0.0.0/8 counter packets 3 bytes 9 drop"
     )
-    found = nft.parse(ruleset([match(SADDR, "@nets"), {"drop": None}]), listing + " # handle 5\n\t}\n}\n")
+    found = native(ruleset([match(SADDR, "@nets"), {"drop": None}]), listing + " # handle 5\n\t}\n}\n")
     fate = dropped(found, "forward", OUT)
     assert fate is not None and fate.text == "nft table inet t: c: ip saddr 10.0.0.0/8 drop"
 
 
 def test_tables_of_iptables_are_left_to_iptables() -> None:
-    assert nft.parse(ruleset([{"drop": None}], family="ip"), "", [("ip", "t")]) == []
+    assert native(ruleset([{"drop": None}], family="ip"), "", [("ip", "t")]) == []
 
 
 def test_nft_masquerades() -> None:
-    found = nft.parse(
-        ruleset([match({"meta": {"key": "oifname"}}, "wan"), {"masquerade": None}], hook="postrouting"), ""
-    )
+    found = native(ruleset([match({"meta": {"key": "oifname"}}, "wan"), {"masquerade": None}], hook="postrouting"), "")
     assert translated(found, OUT) is not None
     exempt = [match({"rt": {"key": "ipsec"}}, True), {"accept": None}]
-    assert translated(nft.parse(ruleset(exempt, [{"masquerade": None}], hook="postrouting"), ""), OUT) is None
+    assert translated(native(ruleset(exempt, [{"masquerade": None}], hook="postrouting"), ""), OUT) is None
 
 
 def test_chains_of_a_hook_come_by_priority() -> None:
-    late = nft.parse(ruleset([{"drop": None}], prio=10), "")
+    late = native(ruleset([{"drop": None}], prio=10), "")
     early = tables("[0:0] -A FORWARD -j ACCEPT")
     assert [found[-1].table.source for found in fates([*late, *early], "forward", OUT)] == ["iptables-nft", "nft"]

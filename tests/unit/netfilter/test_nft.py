@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.netfilter.rule_sets import PEER, packet
-from tests.unit.netfilter.test_netfilter import Here
+from tests.unit.netfilter.test_save_and_walk import Here
 from xfrmctl.netfilter.nft import NftChain, NftRule, NftRuleSet, parse_nft
 from xfrmctl.netfilter.nftwalk import walk_nft
 from xfrmctl.netfilter.packet import ESP, ICMP, SYN_ACK, UDP, Packet, Stranger

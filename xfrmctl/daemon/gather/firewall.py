@@ -3,8 +3,9 @@
 from xfrmctl.diagnose.netfilter import iptables, nft
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.kernel.firewall.iptables import FAMILIES, Tables
-from xfrmctl.kernel.firewall.programs import FirewallError, installed, run
+from xfrmctl.kernel.firewall.programs import installed, run
 from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.netfilter.nft import parse_nft
 from xfrmctl.netfilter.save import parse
 
 VARIANTS = ("nft", "legacy")
@@ -29,8 +30,9 @@ def read() -> tuple[tuple[Table, ...], list[str]]:
     if installed("nft"):
         shown = {(_NFT_FAMILY[t.version], t.name) for t in found if t.source == "iptables-nft"}
         try:
-            found += nft.parse(run(["nft", "-j", "list", "ruleset"]), run(["nft", "-a", "list", "ruleset"]), shown)
-        except (FirewallError, ValueError) as error:
+            listed = run(["nft", "-j", "list", "ruleset"]), run(["nft", "-a", "list", "ruleset"])
+            found += nft.tables_of(parse_nft(*listed), shown)
+        except XfrmctlError as error:
             blind.append(f"nft list ruleset: {error}")
     return tuple(found), blind
 

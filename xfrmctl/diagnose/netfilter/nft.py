@@ -1,4 +1,4 @@
-"""Reads ``nft -j list ruleset``, with the text of each rule from ``nft -a list ruleset``.
+"""The rules that :mod:`xfrmctl.netfilter.nft` has read, as conditions on packets that stand for many.
 
 Tables that iptables-nft has made are left to iptables-nft-save: nft cannot show their matches.
 """
@@ -34,77 +34,42 @@ from xfrmctl.diagnose.netfilter.values import (
     Table,
     Version,
 )
+from xfrmctl.netfilter.nft import NftChain, NftRule, NftRuleSet
 from xfrmctl.netfilter.packet import PROTOCOLS
 
 VERSIONS = {"ip": 4, "ip6": 6, "inet": 0}
+_COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
 _VERDICTS = {"accept": ACCEPT, "drop": DROP, "reject": REJECT, "return": RETURN, "masquerade": SNAT, "snat": SNAT}
-_HANDLE = re.compile(r"^\s*(.*?) # handle (\d+)$")
-_OPENED = re.compile(r"^(table) (\S+) (\S+) \{|^\s+(chain) (\S+) \{")
-Place = tuple[str, str, str]
-"""Family, table, chain."""
 
 
-def texts(listing: str) -> dict[tuple[Place, int], str]:
-    """The rules of ``nft -a list ruleset`` by their place and handle."""
-    found: dict[tuple[Place, int], str] = {}
-    family, table, chain = "", "", ""
-    for line in listing.splitlines():
-        opened = _OPENED.match(line)
-        if opened is not None:
-            if opened[1]:
-                family, table, chain = opened[2], opened[3], ""
-            else:
-                chain = opened[5]
-        elif (rule := _HANDLE.match(line)) is not None and chain:
-            found[(family, table, chain), int(rule[2])] = rule[1]
-    return found
-
-
-def parse(document: str, listing: str, foreign: Iterable[tuple[str, str]] = ()) -> list[Table]:
-    """All tables but ``foreign`` (family, name). Raises ValueError where the document is not JSON."""
+def tables_of(rules: NftRuleSet, foreign: Iterable[tuple[str, str]] = ()) -> list[Table]:
+    """All tables but ``foreign`` (family, name)."""
     skip = set(foreign)
-    shown = texts(listing)
-    sets: dict[tuple[str, str, str], list[Any]] = {}
-    chains: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    rules: dict[Place, list[dict[str, Any]]] = {}
-    for entry in json.loads(document).get("nftables", []):
-        ((kind, value),) = entry.items()
-        where = value.get("family", ""), value.get("table", "")
-        if kind == "set":
-            sets[(*where, value["name"])] = value.get("elem", [])
-        elif kind == "chain":
-            chains.setdefault(where, {})[value["name"]] = value
-        elif kind == "rule":
-            rules.setdefault((*where, value["chain"]), []).append(value)
-    found = []
-    for (family, name), held in chains.items():
-        if (family, name) in skip or family not in VERSIONS:
-            continue
-        local = {set_name: elements for (f, t, set_name), elements in sets.items() if (f, t) == (family, name)}
-        made = {
-            chain: _chain(value, [_rule(r, shown, local) for r in rules.get((family, name, chain), [])])
-            for chain, value in held.items()
-        }
-        found.append(Table(source="nft", version=VERSIONS[family], name=name, chains=made))
-    return found
+    names = dict.fromkeys(chain[:2] for chain in rules.chains)
+    return [_table(rules, *name) for name in names if name not in skip and name[0] in VERSIONS]
 
 
-def _chain(value: Mapping[str, Any], rules: list[Rule]) -> Chain:
+def _table(rules: NftRuleSet, family: str, name: str) -> Table:
+    sets = {set_name: elements for (f, t, set_name), elements in rules.sets.items() if (f, t) == (family, name)}
+    chains = {chain: _chain(found, sets) for (f, t, chain), found in rules.chains.items() if (f, t) == (family, name)}
+    return Table(source="nft", version=VERSIONS[family], name=name, chains=chains)
+
+
+def _chain(chain: NftChain, sets: Mapping[str, list[Any]]) -> Chain:
     return Chain(
-        name=value["name"],
-        rules=tuple(rules),
-        hook=value.get("hook", ""),
-        priority=int(value.get("prio", 0)),
-        policy=value.get("policy", ACCEPT),
+        name=chain.name[2],
+        rules=tuple(_rule(rule, sets) for rule in chain.rules),
+        hook=chain.hook,
+        priority=chain.priority,
+        policy=chain.policy,
     )
 
 
-def _rule(value: Mapping[str, Any], shown: Mapping[tuple[Place, int], str], sets: Mapping[str, list[Any]]) -> Rule:
-    place = value["family"], value["table"], value["chain"]
+def _rule(rule: NftRule, sets: Mapping[str, list[Any]]) -> Rule:
     conditions: list[Condition] = []
     verdict, target = NOTHING, ""
     packets: int | None = None
-    for part in value.get("expr", []):
+    for part in rule.expressions:
         ((kind, body),) = part.items()
         if kind == "match":
             conditions.append(_match(body, sets))
@@ -118,10 +83,7 @@ def _rule(value: Mapping[str, Any], shown: Mapping[tuple[Place, int], str], sets
             verdict = MSS
         elif kind in ("vmap", "xt", "limit", "quota", "fib", "queue"):
             conditions.append(Other(kind))
-    text = re.sub(
-        r"counter packets \d+ bytes \d+ ?", "", shown.get((place, value["handle"]), json.dumps(value["expr"]))
-    )
-    text = f"{value['chain']}: {text}"
+    text = f"{rule.chain[2]}: {_COUNTED.sub('', rule.text)}"
     return Rule(text=text, conditions=tuple(conditions), verdict=verdict, target=target, packets=packets)
 
 
@@ -157,7 +119,7 @@ def _condition(left: Any, values: list[Any]) -> Condition | None:
                 return Devices("in_dev" if key.startswith("i") else "out_dev", tuple(str(v) for v in values))
             case {"meta": {"key": "nfproto"}}:
                 return Version({"ipv4": 4, "ipv6": 6}[values[0]])
-            case {"meta": {"key": "secpath"}}:
+            case {"meta": {"key": "ipsec" | "secpath"}}:
                 return Ipsec(True) if values == [True] else Not(Ipsec(True))
             case {"rt": {"key": "ipsec"}}:
                 return Ipsec(False) if values == [True] else Not(Ipsec(False))
