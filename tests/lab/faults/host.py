@@ -182,6 +182,13 @@ POLICY = (
         undo=("ga: nft delete table inet rpf", "ga: ip route delete 10.1.2.0/24 dev lan"),
     ),
     Fault(
+        name="policies are bound to an interface that nobody has made",
+        finding="interface-missing",
+        evidence="no device has if_id 0x4d",
+        a={"children": {"lan": {"if_id": 77}}},
+        again=True,
+    ),
+    Fault(
         name="a narrower connection is down and takes the packets",
         finding="selectors-overlap",
         evidence="part/half",
@@ -221,14 +228,6 @@ INTERFACE = (
         evidence="dev wan",
         make=("ga: ip route add 10.1.2.128/25 via 172.16.1.254 dev wan",),
         undo=("ga: ip route delete 10.1.2.128/25 via 172.16.1.254 dev wan",),
-    ),
-    Fault(
-        name="the interface is down",
-        finding="interface-missing",
-        evidence="is down",
-        make=("ga: ip link set ipsec0 down",),
-        undo=("ga: ip link set ipsec0 up",),
-        reload=True,
     ),
 )
 
