@@ -174,9 +174,7 @@ def replay_window(value: object) -> int:
 
 def echo(value: object) -> Literal["auto", "off"] | IPAddress:
     """``auto``, ``off``, or an address."""
-    if value == "auto":
-        return "auto"
-    return "off" if value == "off" else host_address(value)
+    return "auto" if value == "auto" else "off" if value == "off" else host_address(value)
 
 
 def mark(value: object) -> Mark:

@@ -268,16 +268,22 @@ def tell(event: Event) -> str:
             return f"kernel: {event.problem}"
         case KernelDisturbed():
             return f"kernel: put back what others had disturbed: {event.disturbance}"
+        case PathMtuChanged() | CarriersDiffer() | PathMtuHinted() | PathProbed():
+            return f"path {event.path}: {_path(event)}"
+    return repr(event)
+
+
+def _path(event: PathMtuChanged | CarriersDiffer | PathMtuHinted | PathProbed) -> str:
+    match event:
         case PathMtuChanged():
             was = f" (was {event.old})" if event.old is not None and event.old != event.new else ""
             by = f"{event.source.value} ({event.carrier})" if event.carrier else event.source.value
-            return f"path {event.path}: MTU {event.new}{was} by {by}, {event.reason}"
+            return f"MTU {event.new}{was} by {by}, {event.reason}"
         case CarriersDiffer():
             until = f"ESP alone is asked for {event.seconds / 60:.0f} min"
-            return f"path {event.path}: {event.size} bytes pass as UDP, and are lost as ESP; {until}"
+            return f"{event.size} bytes pass as UDP, and are lost as ESP; {until}"
         case PathMtuHinted():
-            return f"path {event.path}: a router reports {event.mtu}: {event.verdict}"
+            return f"a router reports {event.mtu}: {event.verdict}"
         case PathProbed():
             by = f" ({event.carrier})" if event.carrier else ""
-            return f"path {event.path}: probe of {event.size} bytes {event.outcome.value}{by}"
-    return repr(event)
+            return f"probe of {event.size} bytes {event.outcome.value}{by}"
