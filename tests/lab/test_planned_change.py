@@ -70,7 +70,7 @@ def told(host: Namespace, ears: Ears, address: str, size: int = LINK) -> list[in
 
 @contextmanager
 def over_and_over(gateway: Gateway, states: tuple[Desired, Desired]) -> Iterator[list[str]]:
-    """Changes the gateway to one and to the other while the block runs; gives what is in force, "up" or "down" meanwhile."""
+    """Changes the gateway between the two while the block runs; gives what is in force, "up" or "down" meanwhile."""
     phase, stop = ["low"], threading.Event()
 
     def work() -> None:
