@@ -20,7 +20,7 @@ def send(router: Namespace, error: Error) -> None:
 def send_fragmented(router: Namespace, error: Error, reporter: str) -> None:
     """The same in two IP fragments, of which the first shows no quoted address."""
     if ":" in error.local:
-        _send_fragmented6(router, error)
+        send_fragmented6(router, error)
         return
     message = error.icmp + bytes(64)
     message = message[:2] + b"\0\0" + message[4:]
@@ -34,12 +34,12 @@ def send_fragmented(router: Namespace, error: Error, reporter: str) -> None:
             sock.sendto(head + message[at:end], (error.local, 0))
 
 
-def _send_fragmented6(router: Namespace, error: Error) -> None:
-    """``error.reporter`` is in the message's checksum (RFC 4443 2.3)."""
+def send_fragmented6(router: Namespace, error: Error, first: int = 16) -> None:
+    """The same for IPv6; ``error.reporter`` is in the message's checksum (RFC 4443 2.3). ``first``: octets of ICMPv6."""
     message = error.icmp
     source, target = (socket.inet_pton(socket.AF_INET6, address) for address in (error.reporter, error.local))
     with router.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
-        for at, end, more in ((0, 16, 1), (16, len(message), 0)):
+        for at, end, more in ((0, first, 1), (first, len(message), 0)):
             fragment = bytes((socket.IPPROTO_ICMPV6, 0)) + (at | more).to_bytes(2, "big") + b"\0\0\x77\x01"
             fragment += message[at:end]
             head = b"\x60\0\0\0" + len(fragment).to_bytes(2, "big") + bytes((socket.IPPROTO_FRAGMENT, 64))

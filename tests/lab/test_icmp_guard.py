@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
-from tests.lab.icmp_attacks import learned, send, send_fragmented, send_with_options
+from tests.lab.icmp_attacks import learned, send, send_fragmented, send_fragmented6, send_with_options
 from tests.lab.kernel_gateway import Gateway, gateways, inside
 from tests.lab.tunnel import eventually
 from tests.unit.guard.icmp_errors import Error, esp, udp
@@ -20,6 +21,7 @@ from xfrmctl.kernel.desired import IcmpGuard
 from xfrmctl.kernel.queue import IcmpQueue, SentNumbers
 from xfrmctl.lab import traffic
 from xfrmctl.lab.topology import HOST_B, OUTER_A, Topology
+from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.sa import Direction, Encap
 
 pytestmark = pytest.mark.lab
@@ -48,7 +50,8 @@ class Watch:
 
     def guard(self, guard: IcmpGuard | None = None) -> None:
         """Put the rules in force."""
-        wanted = guard or IcmpGuard(frozenset([self.gateway.remote]))
+        peer = self.gateway.remote
+        wanted = guard or IcmpGuard(frozenset([peer]), known=frozenset([(peer, self.sa.spi)]))
         self.gateway.converge(replace(self.gateway.desired(), icmp=wanted))
 
     def listen(self) -> None:
@@ -94,9 +97,16 @@ class Watch:
         return learned(self.ns, self.peer)
 
 
+@pytest.fixture(params=[FirewallBackend.IPTABLES, FirewallBackend.NFTABLES], ids=lambda kind: kind.value)
+def firewall(request: pytest.FixtureRequest) -> FirewallBackend:
+    """Each test runs with both."""
+    kind: FirewallBackend = request.param
+    return kind
+
+
 @contextmanager
-def watched(topology: Topology, outer: int, encap: Encap | None = None) -> Iterator[Watch]:
-    with gateways(topology, outer=outer) as both:
+def watched(topology: Topology, outer: int, firewall: FirewallBackend, encap: Encap | None = None) -> Iterator[Watch]:
+    with gateways(topology, outer=outer, firewall=firewall) as both:
         for one in both:
             one.converge(one.desired())
             one.kernel.install(one.sas(encap=encap))
@@ -115,8 +125,8 @@ def watched(topology: Topology, outer: int, encap: Encap | None = None) -> Itera
 
 
 @both_families
-def test_the_router_s_own_error_is_believed(topology: Topology, outer: int) -> None:
-    with watched(topology, outer) as watch:
+def test_the_router_s_own_error_is_believed(topology: Topology, outer: int, firewall: FirewallBackend) -> None:
+    with watched(topology, outer, firewall) as watch:
         watch.guard()
         watch.listen()
         topology.ns("r").run(["ip", "link", "set", "rb", "mtu", "1400"])
@@ -128,9 +138,9 @@ def test_the_router_s_own_error_is_believed(topology: Topology, outer: int) -> N
 
 
 @both_families
-def test_forged_errors_teach_the_kernel_nothing(topology: Topology, outer: int) -> None:
+def test_forged_errors_teach_the_kernel_nothing(topology: Topology, outer: int, firewall: FirewallBackend) -> None:
     """Each of these is believed by a kernel without the guard, or could be."""
-    with watched(topology, outer) as watch:
+    with watched(topology, outer, firewall) as watch:
         watch.guard()
         watch.listen()
         true = watch.error()
@@ -164,8 +174,8 @@ def test_forged_errors_teach_the_kernel_nothing(topology: Topology, outer: int) 
         eventually("the true one is believed", lambda: watch.learned == 1444, 5)
 
 
-def test_an_error_in_fragments_does_not_get_past(topology: Topology) -> None:
-    with watched(topology, 4) as watch:
+def test_an_error_in_fragments_does_not_get_past(topology: Topology, firewall: FirewallBackend) -> None:
+    with watched(topology, 4, firewall) as watch:
         watch.guard()
         watch.listen()
         forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)), mtu=1300)
@@ -174,8 +184,8 @@ def test_an_error_in_fragments_does_not_get_past(topology: Topology) -> None:
         assert watch.reasons == [Reason.UNKNOWN_SPI] and watch.learned is None
 
 
-def test_an_error_behind_extension_headers_does_not_get_past(topology: Topology) -> None:
-    with watched(topology, 6) as watch:
+def test_an_error_behind_extension_headers_does_not_get_past(topology: Topology, firewall: FirewallBackend) -> None:
+    with watched(topology, 6, firewall) as watch:
         watch.guard()
         watch.listen()
         send_with_options(watch.router, watch.error(protocol=17, payload=udp(1, 2, 1480, bytes(40))))
@@ -183,9 +193,28 @@ def test_an_error_behind_extension_headers_does_not_get_past(topology: Topology)
         assert watch.reasons == [Reason.UNKNOWN_SPI] and watch.learned is None
 
 
-def test_esp_in_udp(topology: Topology) -> None:
+@pytest.mark.parametrize("first", [8, 24, 48])
+def test_an_ipv6_error_in_fragments_does_not_get_past(
+    topology: Topology, firewall: FirewallBackend, first: int
+) -> None:
+    """INPUT sees the fragments of IPv6, before they are put together; the first need not show whom it is about."""
+    with watched(topology, 6, firewall) as watch:
+        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)), mtu=1300)
+        send_fragmented6(watch.router, forged, first)
+        eventually("without a guard it is believed", lambda: watch.learned == 1300, 5)
+        watch.ns.run(["ip", "-6", "route", "flush", "cache"])
+        assert watch.learned is None
+        watch.guard()
+        watch.listen()
+        send_fragmented6(watch.router, forged, first)
+        send(watch.router, watch.error(mtu=1444))
+        eventually("a true one behind it is believed", lambda: watch.learned == 1444, 5)
+        assert Reason.ACCEPTED in watch.reasons
+
+
+def test_esp_in_udp(topology: Topology, firewall: FirewallBackend) -> None:
     """The kernel believes every quote of UDP to the peer; with the guard only those of our ports, SPI and numbers."""
-    with watched(topology, 4, Encap(4500, 4500)) as watch:
+    with watched(topology, 4, firewall, Encap(4500, 4500)) as watch:
         watch.guard()
         watch.listen()
         sent = esp(watch.sa.spi, watch.numbers(watch.sa.id) or 0)
@@ -205,9 +234,9 @@ def test_esp_in_udp(topology: Topology) -> None:
         eventually("the true one is believed", lambda: watch.learned == 1400, 5)
 
 
-def test_a_flood(topology: Topology) -> None:
+def test_a_flood(topology: Topology, firewall: FirewallBackend) -> None:
     """Beyond the limit nothing costs more than a rule: nothing is learned, data flows, few are judged at all."""
-    with watched(topology, 4) as watch:
+    with watched(topology, 4, firewall) as watch:
         watch.guard()
         watch.listen()
         forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)))
@@ -224,9 +253,9 @@ def test_a_flood(topology: Topology) -> None:
 
 
 @both_families
-def test_nobody_listens(topology: Topology, outer: int) -> None:
+def test_nobody_listens(topology: Topology, outer: int, firewall: FirewallBackend) -> None:
     """What names a peer is dropped, be it true or forged; data flows, and errors about others pass."""
-    with watched(topology, outer) as watch:
+    with watched(topology, outer, firewall) as watch:
         watch.guard()
         send(watch.router, watch.error())
         send(watch.router, watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40))))
@@ -239,8 +268,8 @@ def test_nobody_listens(topology: Topology, outer: int) -> None:
         assert watch.learned is None
 
 
-def test_the_listener_hangs(topology: Topology) -> None:
-    with watched(topology, 4) as watch:
+def test_the_listener_hangs(topology: Topology, firewall: FirewallBackend) -> None:
+    with watched(topology, 4, firewall) as watch:
         watch.guard()
         watch.listen()
         watch.hold.clear()
@@ -256,8 +285,8 @@ def test_the_listener_hangs(topology: Topology) -> None:
         eventually("it goes on", lambda: Reason.ACCEPTED in watch.reasons, 10)
 
 
-def test_a_verdict_that_fails_is_a_drop(topology: Topology) -> None:
-    with watched(topology, 4) as watch:
+def test_a_verdict_that_fails_is_a_drop(topology: Topology, firewall: FirewallBackend) -> None:
+    with watched(topology, 4, firewall) as watch:
         watch.guard()
         watch.listen()
         assert watch.judge is not None
@@ -269,8 +298,8 @@ def test_a_verdict_that_fails_is_a_drop(topology: Topology) -> None:
 
 
 @both_families
-def test_ignored_peers(topology: Topology, outer: int) -> None:
-    with watched(topology, outer) as watch:
+def test_ignored_peers(topology: Topology, outer: int, firewall: FirewallBackend) -> None:
+    with watched(topology, outer, firewall) as watch:
         watch.guard(IcmpGuard(ignored=frozenset([watch.gateway.remote])))
         send(watch.router, watch.error())
         watch.talk()
@@ -280,9 +309,9 @@ def test_ignored_peers(topology: Topology, outer: int) -> None:
         eventually("without a guard it is believed", lambda: watch.learned == 1400, 5)
 
 
-def test_many_peers_and_damage(topology: Topology) -> None:
+def test_many_peers_and_damage(topology: Topology, firewall: FirewallBackend) -> None:
     """Several rules a family; each peer is found in them; a removed or shadowed rule is noticed and mended."""
-    with watched(topology, 4) as watch:
+    with watched(topology, 4, firewall) as watch:
         peers = [ip_address("172.20.0.0") + n for n in range(300)] + [ip_address("fd20::") + n for n in range(300)]
         guard = IcmpGuard(frozenset([*peers, watch.gateway.remote]))
         watch.guard(guard)
@@ -296,18 +325,47 @@ def test_many_peers_and_damage(topology: Topology) -> None:
         watch.heard(4)
         assert watch.judged[3].peer == peers[450]
         desired = replace(watch.gateway.desired(), icmp=guard)
-        for damage in (
-            ["iptables", "-t", "mangle", "-D", "XFRMCTL-ICMP", "2"],
-            ["iptables", "-t", "mangle", "-I", "INPUT", "-p", "icmp", "-j", "ACCEPT"],
-            ["ip6tables", "-t", "mangle", "-F", "XFRMCTL-JUDGE"],
-        ):
+        for damage in DAMAGE[firewall]:
             watch.ns.run(damage)
             with inside(watch.ns):
                 assert "icmp guard" in watch.gateway.kernel.plan(desired).render(), damage
             watch.gateway.converge(desired)
         before = watch.ns.run(["iptables-save", "-t", "mangle"]).stdout
-        assert before.count("-j XFRMCTL-ICMP") == 1
+        assert before.count("-j XFRMCTL-ICMP") == (firewall is FirewallBackend.IPTABLES)
         with inside(watch.ns):
             watch.gateway.kernel.cleanup()
-        for tool in ("iptables-save", "ip6tables-save"):
-            assert "XFRMCTL" not in watch.ns.run([tool, "-t", "mangle"]).stdout
+        for tool in (["iptables-save", "-t", "mangle"], ["ip6tables-save", "-t", "mangle"], ["nft", "list", "tables"]):
+            assert "xfrmctl" not in watch.ns.run(tool).stdout.lower()
+
+
+DAMAGE = {
+    FirewallBackend.IPTABLES: (
+        ["iptables", "-t", "mangle", "-D", "XFRMCTL-ICMP", "2"],
+        ["iptables", "-t", "mangle", "-I", "INPUT", "-p", "icmp", "-j", "ACCEPT"],
+        ["ip6tables", "-t", "mangle", "-F", "XFRMCTL-JUDGE"],
+    ),
+    FirewallBackend.NFTABLES: (
+        ["nft", "delete element inet xfrmctl-icmp judged4 { 172.20.0.7 }"],
+        ["nft", "insert rule inet xfrmctl-icmp icmp4 accept"],
+        ["nft", "flush chain inet xfrmctl-icmp judge6"],
+        ["nft", "add table inet xfrmctl-icmp { flags dormant; }"],
+        ["nft", "flush ruleset"],
+    ),
+}
+
+
+def test_nf_tables_needs_no_program(topology: Topology, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Clamps and guard stand, change and go on a host with neither iptables nor ipset nor nft."""
+    with watched(topology, 4, FirewallBackend.NFTABLES) as watch:
+        usual = IcmpGuard(frozenset([watch.gateway.remote]))
+        with monkeypatch.context() as bare:
+            bare.setenv("PATH", str(tmp_path))
+            watch.guard()
+            for mss in (1300, 1200):
+                watch.gateway.converge(replace(watch.gateway.desired(mss=mss), icmp=usual))
+        tables = watch.ns.run(["nft", "list", "tables"]).stdout.split("\n")
+        assert {"table inet xfrmctl", "table inet xfrmctl-icmp"} <= set(tables)
+        with monkeypatch.context() as bare, inside(watch.ns):
+            bare.setenv("PATH", str(tmp_path))
+            assert watch.gateway.kernel.cleanup().problems == ()
+        assert "xfrmctl" not in watch.ns.run(["nft", "list", "tables"]).stdout

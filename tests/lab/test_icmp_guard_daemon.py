@@ -66,15 +66,19 @@ class Pair:
         return self.topology.ns("ga").run(["python3", "-c", script]).stdout
 
 
-def config(side: int, icmp: dict[str, str] | None = None) -> str:
+def config(side: int, icmp: dict[str, str] | None = None, firewall: str = "iptables") -> str:
     """Without probes: they would find within a moment that no error here is true, and undo it."""
-    settings: dict[str, Any] = {"path_mtu": {"probe": False}} | ({"icmp": icmp} if icmp else {})
+    settings: dict[str, Any] = {"path_mtu": {"probe": False}, "firewall": firewall} | ({"icmp": icmp} if icmp else {})
     return text({MAIN: connection(side, {LAN: lan(side)})}, **settings)
 
 
+both_firewalls = pytest.mark.parametrize("firewall", ["iptables", "nftables"])
+
+
 @contextmanager
-def paired(topology: Topology, icmp: dict[str, str] | None = None) -> Iterator[Pair]:
-    with Gateway(topology.ns("gb"), config(1)) as b, Gateway(topology.ns("ga"), config(0, icmp)) as a:
+def paired(topology: Topology, icmp: dict[str, str] | None = None, firewall: str = "iptables") -> Iterator[Pair]:
+    ours = config(0, icmp, firewall)
+    with Gateway(topology.ns("gb"), config(1)) as b, Gateway(topology.ns("ga"), ours) as a:
         pair = Pair(topology, a, b)
         a.wait_up(MAIN)
         b.wait_up(MAIN)
@@ -82,8 +86,9 @@ def paired(topology: Topology, icmp: dict[str, str] | None = None) -> Iterator[P
         yield pair
 
 
-def test_true_and_forged(topology: Topology) -> None:
-    with paired(topology) as pair:
+@both_firewalls
+def test_true_and_forged(topology: Topology, firewall: str) -> None:
+    with paired(topology, firewall=firewall) as pair:
         pair.send(pair.error(payload=FORGED_UDP, protocol=17))
         pair.send(replace(pair.error(), payload=esp(0xDEADBEEF, 1)))
         eventually("both are counted", lambda: pair.counted("unknown_spi") == 2, 10)
@@ -107,8 +112,9 @@ def test_an_old_router_that_names_no_mtu(topology: Topology) -> None:
         assert pair.counted("no_mtu") == 2
 
 
-def test_a_rekey_takes_the_guard_along(topology: Topology) -> None:
-    with paired(topology) as pair:
+@both_firewalls
+def test_a_rekey_takes_the_guard_along(topology: Topology, firewall: str) -> None:
+    with paired(topology, firewall=firewall) as pair:
         old = pair.error()
         assert pair.a.client.rekey(MAIN, LAN).ok
         pair.talk()
@@ -119,9 +125,10 @@ def test_a_rekey_takes_the_guard_along(topology: Topology) -> None:
         assert pair.learned == 1380
 
 
-def test_the_daemon_hangs_or_is_dead(topology: Topology) -> None:
+@both_firewalls
+def test_the_daemon_hangs_or_is_dead(topology: Topology, firewall: str) -> None:
     """Nothing that names a peer gets to the kernel; data flows on, for the kernel needs no daemon for that."""
-    with paired(topology) as pair:
+    with paired(topology, firewall=firewall) as pair:
         true = pair.error()
         os.kill(pair.a.pid, signal.SIGSTOP)
         try:

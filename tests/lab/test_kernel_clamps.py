@@ -11,6 +11,7 @@ from tests.lab.kernel_gateway import Gateway, gateways, inside
 from xfrmctl.kernel.desired import Clamp, ClampRule, Desired
 from xfrmctl.kernel.firewall import clamp
 from xfrmctl.kernel.firewall.iptables import Ipset, Tables
+from xfrmctl.kernel.netlink import ipset
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.namespace import Namespace
@@ -230,7 +231,7 @@ def test_a_lost_member_of_a_map_is_put_back_without_touching_the_rest(topology: 
         ga.converge(desired)
         listing = ["nft", "-a", "-s", "list", "table", *NFT.split()]
         before = ga.ns.run(listing).stdout
-        ga.ns.run(["nft", f"delete element {NFT} pairs4-0 {{ 10.1.1.0/24 . 10.1.2.0/24 }}"])
+        ga.ns.run(["nft", f"delete element {NFT} pairs4-24-24 {{ 10.1.1.0 . 10.1.2.0 }}"])
         with inside(ga.ns):
             assert ga.kernel.plan(desired).render() == "+ clamp 10.1.1.0/24 <-> 10.1.2.0/24 mss 1000"
         ga.converge(desired)
@@ -277,7 +278,7 @@ def test_a_changing_mss_stays_in_one_map(topology: Topology) -> None:
             ga.converge(ga.desired(mss=mss))
             assert _counters(ga) == {(4, mss): 0, (6, mss): 0}
             maps = ga.ns.run(["nft", "list", "maps", "inet"]).stdout
-            assert re.findall(r"map (\S+)", maps) == ["pairs4-0", "pairs6-0"]
+            assert sorted(re.findall(r"map (\S+)", maps)) == ["pairs4-24-24", "pairs6-64-64"]
         ga.converge(ga.desired())
         assert NFT not in ga.ns.run(["nft", "list", "tables"]).stdout
 
@@ -310,7 +311,7 @@ def _counters(gateway: Gateway) -> dict[tuple[int, int], int]:
 def test_both_variants_take_our_text_and_cleanup_clears_both(topology: Topology, family: int) -> None:
     rule = ClampRule(family, 1234)
     with gateways(topology) as (ga, _), inside(ga.ns):
-        Ipset().restore(clamp.create_line(rule) + "\n")
+        Ipset().write([ipset.create(clamp.set_name(rule), family, 100)])
         for variant in ("nft", "legacy"):
             tables = Tables(family, variant)
             tables.restore(clamp.restore_text(clamp.Standing(), add=[rule]))

@@ -144,8 +144,9 @@ class Gateway(Strict):
     """Whether peers get a token by which they believe, after a crash of ours, that their SAs are gone (RFC 6290)."""
     icmp: Annotated[Icmp, Section] = Field(default_factory=Icmp)
     firewall: Literal["auto", "iptables", "nftables"] = "auto"
-    """Who clamps the MSS: iptables with ipset, or nftables by a table of ours. ``auto`` is iptables where both of its
-    programs are installed. The guard of ``icmp`` needs iptables in any case. Changes need a restart."""
+    """Who clamps the MSS and guards against ICMP: iptables with ipset, or nftables by tables of ours, for which no
+    program is needed. ``auto`` is iptables where both of its programs are installed. Only nftables knows the SPIs by
+    which a true error is told from a flood of forged ones before it is judged. Changes need a restart."""
 
 
 class Side(Strict):

@@ -161,10 +161,15 @@ class ClampRule:
 
 @dataclass(frozen=True, slots=True)
 class IcmpGuard:
-    """ICMP errors that name these peers: ``judged`` before the kernel learns from them, or dropped (``ignored``)."""
+    """ICMP errors that name these peers: ``judged`` before the kernel learns from them, or dropped (``ignored``).
+
+    ``known`` are peers with the SPIs of what we send them: where the firewall can look them up, errors that quote one
+    are not crowded out by a flood of others.
+    """
 
     judged: frozenset[IPAddress] = frozenset()
     ignored: frozenset[IPAddress] = frozenset()
+    known: frozenset[tuple[IPAddress, int]] = frozenset()
 
     def __str__(self) -> str:
         return f"{len(self.judged)} peers judged, {len(self.ignored)} ignored"

@@ -17,7 +17,8 @@ routing rule     protocol 158; one a family, which sends packets to peers throug
 chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
                  ``XFRMCTL-ICMP`` and ``XFRMCTL-JUDGE`` there, of the ICMP guard, with NFQUEUE 22598
 ipset            name ``xfrmctl-FAMILY-MSS``
-nf_tables        tables ``inet xfrmctl`` and ``ip xfrmctl-df``, and all that is in them
+nf_tables        tables ``inet xfrmctl``, ``inet xfrmctl-icmp`` of the ICMP guard, and ``ip xfrmctl-df``, and all
+                 that is in them
 ================ ==================================================================================
 
 Larval SAs that the kernel makes for our trap policies carry our reqid but have no SPI, so no message can name
@@ -51,7 +52,7 @@ ICMP_QUEUE = 22598
 """The NFQUEUE of the ICMP guard ("XF"), one for both families; others are welcome to the other 65,535."""
 
 SET_PREFIX = "xfrmctl-"
-NFT_TABLE = "xfrmctl"
+NFT_TABLE, NFT_ICMP_TABLE = "xfrmctl", "xfrmctl-icmp"
 DF_TABLE = "xfrmctl-df"
 
 

@@ -57,6 +57,7 @@ class LinuxKernel:
         self._spd.close()
         self._devices.close()
         self._ways.close()
+        self._firewall.close()
 
     # The SAD
 

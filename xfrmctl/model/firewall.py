@@ -1,10 +1,10 @@
-"""Which programs keep the firewall rules."""
+"""By what means clamps and guard stand."""
 
 from enum import Enum
 
 
 class FirewallBackend(Enum):
-    """Who clamps the MSS: IPTABLES with ipset, or NFTABLES with a table of ours. AUTO: what the host has."""
+    """Who clamps the MSS and guards: IPTABLES with ipset, or NFTABLES with tables of ours. AUTO: what the host has."""
 
     AUTO = "auto"
     IPTABLES = "iptables"

@@ -1,5 +1,6 @@
 """Clamps as text, both ways."""
 
+import errno
 from ipaddress import ip_network
 
 import pytest
@@ -7,7 +8,10 @@ import pytest
 from xfrmctl.kernel.desired import Clamp, ClampRule, Element
 from xfrmctl.kernel.firewall import clamp
 from xfrmctl.kernel.firewall.clamp import Counter, Standing
+from xfrmctl.kernel.firewall.iptables import Ipset
 from xfrmctl.kernel.firewall.programs import FirewallError, explain, run
+from xfrmctl.kernel.netlink import ipset
+from xfrmctl.kernel.netlink.socket import NetlinkError, Request
 
 LAN, FAR, ANY = ip_network("10.1.1.0/24"), ip_network("10.1.2.0/24"), ip_network("0.0.0.0/0")
 R1406, R1300, R6 = ClampRule(4, 1406), ClampRule(4, 1300), ClampRule(6, 1386)
@@ -142,12 +146,47 @@ def test_sets() -> None:
         "create xfrmctl-6-1386 hash:net,net family inet6\n"
     )
     assert clamp.parse_sets(text) == {R1406: {Element(R1406, ip_network("10.1.1.7/32"), FAR)}, R6: set()}
-    one, two = Element(R1406, LAN, FAR), Element(R1300, LAN, FAR)
-    assert clamp.members_text(add=[two], delete=[one]) == (
-        "add xfrmctl-4-1300 10.1.1.0/24,10.1.2.0/24\ndel xfrmctl-4-1406 10.1.1.0/24,10.1.2.0/24\n"
-    )
-    assert clamp.create_line(R6).startswith("create xfrmctl-6-1386 hash:net,net family inet6 ")
     assert clamp.rule_of_set("xfrmctl-5-1386") is None and clamp.rule_of_set("xfrmctl-4-x") is None
+
+
+class Socket:
+    """In place of a netlink socket: answers some requests with an error."""
+
+    def __init__(self, answers: dict[int, int]) -> None:
+        self.answers = answers
+
+    def transact(self, requests: list[Request]) -> dict[int, NetlinkError]:
+        return {at: NetlinkError(code) for at, code in self.answers.items()}
+
+
+def test_a_member_of_a_set_octet_by_octet() -> None:
+    name, source, destination = "xfrmctl-4-1300", ip_network("10.1.1.0/24"), ip_network("10.1.2.7/32")
+    request = ipset.add(name, source, destination)
+    assert request.type == 0x0609 and request.flags == 0
+    # nfgenmsg, PROTOCOL 6, SETNAME, DATA of: IP of IPADDR_IPV4, CIDR, IP2 of IPADDR_IPV4, CIDR2
+    wanted = "02000000 05000100 06000000 13000200 7866726d63746c2d342d3133303000 00 2c000780"
+    wanted += "0c000180 08000140 0a010100 0500030018000000 0c001480 08000140 0a010207 0500150020000000"
+    assert request.payload.hex() == wanted.replace(" ", "")
+    assert ipset.takes_away(ipset.delete(name, source, destination)) and not ipset.takes_away(request)
+
+
+def test_what_is_gone_already_is_no_failure_and_the_rest_is_told() -> None:
+    sets = Ipset()
+    requests = [ipset.destroy("xfrmctl-4-1300"), ipset.create("xfrmctl-4-1300", 4, 10)]
+    sets._socket = Socket({0: errno.ENOENT})  # type: ignore[assignment]
+    sets.write(requests)
+    for code, words in ((ipset.NO_SUCH_TYPE, "modprobe ip_set_hash_netnet"), (ipset.FULL, "maximum of members")):
+        sets._socket = Socket({1: code})  # type: ignore[assignment]
+        with pytest.raises(FirewallError, match=words):
+            sets.write(requests)
+
+
+def test_what_stands_after_a_change_is_known_without_reading_it() -> None:
+    have = Standing(chain=True, jumps=set(clamp.HOOKS), rules={R1406: Counter(3, 180)}, lines=["x"])
+    found = clamp.after(have, add=[R1300])
+    assert found.standing == {R1406, R1300} and found.rules[R1406] == Counter(3, 180)
+    assert clamp.after(found, delete=[R1406]).standing == {R1300}
+    assert clamp.after(found, delete=[R1406, R1300]) == Standing()
 
 
 @pytest.mark.parametrize(
@@ -159,12 +198,7 @@ def test_sets() -> None:
             "Try `iptables-restore -h' or 'iptables-restore --help' for more information.\n",
             "[second line]",
         ),
-        (
-            "ipset",
-            "ipset v7.17: Error in line 1: Kernel error received: set type not supported\n",
-            "modprobe ip_set_hash_netnet",
-        ),
-        ("ipset", "ipset v7.17: Error in line 1: Hash is full, cannot add more elements", "[first line]"),
+        ("ipset", "ipset v7.17: Cannot open session to kernel.", "modprobe ip_set"),
     ],
 )
 def test_errors_name_the_line_and_the_cure(program: str, stderr: str, words: str) -> None:

@@ -1,20 +1,23 @@
-"""Keeps the clamps, the ICMP guard's rules and those about DF as a plan wants them, by the operator's programs.
+"""Keeps the clamps, the ICMP guard's rules and those about DF as a plan wants them, by the operator's means.
 
-``gateway.firewall`` chooses who clamps: ``iptables`` (:mod:`xfrmctl.kernel.firewall.sets`) or ``nftables``
-(:mod:`xfrmctl.kernel.firewall.maps`). ``auto`` is iptables wherever iptables and ipset are installed, of whichever
-variant: TCPMSS also gives an MSS to a SYN without one, and the ICMP guard's rules are iptables' in any case. Else it is
-nftables. What the other one has left behind, from before the choice was changed, is removed.
+``gateway.firewall`` chooses: ``iptables`` (:mod:`xfrmctl.kernel.firewall.sets`) or ``nftables``
+(:mod:`xfrmctl.kernel.firewall.maps`), for the clamps and for the guard (:mod:`xfrmctl.kernel.firewall.guards`).
+``auto`` is iptables wherever iptables and ipset are installed, of whichever variant: TCPMSS also gives an MSS to a SYN
+without one. Else it is nftables, which needs no program. What the other one has left behind, from before the choice was
+changed, is removed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from xfrmctl.kernel.desired import ClampRule, DfRule, Element, IcmpGuard
-from xfrmctl.kernel.firewall import clamp, guard
+from xfrmctl.kernel.firewall import clamp
 from xfrmctl.kernel.firewall.clamp import Counter
 from xfrmctl.kernel.firewall.df import DfTable
-from xfrmctl.kernel.firewall.iptables import FAMILIES, VARIANTS, Tables, mangle_text, mixed_variants
+from xfrmctl.kernel.firewall.guards import ChainGuard, Guards, TableGuard
+from xfrmctl.kernel.firewall.iptables import FAMILIES, mangle_text, mixed_variants
 from xfrmctl.kernel.firewall.maps import MapClamps
+from xfrmctl.kernel.firewall.nftables import NfTables
 from xfrmctl.kernel.firewall.programs import FirewallError, installed
 from xfrmctl.kernel.firewall.sets import SetClamps
 from xfrmctl.kernel.plan import AddClamps, ChangeDf, ClampOperation, SetIcmpGuard
@@ -46,55 +49,52 @@ class Clamps(Protocol):
     def remove(self) -> tuple[int, int, list[str]]:
         """Remove every trace; gives the numbers of rules and of sets or maps, and problems."""
 
+    def close(self) -> None:
+        """Close a socket of its own."""
+
 
 def chosen(wanted: FirewallBackend) -> FirewallBackend:
     """Who clamps on this host."""
     if wanted is not FirewallBackend.AUTO:
         return wanted
     old = installed("iptables-restore") and installed("ipset")
-    return FirewallBackend.IPTABLES if old or not installed("nft") else FirewallBackend.NFTABLES
+    return FirewallBackend.IPTABLES if old else FirewallBackend.NFTABLES
 
 
 class Firewall:
     """The clamps, the ICMP guard and the rules about DF. ``encap_port`` is ours, of UDP encapsulation."""
 
     def __init__(self, wanted: FirewallBackend = FirewallBackend.AUTO, encap_port: int = NAT_T_PORT) -> None:
-        by_iptables = chosen(wanted) is FirewallBackend.IPTABLES
-        self._clamps: Clamps = SetClamps() if by_iptables else MapClamps()
-        self._other: Clamps | None = MapClamps() if by_iptables else SetClamps()
+        self._tables = NfTables()
+        self._by_iptables = chosen(wanted) is FirewallBackend.IPTABLES
+        self._clamps, self._guard = self._by(iptables=self._by_iptables)
+        self._other: tuple[Clamps, Guards] | None = self._by(iptables=not self._by_iptables)
         self._df = DfTable(encap_port)
         self._known = False
-        self._icmp = IcmpGuard()
-        self._guards: dict[int, guard.Standing] = {}
+
+    def _by(self, *, iptables: bool) -> tuple[Clamps, Guards]:
+        return (SetClamps(), ChainGuard()) if iptables else (MapClamps(self._tables), TableGuard(self._tables))
+
+    def close(self) -> None:
+        """Close all sockets; what stands stays."""
+        self._tables.close()
+        self._clamps.close()
 
     def read(self) -> tuple[frozenset[Element], frozenset[ClampRule]]:
         """All members, and the rules in force. Raises FirewallError."""
-        texts = {family: mangle_text(family) for family in FAMILIES}
-        self._guards = {family: guard.parse_save(text) for family, text in texts.items()}
+        texts = {family: mangle_text(family) for family in FAMILIES} if self._by_iptables else {}
+        self._guard.read(texts)
         found = self._clamps.read(texts)
         self._known = True
         return found
 
     def icmp(self) -> IcmpGuard | None:
         """The guard that was set last if all of it stood when it was read; None for anything else."""
-        whole = all(guard.stands(self._icmp, family, have) for family, have in self._guards.items())
-        return self._icmp if whole else None
+        return self._guard.standing()
 
     def set_icmp(self, operations: Sequence[SetIcmpGuard]) -> list[str]:
         """Guard these peers; gives what went wrong."""
-        problems: list[str] = []
-        for wanted in (operation.new for operation in operations):
-            for family in FAMILIES:
-                try:
-                    have = guard.parse_save(mangle_text(family))
-                    Tables(family).restore(guard.restore_text(wanted, family, have))
-                except FirewallError as error:
-                    problems.append(
-                        f"ICMP errors about our peers (IPv{family}) are not judged, for which iptables is needed,"
-                        f" whatever gateway.firewall says: {error}"
-                    )
-            self._icmp = wanted
-        return problems
+        return [problem for operation in operations for problem in self._guard.set(operation.new)]
 
     def df(self) -> frozenset[DfRule] | None:
         """The rules about DF that stand; None where they are not as we have made them. Raises FirewallError."""
@@ -131,7 +131,9 @@ class Firewall:
         """Remove what the back end that was not chosen may have left behind, once; gives what went wrong."""
         if self._other is None:
             return []
-        _, _, problems = self._other.remove()
+        clamps, guard = self._other
+        problems = [*clamps.remove()[2], *guard.remove()[1]]
+        clamps.close()
         self._other = self._other if problems else None
         return problems
 
@@ -167,21 +169,14 @@ class Firewall:
         """Remove every trace of ours, by whichever back end; gives counts and problems."""
         removed = {"clamp_rules": 0, "clamp_sets": 0, "icmp_rules": 0}
         removed["df_tables"], problems = self._df.remove()
-        for family in FAMILIES:
-            for variant in VARIANTS:
-                tables = Tables(family, variant)
-                if not tables.in_use():
-                    continue
-                try:
-                    watched = guard.parse_save(tables.text())
-                    tables.restore(guard.remove_text(watched))
-                    removed["icmp_rules"] += watched.rules
-                except FirewallError as error:
-                    problems.append(str(error))
-        for clamps in (SetClamps(), MapClamps()):
+        for clamps, guard in (self._by(iptables=True), self._by(iptables=False)):
+            watched, more = guard.remove()
+            removed["icmp_rules"] += watched
+            problems += more
             rules, sets, more = clamps.remove()
             removed["clamp_rules"] += rules
             removed["clamp_sets"] += sets
             problems += more
+            clamps.close()
         self._known = False
         return removed, problems

@@ -1,4 +1,4 @@
-"""Clamps as text, both ways: what iptables-restore and ipset restore are told, and what they tell. Pure.
+"""Clamps as text, both ways: what iptables-restore is told, what it and ipset save tell. Pure.
 
 One chain of ours in the mangle table of each family, one rule per distinct MSS, membership in an ipset of the same
 name, so a SYN costs the same with 1 or 10,000 tunnels::
@@ -138,6 +138,13 @@ def restore_text(have: Standing, add: Iterable[ClampRule] = (), delete: Iterable
     return "\n".join(["*mangle", *lines, "COMMIT", ""]) if lines else ""
 
 
+def after(have: Standing, add: Iterable[ClampRule] = (), delete: Iterable[ClampRule] = ()) -> Standing:
+    """What stands when :func:`restore_text` has been carried out; its lines are not known."""
+    rules = {rule: have.rules.get(rule, Counter()) for rule in {*have.rules, *add} - set(delete)}
+    jumps = {hook: f"-A {hook} {_SYN} -j {CHAIN}" for hook in HOOKS}
+    return Standing(chain=True, jumps=jumps, rules=rules) if rules else Standing()
+
+
 def remove_text(have: Standing) -> str:
     """iptables-restore --noflush: every line that names our chain, then the chain. "" if there is nothing."""
     lines = [f"-D {line.removeprefix('-A ')}" for line in have.lines]
@@ -193,19 +200,6 @@ def _may_end_the_walk(rule: str) -> bool:
     if protocol is not None and (protocol[2] == "tcp") is bool(protocol[1]):
         return False
     return re.search(r" -[jg] ", rule) is not None and _PASSING.search(rule) is None
-
-
-def create_line(rule: ClampRule) -> str:
-    """ipset: make the set of a rule."""
-    family = "inet" if rule.family == 4 else "inet6"
-    return f"create {set_name(rule)} hash:net,net family {family} maxelem {MAX_ELEMENTS}"
-
-
-def members_text(add: Iterable[Element] = (), delete: Iterable[Element] = ()) -> str:
-    """ipset restore: additions before deletions (see :func:`xfrmctl.kernel.plan.diff`)."""
-    lines = [f"add {set_name(member.rule)} {member}" for member in add]
-    lines += [f"del {set_name(member.rule)} {member}" for member in delete]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def rule_of_set(name: str) -> ClampRule | None:

@@ -1,15 +1,20 @@
-"""The programs iptables-restore, iptables-save and ipset.
+"""The programs iptables-restore, iptables-save and ipset, and the kernel's ipsets.
 
 iptables has two variants with separate rules, ``nft`` and ``legacy``; which one ``iptables`` is, is the
 distribution's choice. We use that one. Rules of ours in the other one (an operator switched over) are found by
 ``cleanup``, and foreign rules in both are reported: packets pass through both, in an order that surprises.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import EINVAL, ENOENT, EPERM, EPROTONOSUPPORT
 from pathlib import Path
 
 from xfrmctl.kernel.firewall.clamp import Standing, parse_save
 from xfrmctl.kernel.firewall.programs import FirewallError, installed, run
+from xfrmctl.kernel.netlink import ipset
+from xfrmctl.kernel.netlink.constants import NETLINK_NETFILTER
+from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
 
 LOCK_WAIT_S = 10
 FAMILIES = (4, 6)
@@ -69,7 +74,16 @@ def mangle_text(family: int) -> str:
 
 
 class Ipset:
-    """The program ipset."""
+    """The sets: read by the program ipset, written by netlink, for a change must not wait for a program to start."""
+
+    def __init__(self) -> None:
+        self._socket: NetlinkSocket | None = None
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def names(self) -> list[str]:
         """All sets."""
@@ -94,10 +108,40 @@ class Ipset:
             raise
         return True
 
-    def restore(self, text: str) -> None:
-        """Apply commands; what is there already or gone already is no failure."""
-        if text:
-            run(["ipset", "restore", "-exist"], text)
+    def write(self, requests: Sequence[Request]) -> None:
+        """Carry out requests of :mod:`xfrmctl.kernel.netlink.ipset`; what is there, or gone, already is no failure.
+
+        Raises FirewallError for the first that failed, after all.
+        """
+        if not requests:
+            return
+        try:
+            if self._socket is None:
+                self._socket = NetlinkSocket(NETLINK_NETFILTER)
+            errors = self._socket.transact(requests)
+        except OSError as error:
+            raise _refused(NetlinkError(error.errno or EINVAL)) from error
+        errors = {
+            at: error for at, error in errors.items() if error.code != ENOENT or not ipset.takes_away(requests[at])
+        }
+        if errors:
+            raise _refused(errors[min(errors)])
+
+
+_CURES = {
+    EPERM: "run as root or with CAP_NET_ADMIN",
+    EINVAL: "load the modules ip_set and ip_set_hash_netnet (modprobe ip_set_hash_netnet)",
+    EPROTONOSUPPORT: "load the modules ip_set and ip_set_hash_netnet (modprobe ip_set_hash_netnet)",
+    ENOENT: "another program removes our sets: find it; the next round puts them back",
+    ipset.NO_SUCH_TYPE: "load the module ip_set_hash_netnet (modprobe ip_set_hash_netnet)",
+    ipset.IN_USE: "a rule of another program names our set: find it",
+    ipset.FULL: "the set has reached its maximum of members",
+}
+
+
+def _refused(error: NetlinkError) -> FirewallError:
+    cure = _CURES.get(error.code)
+    return FirewallError(f"ipset: error {error.code} ({error})" + (f": {cure}" if cure else ""))
 
 
 def active_variant() -> str:

@@ -1,50 +1,60 @@
-"""Clamps as nf_tables has them, both ways: what nft is told, and what it tells as JSON. Pure.
+"""Our table of nf_tables that clamps, as values: chains, maps, and what is in the maps. Pure.
 
-One table of ours. The map finds the chain of the pair's MSS, in one look-up for all tunnels::
+As the program nft would write it, for two pairs of networks whose prefixes are 24 bits long::
 
     table inet xfrmctl {
-        map pairs4-0 { type ipv4_addr . ipv4_addr : verdict; flags interval; elements = {
-            10.1.1.0/24 . 10.1.2.0/24 : jump mss4-1406, 10.1.2.0/24 . 10.1.1.0/24 : jump mss4-1406 } }
+        map pairs4-24-24 { type ipv4_addr . ipv4_addr : verdict
+            elements = { 10.1.1.0 . 10.1.2.0 : jump mss4-1406, 10.1.2.0 . 10.1.1.0 : jump mss4-1406 } }
         chain mss4-1406 { tcp option maxseg size > 1406 counter tcp option maxseg size set 1406 }
-        chain syn { ip saddr . ip daddr vmap @pairs4-0 }
+        chain syn { ip saddr & 255.255.255.0 . ip daddr & 255.255.255.0 vmap @pairs4-24-24 }
         chain postrouting { type filter hook postrouting priority mangle; tcp flags & (syn | rst) == syn jump syn }
         chain input { type filter hook input priority mangle; tcp flags & (syn | rst) == syn jump syn }
     }
 
 * The hooks are those of :mod:`xfrmctl.kernel.firewall.clamp`, for the same reasons.
-* A map holds pairs of which no two share a packet; the others are in ``pairs4-1`` and so on, see
-  :mod:`xfrmctl.kernel.firewall.layers`. A verdict of one map does not end the walk through the others.
+* A hash table for each pair of prefix lengths, as an ipset has them inside: a SYN costs one look-up for each pair of
+  lengths in use, whatever the number of tunnels, and a change costs what it is large. A map with intervals would take
+  all pairs at once, but copies itself for each change, and refuses pairs that share packets.
+* Pairs that share packets are in different maps, or are the same pair; all maps are asked, and of one pair that two
+  ask for, the smaller MSS is in the map.
 * The comparison comes first: an MSS is never raised, and the counter counts packets that were rewritten.
 * nf_tables adds no option to a SYN without one (``nft_exthdr`` ends the rule). Whoever gets such a SYN sends segments
   of 536 bytes, over IPv6 of 1,220 (RFC 9293 3.7.1), so only an MSS below these two is not enforced upon him.
 * An ``accept`` in another table's chain does not skip ours: nothing but a change of our table shadows it.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from ipaddress import ip_network
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network
 
 from xfrmctl.kernel.desired import ClampRule, Element
 from xfrmctl.kernel.firewall.clamp import Counter
-from xfrmctl.kernel.firewall.layers import Layers
+from xfrmctl.kernel.netlink import expressions as ex
+from xfrmctl.kernel.netlink import nftables as nft
+from xfrmctl.kernel.netlink.nftables import Chain, Found, Rule, Set
 from xfrmctl.kernel.ownership import NFT_TABLE
 from xfrmctl.model.address import IPNetwork
 
-TABLE = f"inet {NFT_TABLE}"
-HOOKS = ("postrouting", "input")
+TABLE = NFT_TABLE
 PRIORITY = -150
 """``NF_IP_PRI_MANGLE`` (``include/uapi/linux/netfilter_ipv4.h``)."""
 
 FAMILIES = (4, 6)
-_KEYS = {4: "ip saddr . ip daddr", 6: "ip6 saddr . ip6 daddr"}
-_TYPES = {4: "ipv4_addr . ipv4_addr", 6: "ipv6_addr . ipv6_addr"}
-_MAP = re.compile(r"pairs([46])-(\d+)")
-_DORMANT = re.compile(rf"^table {TABLE} {{.*\n(?:\s+comment .*\n)?\s+flags .*\bdormant\b", re.MULTILINE)
+Pair = tuple[IPNetwork, IPNetwork]
+"""Source and destination of a SYN."""
+
+Lengths = tuple[int, int, int]
+"""Family, and the lengths of both prefixes."""
+
+_NFPROTO = {4: 2, 6: 10}
+_SIZE = {4: 4, 6: 16}
+_SOURCE_AT = {4: 12, 6: 8}
+_TYPE = {4: nft.IPV4, 6: nft.IPV6}
+_TCP, _FLAGS_AT, _SYN, _SYN_RST = 6, 13, b"\x02", b"\x06"
+_MAP = re.compile(r"pairs([46])-(\d+)-(\d+)")
 _CHAIN = re.compile(r"mss([46])-(\d+)")
+_NETWORK: dict[int, type[IPv4Network] | type[IPv6Network]] = {4: IPv4Network, 6: IPv6Network}
 
 
 @dataclass(slots=True)
@@ -54,7 +64,7 @@ class Table:
     present: bool = False
     whole: bool = False
     rules: dict[ClampRule, Counter] = field(default_factory=dict)
-    pairs: dict[int, Layers] = field(default_factory=lambda: {family: Layers() for family in FAMILIES})
+    pairs: dict[Pair, ClampRule] = field(default_factory=dict)
 
     @property
     def standing(self) -> frozenset[ClampRule]:
@@ -62,23 +72,9 @@ class Table:
         return frozenset(self.rules) if self.whole else frozenset()
 
 
-@dataclass(slots=True)
-class Change:
-    """Members that leave and come, by map; nft gets those that leave first, all in one transaction."""
-
-    gone: dict[str, list[Element]] = field(default_factory=dict)
-    new: dict[str, list[Element]] = field(default_factory=dict)
-
-    def text(self) -> str:
-        """As nft reads it, a line for each member."""
-        lines: list[str] = []
-        for name, members in self.gone.items():
-            keys = (f"    {m.source} . {m.destination}," for m in members)
-            lines += [f"delete element {TABLE} {name} {{", *keys, "}"]
-        for name, members in self.new.items():
-            keys = (f"    {m.source} . {m.destination} : jump {chain_name(m.rule)}," for m in members)
-            lines += [f"add element {TABLE} {name} {{", *keys, "}"]
-        return "".join(f"{line}\n" for line in lines)
+def lengths_of(pair: Pair) -> Lengths:
+    """Which map a pair belongs to."""
+    return pair[0].version, pair[0].prefixlen, pair[1].prefixlen
 
 
 def chain_name(rule: ClampRule) -> str:
@@ -86,176 +82,126 @@ def chain_name(rule: ClampRule) -> str:
     return f"mss{rule.family}-{rule.mss}"
 
 
-def map_name(family: int, number: int) -> str:
-    """The map of a layer."""
-    return f"pairs{family}-{number}"
+def map_name(lengths: Lengths) -> str:
+    """The map of the pairs with prefixes of these lengths."""
+    return "pairs{}-{}-{}".format(*lengths)
 
 
-def rules_text(rules: Mapping[ClampRule, Counter]) -> str:
-    """Make the chains of these rules, with counters that begin at these numbers."""
-    size = "tcp option maxseg size"
-    return "".join(
-        f"add chain {TABLE} {chain_name(rule)}\n"
-        f"add rule {TABLE} {chain_name(rule)} {size} > {rule.mss}"
-        f" counter packets {counter.packets} bytes {counter.bytes} {size} set {rule.mss}\n"
-        for rule, counter in sorted(rules.items())
-    )
+def pairs_map(lengths: Lengths) -> Set:
+    """A map of pairs to their MSS."""
+    kind, size = _TYPE[lengths[0]], _SIZE[lengths[0]]
+    return Set(map_name(lengths), nft.joined(kind, kind), 2 * size, is_map=True)
 
 
-def drop_rules_text(rules: Iterable[ClampRule]) -> str:
-    """Delete the chains of these rules; no member may lead there any more."""
-    names = [chain_name(rule) for rule in sorted(rules)]
-    return "".join(f"flush chain {TABLE} {name}\ndelete chain {TABLE} {name}\n" for name in names)
+def key(pair: Pair) -> bytes:
+    """A pair as its map has it."""
+    return pair[0].network_address.packed + pair[1].network_address.packed
 
 
-def maps_text(before: Mapping[int, int], after: Mapping[int, int]) -> tuple[str, str]:
-    """What brings so many maps of each family to so many: what goes before the members' change, and what after it."""
-    if before == after:
-        return "", ""
-    first, last = "", f"flush chain {TABLE} syn\n"
-    for family in FAMILIES:
-        for number in range(before[family], after[family]):
-            first += (
-                f"add map {TABLE} {map_name(family, number)} {{ type {_TYPES[family]} : verdict; flags interval; }}\n"
-            )
-        for number in range(after[family]):
-            last += f"add rule {TABLE} syn {_KEYS[family]} vmap @{map_name(family, number)}\n"
-    for family in FAMILIES:
-        for number in range(after[family], before[family]):
-            last += f"delete map {TABLE} {map_name(family, number)}\n"
-    return first, last
+def chain(rule: ClampRule, counter: Counter) -> Chain:
+    """The chain of a rule, with a counter that begins at these numbers."""
+    what = ex.load_mss() + ex.compare(rule.mss.to_bytes(2, "big"), ex.GT)
+    what += ex.counter(counter.packets, counter.bytes) + ex.store_mss(rule.mss)
+    return Chain(chain_name(rule), (Rule(chain_name(rule), what),))
 
 
-def table_text(table: Table) -> str:
-    """Make the table anew, in one step, whatever there was of it."""
-    text = remove_text() + f"add table {TABLE}\nadd chain {TABLE} syn\n" + rules_text(table.rules)
-    counts = {family: len(pairs.layers) for family, pairs in table.pairs.items()}
-    first, last = maps_text(dict.fromkeys(FAMILIES, 0), counts)
-    change = Change()
-    for family, pairs in table.pairs.items():
-        for number, layer in enumerate(pairs.layers):
-            members = [Element(rule, *pair) for pair, rule in layer.pairs.items()]
-            if members:
-                change.new[map_name(family, number)] = members
-    text += first + change.text() + last
-    for hook in HOOKS:
-        text += f"add chain {TABLE} {hook} {{ type filter hook {hook} priority {PRIORITY}; policy accept; }}\n"
-        text += f"add rule {TABLE} {hook} tcp flags & (syn | rst) == syn jump syn\n"
-    return text
+def look_up(lengths: Lengths) -> Rule:
+    """The rule that asks one map."""
+    family, *prefixes = lengths
+    size, at = _SIZE[family], _SOURCE_AT[family]
+    what = ex.meta(ex.NFPROTO) + ex.compare(bytes([_NFPROTO[family]]))
+    for n, prefix in enumerate(prefixes):
+        register = ex.R0 + n * size // 4
+        what += ex.payload(ex.NETWORK, at + n * size, size, register)
+        if prefix < 8 * size:
+            what += ex.masked(_mask(prefix, size), register)
+    what += ex.verdict_of(map_name(lengths))
+    return Rule(map_name(lengths), what)
 
 
-def remove_text() -> str:
-    """Delete the table. To add it first makes it no failure that it is gone."""
-    return f"add table {TABLE}\ndelete table {TABLE}\n"
+def _mask(prefix: int, size: int) -> bytes:
+    bits = 8 * size
+    return ((1 << bits) - (1 << (bits - prefix))).to_bytes(size, "big")
 
 
-def dormant(text: str) -> bool:
-    """Whether ``nft -t list ruleset inet`` says that our table has no effect; nft 1.0.6 has nonsense there as JSON."""
-    return _DORMANT.search(text) is not None
+def hooks() -> list[Chain]:
+    """The chains that packets enter."""
+    what = ex.meta(ex.L4PROTO) + ex.compare(bytes([_TCP]))
+    what += ex.payload(ex.TRANSPORT, _FLAGS_AT, 1) + ex.masked(_SYN_RST) + ex.compare(_SYN) + ex.jump("syn")
+    rules = (Rule("syn", what),)
+    return [
+        Chain("postrouting", rules, nft.POST_ROUTING, PRIORITY),
+        Chain("input", rules, nft.LOCAL_IN, PRIORITY),
+    ]
 
 
-def parse(text: str) -> Table:
-    """Read ``nft -j list table inet xfrmctl``, or the whole ruleset; with ``-t`` there are no members in it."""
-    items = [item for item in json.loads(text)["nftables"] if _is_ours(item)]
-    if not items:
-        return Table()
-    found = Table(present=True, whole=True)
-    rules: dict[str, list[Any]] = {}
-    hooked: set[str] = set()
-    maps: set[str] = set()
-    for item in items:
-        match item:
-            case {"chain": {"name": name}}:
-                rules.setdefault(name, [])
-                if _is_hook(item["chain"]):
-                    hooked.add(name)
-            case {"rule": {"chain": chain, "expr": expressions}}:
-                rules.setdefault(chain, []).append(expressions)
-            case {"map": {"name": name}} if (at := _MAP.fullmatch(name)) is not None:
-                maps.add(name)
-                if not _members(int(at[1]), int(at[2]), item["map"], found):
-                    found.whole = False
-    for name, lines in rules.items():
-        if (at := _CHAIN.fullmatch(name)) is not None:
-            rule = ClampRule(int(at[1]), int(at[2]))
-            counter = _counter(rule, lines)
-            found.whole &= counter is not None
-            found.rules[rule] = counter or Counter()
-    walked = [_walked(expressions) for expressions in rules.get("syn", ())]
-    found.whole &= hooked == set(HOOKS) and all(_leads_on(rules.get(hook, [])) for hook in HOOKS)
-    found.whole &= sorted(walked) == sorted(maps) == sorted(_expected(found))
+def by_map(pairs: Iterable[tuple[Pair, ClampRule]]) -> dict[Lengths, list[tuple[bytes, bytes]]]:
+    """Pairs as members, by the map that they belong to."""
+    found: dict[Lengths, list[tuple[bytes, bytes]]] = {}
+    for pair, rule in pairs:
+        found.setdefault(lengths_of(pair), []).append((key(pair), ex.verdict(ex.JUMP, chain_name(rule))))
     return found
 
 
-def _is_ours(item: Mapping[str, Any]) -> bool:
-    [(kind, content)] = item.items()
-    return f"{content.get('family')} {content.get('name' if kind == 'table' else 'table')}" == TABLE
+def read(found: Found, maps: Mapping[str, Mapping[bytes, bytes]]) -> Table:
+    """Understand a table; ``maps`` are the members of its maps of pairs."""
+    table = Table(present=found.present, whole=found.present and not found.dormant)
+    for name, rules in found.rules.items():
+        at = _CHAIN.fullmatch(name)
+        if at is None:
+            continue
+        right = len(rules) == 1 and rules[0][0] == name
+        table.whole &= right
+        table.rules[ClampRule(int(at[1]), int(at[2]))] = Counter(*rules[0][1:]) if right else Counter()
+    for name, members in maps.items():
+        lengths = lengths_from(name)
+        if lengths is not None:
+            _take(table, lengths, members)
+    table.whole = table.whole and _frame(found)
+    return table
 
 
-def _is_hook(chain: Mapping[str, Any]) -> bool:
-    what = tuple(chain.get(key) for key in ("type", "hook", "prio"))
-    return chain["name"] in HOOKS and what == ("filter", chain["name"], PRIORITY)
+def lengths_from(name: str) -> Lengths | None:
+    """What a map of pairs is for; None for any other set."""
+    at = _MAP.fullmatch(name)
+    return (int(at[1]), int(at[2]), int(at[3])) if at is not None else None
 
 
-def _leads_on(lines: list[Any]) -> bool:
-    """Whether a hook's chain sends every SYN to ``syn`` and does nothing else."""
-    match lines:
-        case [[{"match": {"right": "syn", "left": left}}, {"jump": {"target": "syn"}}]]:
-            return '"field": "flags"' in json.dumps(left)
-    return False
+def _frame(found: Found) -> bool:
+    """Whether hooks, look-ups and maps are as they should be."""
+    maps = {name: lengths for name in found.sets if (lengths := lengths_from(name)) is not None}
+    wanted = [pairs_map(lengths) for lengths in maps.values()]
+    if any(found.sets.get(one.name) != nft.shape(one) for one in wanted):
+        return False
+    if sorted(what for what, *_ in found.rules.get("syn", [])) != sorted(maps):
+        return False
+    return all(
+        found.hooks.get(one.name) == nft.at(one) and [what for what, *_ in found.rules[one.name]] == ["syn"]
+        for one in hooks()
+    )
 
 
-def _walked(expressions: list[Any]) -> str:
-    """The map that a rule of ``syn`` looks into; "" for any other rule."""
-    match expressions:
-        case [{"vmap": {"data": str(name)}}]:
-            return name.removeprefix("@")
-    return ""
+def _take(table: Table, lengths: Lengths, members: Mapping[bytes, bytes]) -> None:
+    family, *prefixes = lengths
+    network, half = _NETWORK[family], _SIZE[family]
+    rules = {chain_name(rule).encode(): rule for rule in table.rules}
+    known: dict[tuple[bytes, int], IPNetwork] = {}
+
+    def of(packed: bytes, prefix: int) -> IPNetwork:
+        found = known.get((packed, prefix))
+        if found is None:
+            found = known[packed, prefix] = network((packed, prefix), strict=False)
+        return found
+
+    for member, data in members.items():
+        pair = of(member[:half], prefixes[0]), of(member[half:], prefixes[1])
+        rule = rules.get(data)
+        if rule is None or rule.family != family or key(pair) != member:
+            table.whole = False
+        else:
+            table.pairs[pair] = rule
 
 
-def _counter(rule: ClampRule, lines: list[Any]) -> Counter | None:
-    """The counter of a chain that does what it should."""
-    match lines:
-        case [
-            [
-                {"match": {"op": ">", "right": int(above)}},
-                {"counter": {"packets": int(packets), "bytes": int(size)}},
-                {"mangle": {"value": int(value)}},
-            ]
-        ] if above == value == rule.mss:
-            return Counter(packets, size)
-    return None
-
-
-def _expected(table: Table) -> list[str]:
-    return [map_name(family, n) for family, pairs in table.pairs.items() for n in range(len(pairs.layers))]
-
-
-def _members(family: int, number: int, content: Mapping[str, Any], table: Table) -> bool:
-    """Take the members of a map; whether all of them are such as we write."""
-    whole = "interval" in content.get("flags", ()) and content.get("map") == "verdict"
-    pairs = table.pairs[family]
-    pairs.reserve(number)
-    for member in content.get("elem", ()):
-        match member:
-            case [{"concat": [source, destination]}, {"jump": {"target": str(target)}}]:
-                at = _CHAIN.fullmatch(target)
-                pair = (_network(source), _network(destination))
-                if at is not None and int(at[1]) == family and pairs.put(number, pair, ClampRule(family, int(at[2]))):
-                    continue
-        whole = False
-    return whole
-
-
-def _network(value: Any) -> IPNetwork | None:
-    match value:
-        case str(address):
-            return _parsed(address)
-        case {"prefix": {"addr": str(address), "len": int(length)}}:
-            return _parsed(f"{address}/{length}")
-    return None
-
-
-@lru_cache(maxsize=1 << 16)
-def _parsed(text: str) -> IPNetwork:
-    return ip_network(text)
+def elements(pairs: Iterable[tuple[Pair, ClampRule]]) -> Iterable[Element]:
+    """Pairs as elements."""
+    return (Element(rule, *pair) for pair, rule in pairs)

@@ -4,13 +4,14 @@ Order within one change: a set before the rule that names it; a rule out before 
 only when its set is empty, whatever a plan of a part of the state may think.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from xfrmctl.kernel.desired import ClampRule, Element
 from xfrmctl.kernel.firewall import clamp
 from xfrmctl.kernel.firewall.clamp import Counter, Standing
 from xfrmctl.kernel.firewall.iptables import FAMILIES, VARIANTS, Ipset, Tables, mangle_text
 from xfrmctl.kernel.firewall.programs import FirewallError
+from xfrmctl.kernel.netlink import ipset
 
 
 class SetClamps:
@@ -22,6 +23,10 @@ class SetClamps:
         self._standing: dict[int, Standing] = {}
         self._members: dict[ClampRule, set[Element]] = {}
         self.disturbances: list[str] = []
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._ipset.close()
 
     def read(self, mangle: Mapping[int, str]) -> tuple[frozenset[Element], frozenset[ClampRule]]:
         """Members of all sets, and the rules in force. Raises FirewallError."""
@@ -66,7 +71,7 @@ class SetClamps:
                     problems.append(str(error))
         try:
             names = [name for name in self._ipset.names() if clamp.rule_of_set(name) is not None]
-            self._ipset.restore("".join(f"destroy {name}\n" for name in names))
+            self._ipset.write([ipset.destroy(name) for name in names])
             sets = len(names)
         except FirewallError as error:
             problems.append(str(error))
@@ -76,19 +81,17 @@ class SetClamps:
         """Make rules stand, then put members into their sets. Raises FirewallError."""
         wanted = set(rules) | {member.rule for member in members}
         fresh = sorted(rule for rule in wanted if rule not in self._members)
-        text = "".join(f"{clamp.create_line(rule)}\n" for rule in fresh)
-        self._ipset.restore(text + clamp.members_text(add=members))
+        requests = [ipset.create(clamp.set_name(rule), rule.family, clamp.MAX_ELEMENTS) for rule in fresh]
+        requests += (ipset.add(clamp.set_name(m.rule), m.source, m.destination) for m in members)
+        self._ipset.write(requests)
         for rule in wanted:
             self._members.setdefault(rule, set())
         for member in members:
             self._members[member.rule].add(member)
         for family in FAMILIES:
             mine = [rule for rule in wanted if rule.family == family]
-            have = self._standing[family]
-            if not mine or have.standing.issuperset(mine):
-                continue
-            self._tables[family].restore(clamp.restore_text(have, add=mine))
-            self._standing[family] = self._read_table(family)
+            if mine and not self._standing[family].standing.issuperset(mine):
+                self._change(family, add=mine)
 
     def delete(self, rules: Iterable[ClampRule], members: frozenset[Element]) -> None:
         """Take members out, then drop those of the rules that serve nobody any more. Raises FirewallError."""
@@ -96,16 +99,23 @@ class SetClamps:
             self._members.get(member.rule, set()).discard(member)
         empty = {rule for rule in rules if not self._members.get(rule)}
         for family in FAMILIES:
-            gone = [rule for rule in empty if rule.family == family]
-            text = clamp.restore_text(self._standing[family], delete=gone)
-            if text:
-                self._tables[family].restore(text)
-                self._standing[family] = self._read_table(family)
-        text = clamp.members_text(delete=(m for m in members if m.rule not in empty))
-        text += "".join(f"destroy {clamp.set_name(rule)}\n" for rule in sorted(empty & set(self._members)))
-        self._ipset.restore(text)
+            self._change(family, delete=[rule for rule in empty if rule.family == family])
+        left = (m for m in members if m.rule not in empty)
+        requests = [ipset.delete(clamp.set_name(m.rule), m.source, m.destination) for m in left]
+        requests += (ipset.destroy(clamp.set_name(rule)) for rule in sorted(empty & set(self._members)))
+        self._ipset.write(requests)
         for rule in empty:
             self._members.pop(rule, None)
+
+    def _change(self, family: int, add: Sequence[ClampRule] = (), delete: Sequence[ClampRule] = ()) -> None:
+        """Change rules, and note down what stands then; only when all of ours go must their lines be known."""
+        have = self._standing[family]
+        if delete and not set(have.rules) - set(delete):
+            have = self._read_table(family)
+        text = clamp.restore_text(have, add, delete)
+        if text:
+            self._tables[family].restore(text)
+            self._standing[family] = clamp.after(have, add, delete)
 
     def _read_table(self, family: int) -> Standing:
         return clamp.parse_save(mangle_text(family))

@@ -1,6 +1,6 @@
 """Numbers of the netlink families we speak. Names are the kernel's.
 
-Sources: ``include/uapi/linux/{netlink,xfrm,rtnetlink,if_link,udp,in}.h``.
+Sources: ``include/uapi/linux/{netlink,xfrm,rtnetlink,if_link,udp,in}.h``. Those of netfilter are beside its messages.
 """
 
 from typing import Final
@@ -10,7 +10,9 @@ from xfrmctl.model.sa import Direction, Mode
 
 NETLINK_ROUTE: Final = 0
 NETLINK_XFRM: Final = 6
+NETLINK_NETFILTER: Final = 12
 
+SO_SNDBUFFORCE: Final = 32
 SOL_NETLINK: Final = 270
 NETLINK_ADD_MEMBERSHIP: Final = 1
 NETLINK_CAP_ACK: Final = 10

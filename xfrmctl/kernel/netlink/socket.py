@@ -124,6 +124,34 @@ class NetlinkSocket:
                 if sequence == last:
                     return stop
 
+    def commit(self, begin: Request, requests: Sequence[Request], end: Request) -> dict[int, NetlinkError]:
+        """Carry out all or nothing (``nfnetlink_rcv_batch``) in one datagram; gives the errors by position.
+
+        Position -1 stands for the transaction as a whole. Raises OSError where the socket itself fails.
+        """
+        first = self._sequence + 1
+        parts: list[bytes] = []
+        for sequence, (kind, flags, payload) in enumerate((begin, *requests, end), first):
+            more = c.NLM_F_REQUEST | (c.NLM_F_ACK if sequence - first == len(requests) else 0)
+            parts.append(_NLMSGHDR.pack(_NLMSGHDR.size + len(payload), kind, flags | more, sequence, self.port))
+            parts.append(payload)
+        last = first + len(requests)
+        self._sequence = last + 1
+        data = b"".join(parts)
+        if len(data) > BATCH_BYTES:
+            self._socket.setsockopt(socket.SOL_SOCKET, c.SO_SNDBUFFORCE, 2 * len(data))
+        self._socket.send(data)
+        errors: dict[int, NetlinkError] = {}
+        while True:
+            for kind, flags, sequence, answer in _messages(self._receive()):
+                if kind != c.NLMSG_ERROR or not first <= sequence <= last:
+                    continue
+                error = _error_of(flags, answer)
+                if error is not None:
+                    errors[sequence - first - 1] = error
+                if sequence == last or (sequence == first and error is not None):
+                    return errors
+
     def get(self, request: Request) -> memoryview:
         """The payload of the one message that answers. Raises OSError with the kernel's errno."""
         self._sequence += 1
