@@ -7,13 +7,14 @@ rules drop what names a peer (see :mod:`xfrmctl.kernel.firewall.guard`), and the
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from xfrmctl.config.build import IcmpPolicy
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.guard.judge import Judge, Judgement
-from xfrmctl.guard.table import OVERLAP_S, Outbound, Table
+from xfrmctl.guard.table import OVERLAP_S, Key, Outbound, Table, key
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.desired import IcmpGuard
 from xfrmctl.kernel.queue import IcmpQueue, SentNumbers
@@ -25,6 +26,7 @@ from xfrmctl.model.events import (
     Event,
     IcmpErrorJudged,
     IkeSaClosed,
+    IkeSaRekeyed,
     KernelTrouble,
     PathChanged,
     PathMtuChanged,
@@ -35,8 +37,6 @@ from xfrmctl.model.sa import SaId
 
 SETTLE_S = 0.05
 """Many SAs come and go at once: the table is made anew this long after the first of them."""
-
-_CHANGES = (ChildSaInstalled, ChildSaRemoved, IkeSaClosed, PathChanged, PathMtuChanged, PeerMoved)
 
 
 class IcmpWatch:
@@ -60,8 +60,14 @@ class IcmpWatch:
         self._bus = bus
         self._guard = guard
         self._believed = believed
-        self._retired: dict[SaId, Outbound] = {}
-        self._scheduled = False
+        self._retired: dict[Key, Outbound] = {}
+        self._by_ike: dict[str, tuple[Outbound, ...]] = {}
+        self._peers: Tally[IPAddress] = Tally()
+        self._configured: frozenset[IPAddress] = frozenset()
+        self._dirty: set[str] = set()
+        self._paths: set[Path] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._numbers: SentNumbers | None = None
         self._judge = Judge(self._sent)
@@ -71,39 +77,102 @@ class IcmpWatch:
 
     def observe(self, event: Event) -> None:
         """Listen to the engines: whatever changes an SA or a belief changes the table."""
-        if isinstance(event, ChildSaRemoved):
-            self._retire(event.outbound)
-        if isinstance(event, _CHANGES) and self._loop is not None and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_later(SETTLE_S, self.refresh)
+        match event:
+            case ChildSaRemoved():
+                self._retire(event.outbound)
+                self._dirty.add(event.ike)
+            case ChildSaInstalled() | PeerMoved() | PathChanged() | IkeSaClosed():
+                self._dirty.add(event.ike)
+            case IkeSaRekeyed():
+                self._dirty |= {event.old, event.new}
+            case PathMtuChanged():
+                self._paths.add(event.path)
+            case _:
+                return
+        self._schedule(SETTLE_S)
+
+    def _schedule(self, delay_s: float) -> None:
+        """Refresh after this time, or earlier if that is to be already."""
+        if self._loop is None or (self._timer is not None and self._timer.when() <= self._loop.time() + delay_s):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay_s, self.refresh)
 
     def _retire(self, gone: SaId) -> None:
         """Errors about the last packets of an SA are under way when it goes."""
         known = self._judge.table.get(gone)
         if known is not None:
-            self._retired[gone] = replace(known, until=time.monotonic() + OVERLAP_S)
+            self._retired[key(gone)] = replace(known, until=time.monotonic() + OVERLAP_S)
 
     def refresh(self) -> None:
-        """Make the table anew, and see to the rules."""
-        self._scheduled = False
-        now = time.monotonic()
-        self._retired = {sa: o for sa, o in self._retired.items() if o.until is not None and now < o.until}
-        standing = self._standing()
-        peers = {c.remote for c in self._engine.config.connections.values() if c.remote is not None}
-        peers |= {o.id.destination for o in standing}
-        mtus = {o.path: mtu for o in standing if (mtu := self._believed(o.path)) is not None}
-        self._judge.table = Table.of(peers, [*self._retired.values(), *standing], mtus)
-        self._guard(IcmpGuard(self._under(IcmpPolicy.VALIDATE, peers), self._under(IcmpPolicy.IGNORE, peers)))
+        """Bring the table up to date, and see to the rules; costs what has changed, and two copies of a dictionary."""
+        if self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now, before = time.monotonic(), self._judge.table
+        outbound, mtus = dict(before.outbound), dict(before.mtus)
+        dirty, self._dirty = self._dirty, set()
+        for name in dirty:
+            for gone in self._by_ike.pop(name, ()):
+                outbound.pop(key(gone.id), None)
+                self._count(gone.id.destination, -1)
+                self._paths.add(gone.path)
+        for name in dirty:
+            standing = self._standing(name)
+            if standing:
+                self._by_ike[name] = standing
+            for new in standing:
+                outbound[key(new.id)] = new
+                self._count(new.id.destination, 1)
+                self._paths.add(new.path)
+        for at, old in list(self._retired.items()):
+            if old.until is None or now >= old.until:
+                del self._retired[at]
+                if outbound.get(at) is old:
+                    del outbound[at]
+            else:
+                outbound.setdefault(at, old)
+        self._believe(mtus)
+        peers = before.peers if before.peers == self._peers.keys() else frozenset(self._peers)
+        self._judge.table = Table(peers | {old.id.destination for old in self._retired.values()}, outbound, mtus)
+        if outbound != before.outbound or peers != before.peers or not self._told:
+            self._told = True
+            self._tell_rules(peers, outbound)
+        if self._retired:
+            self._schedule(OVERLAP_S)
 
-    def _standing(self) -> list[Outbound]:
-        children = (child for sa in self._engine.ike_sas() for child in sa.children)
-        return [
+    def _count(self, peer: IPAddress, by: int) -> None:
+        self._peers[peer] += by
+        if not self._peers[peer]:
+            del self._peers[peer]
+
+    def _believe(self, mtus: dict[Path, int]) -> None:
+        """Note down what the paths that were touched are taken to carry."""
+        paths, self._paths = self._paths, set()
+        for path in paths:
+            mtu = self._believed(path)
+            if mtu is not None:
+                mtus[path] = mtu
+            else:
+                mtus.pop(path, None)
+
+    def _tell_rules(self, peers: Iterable[IPAddress], outbound: Iterable[Key]) -> None:
+        judged = self._under(IcmpPolicy.VALIDATE, peers)
+        known = frozenset((peer, spi) for peer, _, spi in outbound if peer in judged)
+        self._guard(IcmpGuard(judged, self._under(IcmpPolicy.IGNORE, peers), known))
+
+    def _standing(self, name: str) -> tuple[Outbound, ...]:
+        sa = self._engine.probes.find(name)
+        return tuple(
             Outbound(child.outbound, child.inbound.destination, child.encap)
-            for child in children
+            for child in (sa.children if sa is not None else ())
             if child.installed and child.pending_outbound is None
-        ]
+        )
 
-    def _under(self, policy: IcmpPolicy, peers: set[IPAddress]) -> frozenset[IPAddress]:
+    def _under(self, policy: IcmpPolicy, peers: Iterable[IPAddress]) -> frozenset[IPAddress]:
         return frozenset(peer for peer in peers if self.policies[peer.version] == policy)
 
     # -- verdicts
@@ -119,6 +188,14 @@ class IcmpWatch:
                 self._queue = queue
             except (KernelRefusal, OSError) as error:
                 self._trouble(str(error))
+        for peer in self._configured:
+            self._count(peer, -1)
+        remotes = (connection.remote for connection in self._engine.config.connections.values())
+        self._configured = frozenset(remote for remote in remotes if remote is not None)
+        for peer in self._configured:
+            self._count(peer, 1)
+        self._dirty.update(sa.name for sa in self._engine.ike_sas())
+        self._told = False
         self.refresh()
 
     def stop(self) -> None:
@@ -129,6 +206,9 @@ class IcmpWatch:
         if self._numbers is not None:
             self._numbers.close()
             self._numbers = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._loop = None
 
     def _sent(self, sa: SaId) -> int | None:

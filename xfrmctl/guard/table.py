@@ -18,6 +18,10 @@ OVERLAP_S = 10.0
 _IP_PROTOCOL = {ProtocolId.ESP: 50, ProtocolId.AH: 51}
 
 
+Key = tuple[IPAddress, int, int]
+"""Peer, IP protocol, SPI."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outbound:
     """One outbound SA as the network sees it.
@@ -41,7 +45,7 @@ class Table:
     """Peers and outbound SAs; ``mtus`` is what the paths are believed to carry, bytes of outer packets."""
 
     peers: frozenset[IPAddress] = frozenset()
-    outbound: Mapping[tuple[IPAddress, int, int], Outbound] = field(default_factory=dict)
+    outbound: Mapping[Key, Outbound] = field(default_factory=dict)
     mtus: Mapping[Path, int] = field(default_factory=dict)
 
     @classmethod
@@ -49,12 +53,12 @@ class Table:
         cls, peers: Iterable[IPAddress], outbound: Iterable[Outbound], mtus: Mapping[Path, int] | None = None
     ) -> "Table":
         """Index SAs by peer, IP protocol and SPI. Who has an SA is a peer."""
-        index = {_key(o.id): o for o in outbound}
+        index = {key(o.id): o for o in outbound}
         return cls(frozenset(peers) | {o.id.destination for o in index.values()}, index, dict(mtus or {}))
 
     def get(self, sa: SaId) -> Outbound | None:
         """One SA, None if it is not known."""
-        return self.outbound.get(_key(sa))
+        return self.outbound.get(key(sa))
 
     def find(self, peer: IPAddress, protocol: int, spi: int, now: float) -> Outbound | None:
         """The SA of that IP protocol and SPI to a peer, if it stands or has stood a moment ago."""
@@ -62,5 +66,6 @@ class Table:
         return found if found is not None and (found.until is None or now < found.until) else None
 
 
-def _key(sa: SaId) -> tuple[IPAddress, int, int]:
+def key(sa: SaId) -> Key:
+    """How a table names an SA."""
     return sa.destination, _IP_PROTOCOL[sa.protocol], sa.spi

@@ -18,7 +18,7 @@ from xfrmctl.kernel.netlink import address
 from xfrmctl.kernel.netlink import link as links
 from xfrmctl.kernel.netlink import route as routes
 from xfrmctl.kernel.netlink import rule as rules
-from xfrmctl.kernel.netlink.constants import NETLINK_ROUTE, RTM_DELROUTE
+from xfrmctl.kernel.netlink.constants import NETLINK_ROUTE, RTM_DELROUTE, RTM_NEWLINK
 from xfrmctl.kernel.netlink.link import Link
 from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
 from xfrmctl.kernel.ownership import PEER_TABLE, UNDERLAY_MARK
@@ -34,6 +34,9 @@ from xfrmctl.kernel.plan import (
 from xfrmctl.kernel.ports import Underlay
 from xfrmctl.kernel.refusal import refusal
 from xfrmctl.model.address import IPAddress
+
+FEW = 16
+"""Interfaces that are looked up by name; for more, all are read."""
 
 SIOCGIFMTU = 0x8921
 _IFREQ = struct.Struct("16si20x")
@@ -106,13 +109,12 @@ class Devices:
 
     def apply_interfaces(self, operations: Sequence[InterfaceOperation]) -> list[str]:
         """Carry out operations in order; gives problems. Raises KernelRefusal."""
-        held: dict[str, Link] | None = None
+        held = self._links_of({o.old.name for o in operations if not isinstance(o, AddInterface)})
         sent: list[tuple[InterfaceOperation, Request]] = []
         for operation in operations:
             if isinstance(operation, AddInterface):
                 sent += [(operation, request) for request in links.new_link(operation.new)]
                 continue
-            held = self._links() if held is None else held
             link = held.get(operation.old.name)
             if link is None or link.interface.if_id != operation.old.if_id:
                 if isinstance(operation, SetInterface):
@@ -161,6 +163,19 @@ class Devices:
         for position, error in self._transact([rules.new_rule(family) for family in families]).items():
             if error.code != EEXIST:
                 raise refusal("add routing rule", str(families[position]), error)
+
+    def _links_of(self, names: set[str]) -> dict[str, Link]:
+        """Those of our interfaces; a few are asked for one by one, however many there are."""
+        if len(names) > FEW:
+            return self._links()
+        found: dict[str, Link] = {}
+        for name in names:
+            try:
+                found |= links.links_from([(RTM_NEWLINK, self._socket.get(links.get_link(name)))])
+            except OSError as error:
+                if error.errno != ENODEV:
+                    raise refusal("read interface", name, NetlinkError(error.errno or EINTR)) from error
+        return found
 
     def _links(self) -> dict[str, Link]:
         return links.links_from(self._dump("dump interfaces", links.dump_links()))

@@ -4,17 +4,22 @@ import asyncio
 from collections.abc import Callable
 from ipaddress import ip_address
 
+import pytest
+
 from tests.sim.world import ALICE, BOB, Node, World, pair, start
 from tests.unit.guard.icmp_errors import Error, esp
 from xfrmctl.config.build import IcmpPolicy
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.icmp import SETTLE_S, IcmpWatch
+from xfrmctl.guard.table import key
 from xfrmctl.kernel.desired import IcmpGuard
-from xfrmctl.model.events import ChildSaRemoved, Event, IcmpErrorJudged
+from xfrmctl.model.events import ChildSaRemoved, Event, IcmpErrorJudged, PathMtuChanged
+from xfrmctl.model.path import Confidence, MtuSource, Path
 from xfrmctl.model.sa import Direction
 
 IGNORE, TRUST = IcmpPolicy.IGNORE, IcmpPolicy.TRUST
 SENT = 500
+OVERLAP_S = 0.5
 
 
 class Bench:
@@ -29,10 +34,15 @@ class Bench:
         self.bus = Bus()
         self.bus.subscribe(self.events.append)
         self.watch = IcmpWatch(
-            self.alice.engine, self.bus, self.guards.append, lambda path: 1500, {4: policy, 6: policy}, self.faults
+            self.alice.engine, self.bus, self.guards.append, self.believed, {4: policy, 6: policy}, self.faults
         )
         self.watch._judge._oracle = lambda sa: SENT
         self._told = 0
+        self.mtu = 1500
+
+    def believed(self, path: Path) -> int | None:
+        """What anybody who is there is taken to reach."""
+        return self.mtu if self.alice.engine.ike_sas() else None
 
     async def settled(self) -> None:
         """Tell the watch what has happened, and let it make its table."""
@@ -89,6 +99,51 @@ def test_an_sa_comes_is_rekeyed_and_goes() -> None:
     assert [e.accepted for e in judged] == [False, True, False, True, True]
     assert judged[1].path is not None and (judged[1].mtu, judged[1].quoted) == (1400, 1500)
     assert judged[2].reason == "unknown_spi" and judged[2].path is None
+
+
+def test_the_table_follows_whatever_happens_without_being_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each step it is what a look at all SAs would give; the rules know peers and SPIs, and hear of no MTU."""
+
+    def check(b: Bench) -> None:
+        table, children = b.watch._judge.table, [c for sa in b.alice.engine.ike_sas() for c in sa.children]
+        standing = {sa for sa, o in table.outbound.items() if o.until is None}
+        assert standing == {key(c.outbound) for c in children if c.installed}
+        assert table.peers == {ip_address(BOB)}
+        (guard, *_) = reversed(b.guards)
+        assert guard.judged == table.peers and guard.known == {(peer, spi) for peer, _, spi in table.outbound}
+        assert table.mtus == ({Path(ip_address(ALICE), ip_address(BOB), 0): b.mtu} if standing else {})
+
+    async def story(b: Bench) -> None:
+        await b.settled()
+        check(b)
+        start(b.world, b.alice)
+        for step in (
+            lambda now: None,
+            lambda now: b.alice.engine.rekey("net", "lan", now),
+            lambda now: b.alice.engine.rekey("net", None, now),
+            lambda now: b.alice.engine.rekey("net", "lan", now),
+        ):
+            b.world.do(b.alice, step)
+            b.world.run(1)
+            await b.settled()
+            check(b)
+        told, b.mtu = len(b.guards), 1400
+        path = Path(ip_address(ALICE), ip_address(BOB), 0)
+        change = PathMtuChanged(
+            path=path, old=1500, new=1400, source=MtuSource.PROBE, confidence=Confidence.CONFIRMED, reason="probe"
+        )
+        b.watch.observe(change)
+        await b.settled()
+        assert b.watch._judge.table.mtus == {path: 1400} and len(b.guards) == told
+        b.world.do(b.alice, b.alice.engine.shutdown)
+        b.world.run(1)
+        await b.settled()
+        assert {o.until is None for o in b.watch._judge.table.outbound.values()} == {False}
+        await asyncio.sleep(2 * OVERLAP_S)
+        assert not b.watch._judge.table.outbound and b.guards[-1].known == frozenset()
+
+    monkeypatch.setattr("xfrmctl.daemon.icmp.OVERLAP_S", OVERLAP_S)
+    run(story, IcmpPolicy.VALIDATE)
 
 
 def test_a_fault_is_told_once_and_shown() -> None:

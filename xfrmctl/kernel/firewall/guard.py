@@ -5,7 +5,7 @@ PREROUTING could be evaded by sending the error in fragments (KERNEL-FACTS 7)::
 
     -A INPUT -p icmp -m icmp --icmp-type 3/4 -j XFRMCTL-ICMP
     -A XFRMCTL-ICMP -m comment --comment "DIGEST" -m bpf --bytecode "…" -j XFRMCTL-JUDGE    quotes a peer
-    -A XFRMCTL-JUDGE -m limit --limit 500/sec --limit-burst 200 -j NFQUEUE --queue-num 22598
+    -A XFRMCTL-JUDGE -m limit --limit 100/sec --limit-burst 100 -j NFQUEUE --queue-num 22598
     -A XFRMCTL-JUDGE -j DROP
 
 * No ``--queue-bypass``: while nobody listens, or while the listener hangs and the queue is full, what names a peer is
@@ -29,7 +29,7 @@ from xfrmctl.kernel.desired import IcmpGuard
 from xfrmctl.kernel.ownership import CHAIN, ICMP_CHAIN, ICMP_QUEUE, JUDGE_CHAIN
 from xfrmctl.model.address import IPAddress
 
-LIMIT = "-m limit --limit 500/sec --limit-burst 200"
+LIMIT = "-m limit --limit 100/sec --limit-burst 100"
 _HOOKS = {
     4: f"INPUT -p icmp -m icmp --icmp-type 3/4 -j {ICMP_CHAIN}",
     6: f"INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 2 -j {ICMP_CHAIN}",

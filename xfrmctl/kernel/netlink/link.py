@@ -65,6 +65,11 @@ def dump_links() -> Request:
     return Request(c.RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + kind)
 
 
+def get_link(name: str) -> Request:
+    """One device by its name, of whatever kind; answered with ENODEV where there is none."""
+    return Request(c.RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _name(name))
+
+
 def links_from(messages: Sequence[tuple[int, memoryview]]) -> dict[str, Link]:
     """Read a dump; devices of others are left out. One that is down has MTU 0."""
     found: dict[str, Link] = {}
