@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 # The lab needs root; sudo keeps the caller's environment apart from the result, so only what matters is passed on.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
 
-.PHONY: help lab lab-shell test test-host test-lab bench fuzz matrix-interop docs-interop docs-config docs-findings soak lint setup setup-test clean
+.PHONY: help lab lab-shell test test-host test-lab bench bench-scale fuzz matrix-interop docs-interop docs-config docs-findings soak lint setup setup-test clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,9 @@ test-lab: setup-test ## The tests that need real ESP
 
 bench: setup-test ## Handshakes per second beside strongSwan's, in the lab
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run -- $(PYTHON) -m bench
+
+bench-scale: setup-test ## What 10,000 tunnels cost: a SYN, a change, memory; in the lab
+	@$(SUDO) $(PYTHON) -m xfrmctl.lab run -- $(PYTHON) -m bench.scale
 
 fuzz: setup-test ## Fuzz the whole responder for MINUTES (60); goes on from where the last campaign ended
 	@nice -n 19 $(PYTHON) -m tests.fuzz.campaign --minutes $(or $(MINUTES),60)

@@ -42,8 +42,8 @@ def config(side: int, tunnels: int) -> str:
 
 
 def resident_kib(pid: int) -> int:
-    """Memory of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    """Memory of a process; 0 for our own."""
+    lines = Path(f"/proc/{pid or 'self'}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 

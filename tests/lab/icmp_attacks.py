@@ -35,7 +35,7 @@ def send_fragmented(router: Namespace, error: Error, reporter: str) -> None:
 
 
 def send_fragmented6(router: Namespace, error: Error, first: int = 16) -> None:
-    """The same for IPv6; ``error.reporter`` is in the message's checksum (RFC 4443 2.3). ``first``: octets of ICMPv6."""
+    """For IPv6, ``first`` octets first; ``error.reporter`` is in the message's checksum (RFC 4443 2.3)."""
     message = error.icmp
     source, target = (socket.inet_pton(socket.AF_INET6, address) for address in (error.reporter, error.local))
     with router.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:

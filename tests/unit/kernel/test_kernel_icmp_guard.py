@@ -91,7 +91,7 @@ def addresses_of(addresses: frozenset[IPAddress], family: int) -> list[IPAddress
 def test_rules() -> None:
     judged = rules(BOTH, 4)
     assert judged[-2:] == [
-        "XFRMCTL-JUDGE -m limit --limit 500/sec --limit-burst 200 -j NFQUEUE --queue-num 22598",
+        "XFRMCTL-JUDGE -m limit --limit 100/sec --limit-burst 100 -j NFQUEUE --queue-num 22598",
         "XFRMCTL-JUDGE -j DROP",
     ]
     assert "bypass" not in " ".join(judged)
