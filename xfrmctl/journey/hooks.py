@@ -20,19 +20,22 @@ TABLES = {
 """``enum nf_ip_hook_priorities`` (linux/netfilter_ipv4.h): chains of nf_tables stand between them by their own."""
 
 
-class _Host:
+class Local:
     """The world, as rules ask it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def in_set(self, name: str, flags: tuple[str, ...], packet: Packet) -> bool | None:
+        """Whether a set has the packet."""
         return self._world.in_set(name, flags, packet)
 
     def is_local(self, address: IPAddress) -> bool | None:
+        """Whether it is an address of the gateway."""
         return is_local(self._world, address)
 
     def address_of(self, device: str, version: int) -> IPAddress | None:
+        """The first address of a device, one of its link only where there is no other."""
         known = self._world.devices.get(device)
         usable = [a for a in known.addresses if a.version == version] if known is not None else []
         return next((a for a in usable if not a.is_link_local), next(iter(usable), None))
@@ -64,7 +67,7 @@ Ask = Callable[[Packet], Walk | None]
 
 def _chains(world: World, name: str, packet: Packet) -> list[tuple[str, str, Ask]]:
     """Everything that stands at a hook, in its order: a label, who keeps it, and how it is asked."""
-    host = _Host(world)
+    host = Local(world)
     first = packet.state == "NEW"
     found: list[tuple[int, str, str, Ask]] = []
     for table, priority in TABLES[name].items():

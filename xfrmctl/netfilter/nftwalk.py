@@ -84,8 +84,9 @@ class _Way:
         """Whether the chain ends here, and how."""
         effect = changes(before, self.packet)
         word = _word(verdict)
-        if word or effect:
-            self.visits.append(Visit(rule, True, why, f"{word or 'goes on'}: {effect}" if effect else word))
+        if word or effect or any("counter" in expression for expression in rule.expressions):
+            does = word or ("goes on" if effect else "counts")
+            self.visits.append(Visit(rule, True, why, f"{does}: {effect}" if effect else does))
         if isinstance(verdict, Mapping):
             target = self.rules.chains.get((*chain.name[:2], next(iter(verdict.values()))["target"]))
             decided = self.through(target, depth + 1) if target is not None else None
