@@ -252,7 +252,9 @@ def test_frag_needed_who_sent_it_and_what_it_implies() -> None:
     a = [*AT_A[:3], large, frag_needed(large, 1446, ttl=63)]
     message = only(between(a, moved(a)[:3]), "frag-needed")
     assert message.severity is Severity.NOTE and message.values["mtu"] == 1446
-    assert any("1 router away from that point" in d for d in message.details)
+    assert any(
+        "1 router away from that point, router 2 of the 2 from there to 10.1.2.10." in d for d in message.details
+    )
     assert message.fits[0].text == "ESP aes256gcm16, outer IPv4, path MTU 1500 (Ethernet)"
     assert not any("forged" in d for d in message.details)
 

@@ -57,6 +57,10 @@ class Case:
         """Which point is nearer to a host that takes part in a connection."""
         return self._nearer.get(host)
 
+    def hops(self, side: Side, source: IPAddress, destination: IPAddress) -> int | None:
+        """How many routers packets from one host to another have passed when they come to a point."""
+        return self._hops[side].get((source, destination))
+
     def largest(self, side: Side, ends: Ends, protocol: int, ports: tuple[int | None, int | None]) -> int:
         """The largest packet of a flow at a point; 0 where it has none."""
         return self._largest[side].get((ends, protocol, *ports), 0)

@@ -47,7 +47,7 @@ def _finding(case: Case, message: _Message, seen_at: dict[Side, list[Seen]]) -> 
     details = [
         f"{message.reporter} tells {message.host}: a packet of {quoted.length} bytes to {message.destination} did not "
         f"fit {message.mtu}.",
-        *(_whence(s, seen_at[s][0]) for s in sides),
+        *(_whence(case, s, seen_at[s][0], message.destination) for s in sides),
         *_implied(quoted),
         *_doubts(case, side, message, quoted),
     ]
@@ -81,9 +81,14 @@ def _finding(case: Case, message: _Message, seen_at: dict[Side, list[Seen]]) -> 
     )
 
 
-def _whence(side: Side, seen: Seen) -> str:
+def _whence(case: Case, side: Side, seen: Seen, destination: IPAddress) -> str:
+    """Which router of the path it is: its message has passed those that are nearer."""
     where = "on the link of" if not seen.hops else f"{routers(seen.hops)} away from"
-    return f"TTL {seen.ttl} at {side.value} (from {seen.initial_ttl}): its sender is {where} that point."
+    told = f"TTL {seen.ttl} at {side.value} (from {seen.initial_ttl}): its sender is {where} that point"
+    far = case.hops(side, destination, seen.destination)
+    if far is not None and seen.hops < far:
+        return f"{told}, router {seen.hops + 1} of the {far} from there to {destination}."
+    return f"{told}."
 
 
 def _implied(quoted: TooBig) -> Iterator[str]:
