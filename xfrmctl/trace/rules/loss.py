@@ -90,6 +90,10 @@ def _finding(pair: Pair, from_client: bool, missing: list[Seen], arrived: list[S
         details.append(
             "The cure: clamp the MSS on a gateway, or let frag-needed pass (ICMP type 3 code 4, ICMPv6 type 2)."
         )
+    else:
+        details.append(
+            "A capture that could not keep up looks the same: tcpdump says at its end how many it has dropped."
+        )
     return Finding(
         code="large-packets-lost" if by_size else "packets-lost",
         severity=Severity.FAULT,

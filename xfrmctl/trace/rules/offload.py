@@ -63,11 +63,11 @@ def _glued(side: Side, found: list[tuple[Connection, bool, Seen, int]]) -> Findi
 def _heedless(side: Side, found: list[tuple[Connection, bool, Seen, int]]) -> Finding:
     return Finding(
         code="mss-exceeded",
-        severity=Severity.FAULT,
+        severity=Severity.NOTE,
         title=f"{side.value} shows segments that are larger than the MSS which their receiver has told",
         details=(
-            f"{times(len(found), 'segment')}. Their sender has seen another MSS than this point shows: somebody "
-            "between the sender and this point has rewritten it, or a proxy speaks for the sender.",
+            f"{times(len(found), 'segment')}. Either the capturing host has glued small ones (GRO), or their sender "
+            "has seen another MSS than this point shows: somebody between the two has rewritten it.",
         ),
         evidence=_evidence(side, found),
         count=len(found),

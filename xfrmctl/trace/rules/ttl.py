@@ -50,10 +50,11 @@ def foreign_resets(case: Case) -> Iterator[Finding]:
         found: list[tuple[Connection, bool, Seen, int]] = []
         for connection in (*(p.at[side] for p in case.paired.pairs), *case.paired.alone[side]):
             for from_client in (True, False):
-                own = next((s for s in connection.sent[from_client] if s.tcp and not s.tcp.rst), None)
+                own = [s for s in connection.sent[from_client] if s.tcp and not s.tcp.rst]
+                usual = {s.hops for s in own}  # several, where one capture shows both sides of a router
                 for seen in connection.sent[from_client]:
-                    if own is not None and seen.tcp is not None and seen.tcp.rst and seen.hops != own.hops:
-                        found.append((connection, from_client, seen, own.ttl))
+                    if own and seen.tcp is not None and seen.tcp.rst and seen.hops not in usual:
+                        found.append((connection, from_client, seen, own[0].ttl))
         if found:
             yield _foreign(side, found)
 
