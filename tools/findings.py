@@ -23,7 +23,7 @@ HEAD = """\
 
 Each finding has a symptom, evidence (the rule, counter, route or answer itself), a cause, and a cure for both ends with
 ready lines for xfrmctl, strongSwan, libreswan and Cisco IOS where they differ. In the last column are the faults that
-`tests/lab/test_diagnose.py` makes for real: each gives its finding and no other, and none stays when the fault is over.
+`tests/lab/test_diagnose*.py` make for real: each gives its finding and no other, and none stays when the fault is over.
 Findings without one have unit tests of their rule (`tests/unit/diagnose`).
 
 A healthy tunnel has no finding: on both data planes, IPv4 and IPv6 inside and outside, with and without traffic and
