@@ -145,7 +145,7 @@ def test_a_slow_peer_that_answers_both_copies_is_not_a_narrow_path() -> None:
     def delay(datagram: Datagram) -> Datagram | None:
         if packet_size(datagram) == 1500:
             late.append(datagram)
-            world.at(world.now + 0.3, lambda: world.deliver(world.nodes[datagram.target.address], datagram))
+            world.at(world.now + 0.2, lambda: world.deliver(world.nodes[datagram.target.address], datagram))
             return None
         return datagram
 

@@ -48,6 +48,9 @@ DEFAULT_LINK = 1500
 LOOKED_AT = 200
 """Paths whose route is looked at in one turn; the next turn goes on from there."""
 
+APPLIES_S = 1.0
+"""Long enough for a new size to be in force in the kernel."""
+
 UNKNOWN_ANSWER_S = 1.0
 """How long an answer may take where no round trip has been measured."""
 
@@ -67,7 +70,7 @@ class Way:
 
     ``users`` are IKE SAs by name, oldest first. ``reverse`` is what a peer of ours takes the other direction to carry,
     0 where it has not said. ``flow`` is what its SAs have carried, None before the first look. ``asked_until`` is how
-    long probes are ours because the peer has asked for them.
+    long probes are ours because the peer has asked for them. ``changed_at`` is when another size came into force.
     """
 
     underlay: Underlay | None
@@ -75,6 +78,7 @@ class Way:
     reverse: int = 0
     flow: Flow | None = None
     asked_until: float = 0.0
+    changed_at: float = 0.0
 
 
 class PathKeeper:
@@ -293,6 +297,9 @@ class PathKeeper:
 
     def _set(self, effect: Effect) -> None:
         assert isinstance(effect, SetPathMtu)
+        way = self._ways.get(effect.path)
+        if way is not None:
+            way.changed_at = self._now()
         self._tell(effect.path)
 
     def _tell(self, path: Path) -> None:
@@ -323,6 +330,8 @@ class PathKeeper:
             self.engine.handle_link(path, found.mtu, now, rerouted=rerouted)
             self._tell(path)
             return
+        if now < way.changed_at + APPLIES_S:
+            return  # what stands may be our own figure of before
         learned, state = routes.outer_mtu(path.local, path.remote), self.engine.state(path)
         if learned is None or state is None or state.fixed or learned >= state.belief.size:
             return

@@ -130,7 +130,7 @@ class Probing:
     """A probe of the path's MTU that waits for its turn (``message_id`` is None), its answer, or a second one.
 
     ``forms`` are those of its small copies. ``copies`` is how often it had been sent when the first answer came, 0
-    before; ``took_s`` how long that took from the last copy on.
+    before; ``took_s`` how long that took from the last copy on. ``patience_s`` is how long the first copy goes alone.
     """
 
     token: int
@@ -142,6 +142,7 @@ class Probing:
     copies: int = 0
     forms: "tuple[Small, ...]" = ()
     took_s: float = 0.0
+    patience_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -49,11 +49,11 @@ class PathState:
     """Run-time side of a path.
 
     ``link`` is the MTU of the link that the route to the peer takes. ``losses`` counts the lost probes of the size
-    that is believed. ``epoch`` changes with every change of mind: the outcome of an older probe tells nothing.
-    ``recheck`` is the size that was believed before an error lowered it to ``hinted_size``. ``refuted`` is set while a
-    belief that does not hold is still in force. ``blind``: probes tell nothing here. ``not_before`` is when the next
-    probe may go. ``carrier`` has carried the last probe that was answered. Signs of loss are heeded again from
-    ``doubt_at``, errors from ``hold_until`` on.
+    that is believed; ``signs`` of them were no probe but the sign that has made us ask. ``epoch`` changes with every
+    change of mind: the outcome of an older probe tells nothing. ``recheck`` is the size that was believed before an
+    error lowered it to ``hinted_size``. ``refuted`` is set while a belief that does not hold is still in force.
+    ``blind``: probes tell nothing here. ``not_before`` is when the next probe may go. ``carrier`` has carried the last
+    probe that was answered. Signs of loss are heeded again from ``doubt_at``, errors from ``hold_until`` on.
     """
 
     path: Path
@@ -64,6 +64,7 @@ class PathState:
     phase: Phase = Phase.SETTLED
     search: Search | None = None
     losses: int = 0
+    signs: int = 0
     epoch: int = 0
     carrier: str = ""
     recheck: int = 0
@@ -138,7 +139,9 @@ class PathState:
         if self.fixed:
             return "configured"
         if mtu == 0:
-            mtu = plateau_below(min(quoted or self.belief.size, self.belief.size))
+            if quoted > self.belief.size:
+                return "not_below"  # about a packet of before it was lowered
+            mtu = plateau_below(quoted or self.belief.size)
         if mtu >= self.belief.size:
             return "not_below"
         if self.blind:
@@ -159,8 +162,11 @@ class PathState:
         return "lowered"
 
     def suspected(self, now: float) -> bool:
-        """Large packets seem to get lost; whether that is looked into now."""
-        return not self.fixed and not self.blind and self._doubt(now)
+        """Large packets seem to get lost; whether that is looked into now. The sign counts as the first lost probe."""
+        if self.fixed or self.blind or not self._doubt(now):
+            return False
+        self.losses, self.signs = 1, 1
+        return True
 
     def aged(self, now: float) -> None:
         """The belief is old: see whether more fits by now."""
@@ -197,17 +203,19 @@ class PathState:
             self._look_on(now)
             return False
         self.losses += 1
-        return self.losses >= self.limits.max_probes and self.too_big(size, now)
+        if self.losses < self.limits.max_probes:
+            return False
+        search = Search(min(self.floor, size - 1), self.settings.grid.up(size + 1), self.settings.grid)
+        for _ in range(self.losses - self.signs):
+            search.lost(size, self.limits.max_probes)
+        self._refute(search, now)
+        return True
 
     def too_big(self, size: int, now: float) -> bool:
         """Packets of this size do not pass; whether that refutes what is in force."""
         self.losses = 0
         if self.phase == Phase.CONFIRMING:
-            self._forget_doubts()
-            self.recheck = 0
-            self.refuted = True
-            self._search(Search(min(self.floor, size - 1), size, self.settings.grid))
-            self._look_on(now)
+            self._refute(Search(min(self.floor, size - 1), size, self.settings.grid), now)
             return True
         if self.search is not None:
             self.search.failed(size)
@@ -223,10 +231,19 @@ class PathState:
 
     # -- how it thinks
 
+    def _refute(self, search: Search, now: float) -> None:
+        """What is in force does not pass."""
+        self._forget_doubts()
+        self.losses = 0
+        self.recheck = 0
+        self.refuted = True
+        self._search(search)
+        self._look_on(now)
+
     def _change(self, phase: Phase) -> None:
         self.phase = phase
         self.epoch += 1
-        self.losses = 0
+        self.losses = self.signs = 0
         self.search = None
         self.urgent = False
 

@@ -57,10 +57,17 @@ IS_PROBE = f"N({NotifyType.XFRMCTL_PATH_MTU.name})"
 """What a log and an event call its payload."""
 
 LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.1, 3.0
-"""Bounds of the wait for the answer to a whole copy: about four round trips between them."""
+"""Bounds of the wait for the answer to a whole copy: about four round trips between them.
+
+Short is harmless: on a path that is slower both copies are answered.
+"""
 
 SECOND_ANSWER_S = 0.05
-"""How long after an answer to the small copy one to the whole copy may still come, plus half a round trip."""
+"""How long after an answer to the small copy one may still come, beside the time that was between the copies.
+
+If both get through, their answers are as far apart as they were; less would take any path for narrow that has become
+slow just now, as under a bulk transfer.
+"""
 
 _TAIL = Struct(">HB")
 """The sender's own figure, bytes (0: none), and flags; behind them the address that a flag announces."""
@@ -92,7 +99,8 @@ class Probe:
         message = whole(core, sa, self.exchange, payloads, sa.next_id)
         sa.probing.message_id, sa.probing.size = sa.next_id, _outer(core, sa, message.size)
         sa.probing.forms = _forms(sa)
-        patience = sa.rtt.patience(policy(core, sa).first_s)
+        patience = min(MOST_PATIENCE_S, max(LEAST_PATIENCE_S, sa.rtt.patience(_four_round_trips(core, sa))))
+        sa.probing.patience_s = patience
         track(
             core,
             sa,
@@ -104,7 +112,7 @@ class Probe:
                 self,
                 before=1 + len(sa.probing.forms),
                 probe=self.token,
-                patience_s=min(MOST_PATIENCE_S, max(LEAST_PATIENCE_S, patience)),
+                patience_s=patience,
                 shrink=self._shrink,
             ),
         )
@@ -139,8 +147,7 @@ class Probe:
             core.end_probe(sa, ProbeOutcome.SILENT)  # small copies were lost, too: the path is in no state to tell
         else:
             sa.small = probing.forms[probing.copies - 2]
-            late = SECOND_ANSWER_S + sa.rtt.patience(0.0) / 2
-            core.timers.set(sa.serial, Timer.PROBE, core.now + late)
+            core.timers.set(sa.serial, Timer.PROBE, core.now + probing.patience_s + SECOND_ANSWER_S)
 
 
 def awaits_second(sa: IkeSa, message_id: int) -> bool:
@@ -189,6 +196,12 @@ def _forms(sa: IkeSa) -> tuple[Small, ...]:
     usual = Small.IKE_FRAGMENTS if sa.is_ours else Small.PACKET_FRAGMENTS
     order = dict.fromkeys((sa.small or usual, usual, *Small))
     return tuple(form for form in order if sa.fragment_size or form != Small.IKE_FRAGMENTS)
+
+
+def _four_round_trips(core: Core, sa: IkeSa) -> float:
+    """What they take at most, seconds, where none has been measured: the handshake was two, and some arithmetic."""
+    first = policy(core, sa).first_s
+    return first if sa.established_at is None else min(first, 2 * (sa.established_at - sa.created_at))
 
 
 def _notify(mtu: int, doubts: bool, size: int, inside: IPAddress | None = None) -> Notify:
