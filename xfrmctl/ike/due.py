@@ -5,7 +5,7 @@ from xfrmctl.ike.connection import UNASKED
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import ike_sa_init, informational, mobike
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild, rekey_later
-from xfrmctl.ike.exchanges.probe import only_one_answer
+from xfrmctl.ike.exchanges.probe import no_more_answers
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
@@ -50,7 +50,7 @@ def _due(core: Core, sa: IkeSa, timer: Timer) -> None:
     elif timer == Timer.REASSEMBLY and core.reassembly.forget_all(sa.serial):
         core.drop(sa.remote, "fragments_timeout")
     elif timer == Timer.PROBE:
-        only_one_answer(core, sa)
+        no_more_answers(core, sa)
     elif timer == Timer.RETIRE:
         core.bury_retired(sa)
     elif timer == Timer.SUPERSEDED and sa.state in (IkeState.REKEYED, IkeState.ESTABLISHED):

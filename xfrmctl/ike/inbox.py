@@ -16,7 +16,6 @@ from xfrmctl.ike.transport import answered, names, pump, repeat_response, respon
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import MessageReceived
 from xfrmctl.model.iana import ExchangeType, ProtocolId
-from xfrmctl.model.path import ProbeOutcome
 from xfrmctl.wire import cardinality
 from xfrmctl.wire.errors import InvalidMajorVersion, UnsupportedCritical, WireError
 from xfrmctl.wire.header import Header
@@ -76,8 +75,8 @@ def _route(core: Core, local: Endpoint, remote: Endpoint, message: Message, data
     if header.is_response:
         outstanding = sa.outstanding
         if outstanding is None or header.message_id != outstanding.message_id:
-            if probe.awaits_second(sa, header.message_id) and _authentic(sa, message, data) is not None:
-                core.end_probe(sa, ProbeOutcome.ANSWERED)
+            if probe.awaits_another(sa, header.message_id) and _authentic(sa, message, data) is not None:
+                probe.another_answer(core, sa)
             else:
                 core.drop(remote, "unexpected_response")
             return

@@ -127,10 +127,11 @@ class Small(Enum):
 
 @dataclass(slots=True)
 class Probing:
-    """A probe of the path's MTU that waits for its turn (``message_id`` is None), its answer, or a second one.
+    """A probe of the path's MTU that waits for its turn (``message_id`` is None), its answer, or further ones.
 
     ``forms`` are those of its small copies. ``copies`` is how often it had been sent when the first answer came, 0
-    before; ``took_s`` how long that took from the last copy on. ``patience_s`` is how long the first copy goes alone.
+    before, and ``answers`` how many have come since. ``took_s`` is how long the first took from the last copy on,
+    ``patience_s`` how long the first copy goes alone.
     """
 
     token: int
@@ -141,6 +142,7 @@ class Probing:
     too_big: bool = False
     copies: int = 0
     forms: "tuple[Small, ...]" = ()
+    answers: int = 0
     took_s: float = 0.0
     patience_s: float = 0.0
 

@@ -82,10 +82,10 @@ def test_one_lost_probe_is_not_a_path_that_is_too_small() -> None:
     lab, real = one(1500)
     real.loss = 1.0
     lab.loss()
-    while not any(e.outcome == ProbeOutcome.LOST for e in lab.events if isinstance(e, PathProbed)):
-        lab.run(0.01)
+    lab.run(0.1)
     real.loss = 0.0
     lab.run(60)
+    assert Counter(e.outcome for e in lab.events if isinstance(e, PathProbed))[ProbeOutcome.LOST] == 1
     assert belief(lab)[0] == 1500
     assert len(lab.history) == 1
 

@@ -13,8 +13,8 @@ too narrow from one that is dead:
 
 ================================== ==========================================================
 answered in time                   the size passes
-not, and the small copy twice      the size passes: peer or path were slow, and answered both
-not, and a small copy once         the whole copy was lost
+late, but every copy is answered   the size passes: peer or path were slow
+some copies are answered           the whole copy was lost
 not, and no small copy either      nothing passes, or the peer does not answer such messages
 ================================== ==========================================================
 
@@ -147,17 +147,34 @@ class Probe:
             core.end_probe(sa, ProbeOutcome.SILENT)  # small copies were lost, too: the path is in no state to tell
         else:
             sa.small = probing.forms[probing.copies - 2]
-            core.timers.set(sa.serial, Timer.PROBE, core.now + probing.patience_s + SECOND_ANSWER_S)
+            probing.answers = 1
+            _await_another(core, sa)
 
 
-def awaits_second(sa: IkeSa, message_id: int) -> bool:
-    """Whether another answer with this message id would be the one to the whole copy of a probe."""
+def awaits_another(sa: IkeSa, message_id: int) -> bool:
+    """Whether another answer with this message id may be the one to the whole copy of a probe."""
     probing = sa.probing
-    return probing is not None and probing.message_id == message_id and probing.copies == 2
+    return probing is not None and probing.message_id == message_id and probing.copies > 1
 
 
-def only_one_answer(core: Core, sa: IkeSa) -> None:
-    """No second answer has come."""
+def another_answer(core: Core, sa: IkeSa) -> None:
+    """One more copy has arrived; when all have, the whole one is among them."""
+    probing = sa.probing
+    assert probing is not None
+    probing.answers += 1
+    if probing.answers == probing.copies:
+        core.end_probe(sa, ProbeOutcome.ANSWERED)
+    else:
+        _await_another(core, sa)
+
+
+def _await_another(core: Core, sa: IkeSa) -> None:
+    assert sa.probing is not None
+    core.timers.set(sa.serial, Timer.PROBE, core.now + sa.probing.patience_s + SECOND_ANSWER_S)
+
+
+def no_more_answers(core: Core, sa: IkeSa) -> None:
+    """Fewer answers have come than copies were sent."""
     if sa.probing is not None and sa.probing.copies:
         sa.rtt.took(sa.probing.took_s)
         core.end_probe(sa, ProbeOutcome.LOST)
