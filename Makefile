@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 # The lab needs root; sudo keeps the caller's environment apart from the result, so only what matters is passed on.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
 
-.PHONY: help lab lab-shell test test-host test-lab bench bench-scale fuzz matrix-interop docs-interop docs-config docs-findings soak lint setup setup-test clean
+.PHONY: help lab lab-shell test test-host test-lab bench bench-scale fuzz matrix matrix-interop docs-black-holes docs-interop docs-config docs-findings soak lint setup setup-test clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,12 @@ bench-scale: setup-test ## What 10,000 tunnels cost: a SYN, a change, memory; in
 
 fuzz: setup-test ## Fuzz the whole responder for MINUTES (60); goes on from where the last campaign ended
 	@nice -n 19 $(PYTHON) -m tests.fuzz.campaign --minutes $(or $(MINUTES),60)
+
+matrix: setup-test ## The black-hole matrix, whole, beside strongSwan's: hours, resumable
+	@$(SUDO) $(PYTHON) tools/black_holes.py all
+
+docs-black-holes: ## Write docs/black-holes.md from the results of `make matrix`
+	@$(PYTHON) tools/black_holes.py doc
 
 matrix-interop: setup-test ## Every tunnel that each foreign daemon can do, not only those of `make test`: hours, resumable
 	@$(SUDO) $(PYTHON) tools/interop_matrix.py all

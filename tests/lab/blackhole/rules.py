@@ -28,7 +28,6 @@ PEER_DEAF_UDP = "the peer's kernel hears no error of the path and probes nothing
 PEER_REMEMBERS = "the peer's kernel believes an error for ten minutes (net.ipv4.route.mtu_expires, net.ipv6 alike)"
 PEER_ZERO = "the peer's kernel makes 552 of a next-hop MTU of 0 (net.ipv4.route.min_pmtu)"
 NOBODY_TOLD = "nobody tells the host"
-FITS = "nothing is too large"
 
 
 def limit_s(cell: Cell) -> float:
