@@ -65,14 +65,13 @@ def run(cells: Iterable[Cell]) -> int:
         try:
             for future in as_completed(pool.submit(_tunnel, group) for group in tunnels):
                 outcomes = future.result()
-                done += len(outcomes)
-                failed += _note(outcomes)
+                done, failed = done + len(outcomes), failed + _note(outcomes)
                 left_s = (time.monotonic() - began) / max(1, done) * (total - done)
                 until = f"{left_s / 3600:.1f} h left" if left_s > 5400 else f"{left_s / 60:.0f} min left"
                 print(f"{done} of {total}, {failed} failed with a gateway of ours; {until}", flush=True)
         except (KeyboardInterrupt, SystemExit):
             os._exit(1)  # the guests die with us; an orderly end would wait for them
-    return 1 if failed else 0
+    return 1 if failed or done < total else 0
 
 
 def _tunnel(cells: list[Cell]) -> dict[str, results.Outcome]:
@@ -85,7 +84,10 @@ def _tunnel(cells: list[Cell]) -> dict[str, results.Outcome]:
     with (KEPT / f"{name}.log").open("ab") as sink:
         boot.run(Job(argv=argv, cwd=ROOT, timeout_s=TIMEOUT_S), sink, sink)
     outcomes = results.read([file])
-    return {cell.id: outcomes[cell.id] for cell in cells if cell.id in outcomes}
+    found = {cell.id: outcomes[cell.id] for cell in cells if cell.id in outcomes}
+    if len(found) < len(cells):
+        print(f"{name}: {len(cells) - len(found)} cells have no result; why is in {KEPT / name}.log", flush=True)
+    return found
 
 
 def _note(outcomes: dict[str, results.Outcome]) -> int:
