@@ -3,8 +3,10 @@
 The path carries 1,400 bytes, and no ICMP error gets through anywhere unless a test says otherwise.
 """
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,9 +14,9 @@ import pytest
 from tests.lab.datagrams import ESP, UDP, Datagrams, Ip4, wire
 from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
 from xfrmctl.lab.gateway import Gateway
-from xfrmctl.lab.topology import HOST_B, OUTER_A, OUTER_B, Topology
+from xfrmctl.lab.topology import HOST_A, HOST_B, OUTER_A, OUTER_B, Topology
 from xfrmctl.lab.traffic import Flow, ping
-from xfrmctl.model.snapshot import ChildInfo
+from xfrmctl.model.snapshot import ChildInfo, MtuInfo
 from xfrmctl.pmtu.overhead import inner_mtu
 from xfrmctl.pmtu.spelling import parse_suite
 
@@ -25,12 +27,14 @@ NARROW = 1400
 INNER = inner_mtu(NARROW, parse_suite(SUITE), 4, False)
 
 
-def config(side: int, dataplane: str, *, outer: int = 4, encap: bool = False, **child: Any) -> str:
+def config(
+    side: int, dataplane: str, *, outer: int = 4, encap: bool = False, path_mtu: Any = None, **child: Any
+) -> str:
     entry = connection(side, {LAN: lan(side, dataplane, esp=[SUITE], **{"mtu": NARROW} | child)})
     ends = [ends[0 if outer == 4 else 1] for ends in (OUTER_A, OUTER_B)]
     entry["local"]["address"], entry["remote"]["address"] = ends[side], ends[1 - side]
     entry["ike"] = {"dpd": "30s", "encap": "always" if encap else "auto"}
-    return text({MAIN: entry})
+    return text({MAIN: entry}, path_mtu=path_mtu or {})
 
 
 @contextmanager
@@ -60,6 +64,20 @@ def child_of(gateway: Gateway) -> ChildInfo:
     """The newest one."""
     children = [c for ike in gateway.client.connection(MAIN).ike_sas for c in ike.children]
     return min(children, key=lambda c: c.established_s)
+
+
+def flows(topology: Topology, address: str) -> None:
+    """TCP from host A to host B flows."""
+    flow = Flow(topology.ns("ha"), topology.ns("hb"), address).start()
+    try:
+        assert flow.moves(30)
+    finally:
+        flow.stop()
+
+
+def shown(gateway: Gateway) -> str:
+    """What ``show`` prints, its lines joined."""
+    return " ".join(gateway.ctl_text("show").stdout.split())
 
 
 def deaf(topology: Topology) -> None:
@@ -99,12 +117,8 @@ def test_oversize_packets_with_df_go_in_fragments_made_before_encryption(topolog
 def test_tcp_that_hears_of_no_size_flows_in_fragments(topology: Topology) -> None:
     deaf(topology)
     with gateways(topology, "interface", oversize="fragment", mss="off"):
-        flow = Flow(topology.ns("ha"), topology.ns("hb"), HOST_B[0]).start()
-        try:
-            with wire(topology.ns("r"), "ra") as outside:
-                assert flow.moves(30)
-        finally:
-            flow.stop()
+        with wire(topology.ns("r"), "ra") as outside:
+            flows(topology, HOST_B[0])
         assert not any(p.fragment for p in esp(outside))
         assert max(p.length for p in esp(outside)) <= NARROW
 
@@ -112,12 +126,13 @@ def test_tcp_that_hears_of_no_size_flows_in_fragments(topology: Topology) -> Non
 @pytest.mark.parametrize("dataplane", ["policy", "interface"])
 def test_by_default_senders_are_told_and_what_has_no_df_is_fragmented(topology: Topology, dataplane: str) -> None:
     with (
-        gateways(topology, dataplane),
+        gateways(topology, dataplane) as (a, _),
         Datagrams(topology.ns("ha"), topology.ns("hb"), HOST_B[0]) as datagrams,
     ):
         with wire(topology.ns("r"), "ra") as outside:
             assert datagrams.arrive([1500] * 5, df=False)
         assert ping(topology.ns("ha"), HOST_B[0], count=1, packet_bytes=1500, df=True).told_mtu == INNER
+        assert f"IPv4 with DF: senders are told {INNER} by ICMP; without: fragmented" in shown(a)
         after = [p for p in esp(outside) if p.fragment]
         assert bool(after) is (dataplane == "policy"), "an xfrm interface fragments before encryption, policies after"
         assert max(p.length for p in esp(outside)) <= NARROW
@@ -189,3 +204,155 @@ def test_the_table_is_mended_and_goes_with_the_last_who_wants_it(topology: Topol
         assert stands()
         a.ctl_text("cleanup")
         assert "xfrmctl-df" not in ga.run(["nft", "list", "tables"]).stdout
+
+
+TIGHT = 1300
+"""A path on which 1,280 bytes inside do not fit."""
+
+
+@contextmanager
+def tight(topology: Topology, dataplane: str, **child: Any) -> Iterator[tuple[Gateway, Gateway]]:
+    """As above, and where the router sends towards gateway B there is room for 1,300 bytes only."""
+    with gateways(topology, dataplane, mtu=TIGHT, **child) as made:
+        squeeze(topology, "rb")
+        yield made
+
+
+def squeeze(topology: Topology, narrow: str) -> None:
+    """One of the router's links is narrow. It takes nothing larger either, so the other one must be wide."""
+    for dev in ("ra", "rb"):
+        topology.set_link_mtu("r", dev, TIGHT if dev == narrow else 1500)
+
+
+@pytest.mark.parametrize("encap", [False, True])
+@pytest.mark.parametrize("dataplane", ["policy", "interface"])
+def test_ipv6_on_a_path_too_narrow_for_it_goes_in_esp_that_routers_fragment(
+    topology: Topology, dataplane: str, encap: bool
+) -> None:
+    inner = inner_mtu(TIGHT, parse_suite(SUITE), 4, encap)
+    ha, hb = topology.ns("ha"), topology.ns("hb")
+    with tight(topology, dataplane, encap=encap) as ends:
+        for gateway in ends:
+            eventually("the SA that clears DF is there", partial(is_lifted, gateway))
+        assert sizes_of(ends[0]).inner_mtu == inner < 1280
+        assert sizes_of(ends[0]).mss_ipv6 == inner - 60
+        with Datagrams(ha, hb, HOST_B[1]) as there, Datagrams(hb, ha, HOST_A[1]) as back:
+            assert there.arrive([1280, inner + 1, inner, 100] * 3, df=True)
+            squeeze(topology, "ra")
+            assert back.arrive([1280, inner + 1, inner, 100] * 3, df=True)
+        squeeze(topology, "rb")
+        with wire(topology.ns("r"), "rb") as outside:
+            flows(topology, HOST_B[1])
+        assert not any(p.fragment for p in esp(outside)), "TCP needs no fragments"
+        with Datagrams(ha, hb, HOST_B[0]) as datagrams:
+            assert datagrams.arrive([1500, 1280, inner + 1, inner], df=False)
+            assert datagrams.arrive([inner, 1000], df=True)
+        assert any("IPv6 inside: only" in line for line in ends[0].log_lines())
+        assert "no DF, for the sake of IPv6 inside" in shown(ends[0])
+        came = value(ends[1], "xfrmctl_ip_fragments_received_total", family="ipv4")
+        made = value(ends[1], "xfrmctl_ip_reassembled_total", family="ipv4")
+        assert came >= 2 * made > 0, "outer fragments are counted where they are put together"
+        assert value(ends[0], "xfrmctl_child_ipv6_lost", connection=MAIN, child=LAN) == 0
+
+
+def is_lifted(gateway: Gateway) -> bool:
+    """Whether the route to the peer is of a size that the path does not carry."""
+    return "lock" in gateway.namespace.run(["ip", "route", "show", "table", "158"], check=False).stdout
+
+
+def sizes_of(gateway: Gateway) -> MtuInfo:
+    found = child_of(gateway).mtu
+    assert found is not None
+    return found
+
+
+def value(gateway: Gateway, name: str, **labels: str) -> float:
+    """One sample."""
+    line = name + "{" + ",".join(f'{key}="{labels[key]}"' for key in sorted(labels)) + "} "
+    (found,) = [line_.removeprefix(line) for line_ in gateway.metrics().splitlines() if line_.startswith(line)]
+    return float(found)
+
+
+def test_a_narrow_path_is_found_by_probes_and_df_comes_back_when_it_widens(topology: Topology) -> None:
+    """Routers say what they think of probes, which have DF: the kernel must not learn it."""
+    ha, hb = topology.ns("ha"), topology.ns("hb")
+    with gateways(topology, "policy", mtu="auto", path_mtu={"aging": "8s", "confirm": "2s"}) as (a, _):
+        topology.unfilter_icmp("r")
+        squeeze(topology, "rb")
+        flow = Flow(ha, hb, HOST_B[0]).start()  # somebody has to notice that the path has become narrow
+        try:
+            assert flow.moves(30)
+            eventually("DF is clear, and the route is for IPv6", partial(is_lifted, a))
+            assert sizes_of(a).outer_mtu == TIGHT
+            with Datagrams(ha, hb, HOST_B[1]) as datagrams:
+                for _ in range(3):
+                    assert datagrams.arrive([1280, 1279, 1247, 1246, 500], df=True)
+            assert sizes_of(a).outer_mtu == TIGHT
+            assert is_lifted(a)
+            for dev in ("ra", "rb"):
+                topology.set_link_mtu("r", dev, 1500)
+            eventually("the path is wide again", lambda: sizes_of(a).outer_mtu == 1500)
+            eventually("and the route says so", lambda: not is_lifted(a))
+        finally:
+            flow.stop()
+        eventually("DF is copied again", lambda: outer_of(a).startswith("DF as"))
+        assert any("there is room again" in line for line in a.log_lines())
+
+
+def outer_of(gateway: Gateway) -> str:
+    found = child_of(gateway).fragments
+    assert found is not None
+    return found.outer
+
+
+@pytest.mark.parametrize("dataplane", ["policy", "interface"])
+def test_where_nothing_helps_ipv6_tcp_flows_and_an_alarm_says_so(topology: Topology, dataplane: str) -> None:
+    ha, hb = topology.ns("ha"), topology.ns("hb")
+    inner = inner_mtu(TIGHT, parse_suite(SUITE), 6, False)
+    with tight(topology, dataplane, outer=6) as (a, _):
+        flows(topology, HOST_B[1])
+        with Datagrams(ha, hb, HOST_B[1]) as datagrams:
+            assert datagrams.arrive([inner, 500], df=True)
+            assert not datagrams.arrive([1280], df=True)
+            assert datagrams.arrive([inner, 500], df=True)
+        assert value(a, "xfrmctl_child_ipv6_lost", connection=MAIN, child=LAN) == 1
+        assert "no router fragments IPv6 outside" in shown(a)
+        (line,) = [line for line in a.log_lines() if "IPv6 inside:" in line]
+        assert "warning" in line
+        assert "have the path carry 1356 bytes" in line
+
+
+def test_where_the_first_link_is_the_narrow_one_an_alarm_says_so(topology: Topology) -> None:
+    topology.set_link_mtu("ga", "wan", TIGHT)
+    with gateways(topology, "policy", mtu="auto", path_mtu={"aging": "8s"}) as (a, _):
+        flows(topology, HOST_B[1])
+        assert value(a, "xfrmctl_child_ipv6_lost", connection=MAIN, child=LAN) == 1
+        assert "the first link takes 1300 bytes only: raise its MTU to 1336" in shown(a)
+        topology.set_link_mtu("ga", "wan", 1500)
+        eventually("the alarm ends", lambda: not value(a, "xfrmctl_child_ipv6_lost", connection=MAIN, child=LAN))
+
+
+@pytest.mark.parametrize("dataplane", ["policy", "interface"])
+def test_a_new_df_policy_comes_with_a_rekey_at_reload_and_no_packet_is_lost(topology: Topology, dataplane: str) -> None:
+    with gateways(topology, dataplane) as (a, b):
+        name = a.client.connection(MAIN).ike_sas[0].name
+        with wire(topology.ns("r"), "ra") as outside:
+            pinging = topology.ns("ha").popen(
+                ["ping", "-q", "-n", "-M", "do", "-i", "0.01", "-w", "12", HOST_B[0]], stdout=subprocess.PIPE
+            )
+            for policy in ("clear", "copy"):
+                a.configure(config(0, dataplane, df=policy))
+                lines = a.client.plan().lines
+                assert f"~ rekey {MAIN}/{LAN}: DF outside changes" in lines, lines
+                before = child_of(a).outbound.spi
+                result = a.client.reload()
+                assert result.ok
+                assert f"rekey of {MAIN}/{LAN}" in result.message
+                eventually("a new SA stands", lambda old=before: child_of(a).outbound.spi != old)  # type: ignore[misc]
+                wanted = "never" if policy == "clear" else "DF as"
+                eventually("and does as it is told", lambda words=wanted: outer_of(a).startswith(words))  # type: ignore[misc]
+            said = pinging.communicate(timeout=60)[0].decode()
+        assert " 0% packet loss" in said, said
+        assert {p.df for p in esp(outside)} == {True, False}
+        assert a.client.connection(MAIN).ike_sas[0].name == name
+        assert b.client.connection(MAIN).ike_sas[0].name == name

@@ -35,6 +35,7 @@ def render(snapshot: Snapshot, chosen: list[ConnectionInfo], width: int) -> Iter
         children = _child_table(chosen)
         if children.row_count:
             yield children
+            yield Group(*_fragment_lines(chosen))
     else:
         for connection in chosen:
             yield _card(connection)
@@ -139,12 +140,34 @@ def _card(connection: ConnectionInfo) -> RenderableType:
             options = _options(child)
             if options:
                 lines.append(_indented(options, 4))
+            lines += [_indented(text, 4) for text in _fragments(child)]
             lines.append(_indented(f"MTU {_mtu(child, ', ')}; MSS {_mss(child)}; ends in {_ends(child)}", 4))
     up = {child.name for child in _children(connection)}
     for configured in connection.children:
         if configured.name not in up:
             lines.append(_indented(f"child {configured.name}: {configured.state}, {configured.protection}"))
     return Group(*lines)
+
+
+def _fragment_lines(chosen: list[ConnectionInfo]) -> Iterator[Text]:
+    for connection in chosen:
+        for child in _children(connection):
+            name = f"{connection.name}/{child.name}" + (f" {child.peer}" if child.peer else "")
+            yield from (Text(f"{name}: {text}") for text in _fragments(child))
+
+
+def _fragments(child: ChildInfo) -> Iterator[str]:
+    """What becomes of packets that do not fit."""
+    found = child.fragments
+    if found is None:
+        return
+    yield f"outside: {found.outer}"
+    if found.ipv4_with_df == found.ipv4_without_df != "":
+        yield f"too large: {found.ipv4_with_df}"
+    elif found.ipv4_with_df:
+        yield f"too large, IPv4 with DF: {found.ipv4_with_df}; without: {found.ipv4_without_df}"
+    if found.ipv6:
+        yield f"too large, IPv6: {found.ipv6}"
 
 
 def _failure(connection: ConnectionInfo) -> RenderableType:

@@ -15,7 +15,7 @@ from xfrmctl.config.transport import check_transport
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.iana import Esn, ProtocolId, TransformType
-from xfrmctl.model.sa import DataPlane, Lifetime
+from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
 from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu, outer_mtu_for
@@ -199,7 +199,9 @@ def _check_mtu(connection: ConnectionConfig, child: ChildConfig, outer: int, rep
     if carried < IPV6_FLOOR and any(ts.version == 6 for ts in child.local_ts):
         need = outer_mtu_for(IPV6_FLOOR, worst, version, encap, child.mode)
         cause = f"leaves {carried} bytes for IPv6 inside with {worst}, and IPv6 needs {IPV6_FLOOR} (RFC 8200 5)"
-        warn(key, cause, f"a path of {need} bytes would do; below it only TCP works")
+        only = version == 6 or child.df is DfPolicy.SET
+        below = "only TCP works" if only else "ESP goes without DF, for routers to fragment"
+        warn(key, cause, f"a path of {need} bytes would do; below it {below}")
 
 
 def _check_twins(connections: Iterable[ConnectionConfig], report: Report) -> None:

@@ -136,7 +136,8 @@ class Child(Strict):
     """DF bit of the outer IPv4 header (RFC 4301 8.1). ``clear`` lets routers fragment ESP: slow, for paths that lie.
 
     ``set`` is for paths that lose fragments: no packet of the child goes without it. It needs ``dataplane: interface``,
-    and nftables. With ``copy`` a packet without DF gets none outside. An IPv6 header has no such bit.
+    and nftables. With ``copy`` a packet without DF gets none outside; nor has any while less than 1280 bytes fit IPv6
+    inside, for routers to fragment. An IPv6 header has no such bit. A change takes effect by a rekey.
     """
     oversize: Literal["icmp", "fragment"] = "icmp"
     """What becomes of inner IPv4 packets with DF that do not fit: ``icmp`` tells their sender the size that does.

@@ -8,7 +8,7 @@ from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.events import event_json
 from xfrmctl.control.schema import ActionResult, PlanResult, ReloadResult, RequestError, unknown_name
-from xfrmctl.daemon import diagnosis
+from xfrmctl.daemon import diagnosis, restart
 from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.snapshot import failure_info
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRekeyed, Event, IkeSaRekeyed, NegotiationFailed
@@ -138,9 +138,11 @@ class DaemonHandlers:
             configuration = await asyncio.to_thread(load, daemon.configuration.file, daemon.configuration)
         except ConfigError as error:
             raise RequestError(str(error), "correct the file; `xfrmctl check` shows all problems", status=422) from None
-        desired = daemon.reconciler.planned(daemon.resolved(configuration).connections.values())
+        resolved = daemon.resolved(configuration)
+        desired = daemon.reconciler.planned(resolved.connections.values())
         plan = await asyncio.to_thread(daemon.kernel.plan, desired)
-        return PlanResult(lines=plan.render().splitlines())
+        successors = [f"~ rekey {name}: DF outside changes" for name in restart.rekeyed(daemon.engine.config, resolved)]
+        return PlanResult(lines=plan.render().splitlines() + successors)
 
     async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
         """Look for faults; one at a time, since it is work."""

@@ -46,7 +46,7 @@ from xfrmctl.model.flow import ANY, flows, port
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.path import Path
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
-from xfrmctl.model.sa import DataPlane, Direction, Mode
+from xfrmctl.model.sa import DataPlane, DfPolicy, Direction, Mode
 from xfrmctl.model.selector import ICMPV6, TrafficSelector
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry, vagueness
 from xfrmctl.model.suite import Suite
@@ -80,7 +80,10 @@ MIN_MSS = 88
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """What negotiation has made of a child; ``encap`` says whether ESP goes in UDP, ``port`` to which of the peer."""
+    """What negotiation has made of a child; ``encap`` says whether ESP goes in UDP, ``port`` to which of the peer.
+
+    ``df`` is what the outbound SA does with it.
+    """
 
     reqid: int
     suite: Suite
@@ -91,6 +94,7 @@ class Established:
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     port: int = 0
+    df: DfPolicy = DfPolicy.COPY
 
     @property
     def path(self) -> Path:
@@ -152,13 +156,14 @@ def has_route_to_peer(child: ChildConfig, remote: IPAddress) -> bool:
     )
 
 
-def to_peer(remote: IPAddress, way: Underlay, mtu: int) -> Route:
+def to_peer(remote: IPAddress, way: Underlay, mtu: int, *, lock: bool = False) -> Route:
     """The route to a peer that holds the kernel to what the path carries, for frag-needed and for outer fragments.
 
-    It goes where packets to the peer go anyway, in a table of its own.
+    It goes where packets to the peer go anyway, in a table of its own. ``lock`` is for an ``mtu`` that is not the
+    path's (:mod:`xfrmctl.daemon.narrow`).
     """
     network = ip_network(remote)
-    return Route(network, way.device, ROUTE_METRIC, mtu, table=PEER_TABLE, via=way.via, source=way.source)
+    return Route(network, way.device, ROUTE_METRIC, mtu, table=PEER_TABLE, via=way.via, source=way.source, lock=lock)
 
 
 def of_child(

@@ -30,6 +30,7 @@ from xfrmctl.model.events import (
     IkeSaClosed,
     IkeSaEstablished,
     IkeSaRekeyed,
+    Ipv6Squeezed,
     KernelDisturbed,
     KernelTrouble,
     LocalAddressChanged,
@@ -212,6 +213,8 @@ _NAT = {
 
 def level_of(event: Event) -> int:
     """How important an event is; asked first, so that nothing is formatted that nobody will read."""
+    if isinstance(event, Ipv6Squeezed):
+        return logging.WARNING if event.lost else logging.INFO
     if isinstance(event, MessageSent | MessageReceived):
         return logging.INFO if event.payloads and event.payloads != PROBE else logging.DEBUG
     return _LEVELS.get(type(event), logging.INFO)
@@ -266,6 +269,8 @@ def tell(event: Event) -> str:
             return f"ICMP error of {event.reporter} about {event.peer}, MTU {event.mtu}: {verdict} ({event.reason})"
         case KernelTrouble():
             return f"kernel: {event.problem}"
+        case Ipv6Squeezed():
+            return f"{event.connection} {event.child}: {event.detail}"
         case KernelDisturbed():
             return f"kernel: put back what others had disturbed: {event.disturbance}"
         case PathMtuChanged() | CarriersDiffer() | PathMtuHinted() | PathProbed():

@@ -102,6 +102,7 @@ class Daemon:
         )
         self._ports: UdpPorts | None = None
         self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop, self.paths)
+        self.reconciler.narrowed = lambda reqids: self.runtime.step(partial(self.engine.clear_df, reqids))
         self._loop = loop
         self._control = ControlServer(DaemonHandlers(self), options.control, configuration.gateway.control_group)
         self._metrics = Metrics(self.snapshot)
@@ -147,6 +148,7 @@ class Daemon:
         self.configuration, self._reload_error = newer, ""
         self.reconciler.entries, self._icmp.policies = newer.gateway.policies, newer.gateway.icmp
         resolved = self.resolved(newer)
+        successors = restart.rekeyed(self.engine.config, resolved)
         self.runtime.step(lambda now: self.engine.reload(resolved, now))
         self.runtime.step(self.engine.handle_network)
         self.runtime.step(partial(self.paths.configure, newer.gateway.path_mtu, newer.gateway.path_mtu_of))
@@ -155,7 +157,7 @@ class Daemon:
         await self.reconciler.everything()
         lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
         text = ", ".join(f"{len(names)} {what}" for what, names in lists.items() if names) or "nothing has changed"
-        text += f"; at the next start: {waiting}" if waiting else ""
+        text += restart.later(successors, waiting)
         self._log.info("reloaded", changes=text)
         return ReloadResult(ok=True, message=text, **lists)
 
@@ -164,14 +166,17 @@ class Daemon:
     async def snapshot(self) -> Snapshot:
         """The state now, with counters fresh from the kernel. What is said to be up has its policies already."""
         await self.reconciler.changed()
-        configuration = self.configuration
-        clamps, _ = await asyncio.to_thread(lambda: (self.kernel.clamp_counters(), configuration.hash))  # both are slow
+        configuration, kernel = self.configuration, self.kernel
+        slow = lambda: (kernel.clamp_counters(), kernel.df_counters(), configuration.hash)  # noqa: E731
+        clamps, df, _ = await asyncio.to_thread(slow)
         seen = ObservedGateway(
             now=self._loop.time(),
             wall=clock.wall(),
             sad=self.kernel.dump(),
             clamps=clamps,
             xfrm_stat=self.kernel.xfrm_stat(),
+            reassembly=kernel.reassembly(),
+            df=df,
         )
         state = DaemonState(
             configuration=configuration,

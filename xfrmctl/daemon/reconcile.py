@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from xfrmctl.daemon import inside, intent, routes
 from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.fragmentation import Squeeze, squeezed
 from xfrmctl.daemon.intent import Established, Sizes
+from xfrmctl.daemon.narrow import NarrowPaths
+from xfrmctl.daemon.parts import OuterPair, Part, established_of
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.union import Union
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
@@ -25,6 +28,7 @@ from xfrmctl.model.events import (
     ChildSaRemoved,
     Event,
     IkeSaEstablished,
+    Ipv6Squeezed,
     KernelDisturbed,
     KernelTrouble,
     LocalAddressChanged,
@@ -33,6 +37,7 @@ from xfrmctl.model.events import (
 )
 from xfrmctl.model.overlap import Pairs
 from xfrmctl.model.path import Path
+from xfrmctl.model.sa import DfPolicy
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.spd import SpdAction, SpdEntry
 
@@ -46,25 +51,12 @@ FULL_INTERVAL_S = 60.0
 MTU_INTERVAL_S = 5.0
 
 
-OuterPair = tuple[IPAddress | None, IPAddress]
-"""Local and remote address of a peer; between them lies the path whose MTU counts."""
-
-
-@dataclass(slots=True)
-class Part:
-    """What one reqid wants to stand, the sizes behind it, and the path that they are from."""
-
-    desired: Desired
-    sizes: Sizes
-    path: OuterPair | None
-
-
 @dataclass(slots=True)
 class Reconciler:
     """Owner of the desired state. All methods run in the event loop's thread; the kernel is called from a worker.
 
     Parts go by reqid: one for each configured child, and one for each child of each peer of a connection that serves
-    many (PEER_REQIDS), as long as it has a CHILD SA.
+    many (PEER_REQIDS), as long as it has a CHILD SA. ``narrowed`` is told whose SAs are to clear DF.
     """
 
     engine: IkeEngine
@@ -85,6 +77,9 @@ class Reconciler:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _suspicious: bool = False
+    narrowed: Callable[[frozenset[int]], None] = lambda _: None
+    _narrow: NarrowPaths = field(default_factory=NarrowPaths)
+    _cleared: frozenset[int] = frozenset()
     _own: tuple[IPAddress, ...] = ()
     _icmp: IcmpGuard = field(default_factory=IcmpGuard)
     _icmp_wanted: IcmpGuard = field(default_factory=IcmpGuard)
@@ -95,6 +90,11 @@ class Reconciler:
         """MTU and MSS in force for a child."""
         part = self._parts.get(reqid)
         return part.sizes if part else None
+
+    def squeeze(self, reqid: int) -> Squeeze | None:
+        """Whether a child has too little room for IPv6."""
+        part = self._parts.get(reqid)
+        return part.squeeze if part else None
 
     @property
     def policies(self) -> int:
@@ -160,18 +160,7 @@ class Reconciler:
         newest = self.engine.newest_child(reqid)
         if newest is None:
             return None
-        _, child = newest
-        return Established(
-            child.reqid,
-            child.suite,
-            child.inbound.destination,  # not those of the IKE SA, which may be ahead of its children (RFC 4555 3.5)
-            child.outbound.destination,
-            child.encap is not None,
-            child.mode,
-            child.local_ts,
-            child.remote_ts,
-            child.encap.destination_port if child.encap is not None else 0,
-        )
+        return established_of(newest[1])
 
     def _part(self, reqid: int, *, stopping: bool = False) -> Part | None:
         """What this reqid wants; None where it is neither configured nor a peer's who is there."""
@@ -186,7 +175,7 @@ class Reconciler:
         desired = intent.of_peer(config, established, sizes, stopping=stopping)
         desired = inside.speaking(desired, established.local_ts, self._own)
         part = Part(self._passing(desired, established.local_ts, established.remote_ts), sizes, path)
-        return part if stopping else self._with_route(part, config, established)
+        return part if stopping else self._on_its_way(part, config, established)
 
     def _configured_part(self, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False) -> Part:
         established = self.established(child.reqid)
@@ -197,7 +186,7 @@ class Reconciler:
         desired = intent.of_child(connection, child, established, sizes, stopping=stopping)
         desired = inside.speaking(desired, established.local_ts if established else child.local_ts, self._own)
         part = Part(self._passing(desired, child.local_ts, child.remote_ts), sizes, path)
-        return part if stopping else self._with_route(part, child, established)
+        return part if stopping else self._on_its_way(part, child, established)
 
     def _passing(
         self, part: Desired, local_ts: tuple[TrafficSelector, ...], remote_ts: tuple[TrafficSelector, ...]
@@ -218,15 +207,41 @@ class Reconciler:
             return intent.sizes(connection, child, established, *known)
         return intent.sizes(connection, child, established, self._outer_mtu(path) if path else None)
 
-    def _with_route(self, part: Part, child: ChildConfig, established: Established | None) -> Part:
-        """The part with the route to its peer, that holds the kernel to what the path carries."""
-        if established is None or not intent.has_route_to_peer(child, established.remote):
+    def _on_its_way(self, part: Part, child: ChildConfig, established: Established | None) -> Part:
+        """The part with the route to its peer, that holds the kernel to what the path carries.
+
+        Or to what IPv6 needs of it, where DF is clear already: see :mod:`xfrmctl.daemon.narrow`.
+        """
+        if established is None:
             return part
-        known, way = self.paths.in_force(established.path), self.paths.way(established.path)
-        if known is not None and way is not None and way.underlay is not None:
-            route = intent.to_peer(established.remote, way.underlay, known[0])
+        path = part.way = established.path
+        known, way = self.paths.in_force(path), self.paths.way(path)
+        underlay = way.underlay if way is not None else None
+        routed = intent.has_route_to_peer(child, established.remote)
+        part.squeeze = squeezed(
+            child,
+            part.sizes.inner_mtu,
+            established.suite,
+            established.remote.version,
+            established.mode,
+            encap=established.encap,
+            link_mtu=underlay.mtu if underlay is not None else None,
+        )
+        if known is not None and underlay is not None and routed:
+            need = self._narrow.need(path) if established.df is DfPolicy.CLEAR else None
+            route = intent.to_peer(path.remote, underlay, need or known[0], lock=need is not None)
             part.desired = replace(part.desired, routes=part.desired.routes | {route})
         return part
+
+    def _note(self, reqid: int, part: Part | None) -> None:
+        """What the other children on a part's path have to know, and the operator."""
+        squeeze = part.squeeze if part is not None else None
+        need = squeeze.need if squeeze is not None and not squeeze.lost else None
+        self._narrow.note(reqid, part.way if part is not None else None, need)
+        news, newest = self._narrow.news(reqid, squeeze), self.engine.newest_child(reqid)
+        if news is not None and newest is not None:
+            name, lost = newest[1].config.name, squeeze is not None and squeeze.lost
+            self.bus.publish(Ipv6Squeezed(connection=newest[0].connection, child=name, lost=lost, detail=news))
 
     def _outer_mtu(self, path: OuterPair) -> int | None:
         if path not in self._outer:
@@ -267,8 +282,9 @@ class Reconciler:
             for entry in self.entries:
                 if entry.action is SpdAction.DISCARD:
                     self._discards.add(entry.remote_ts, entry.local_ts, entry)
-            wanted = {reqid: self._part(reqid, stopping=stopping) for reqid in self._reqids()}
-            self._parts = {reqid: part for reqid, part in wanted.items() if part is not None}
+            reqids = set(self._reqids())
+            gone = self._parts.keys() - reqids
+            self._recompute(reqids | gone, stopping=stopping)
             gateway = intent.of_gateway(self.entries)
             self._union = Union({GATEWAY: gateway} | {reqid: part.desired for reqid, part in self._parts.items()})
             self._icmp = IcmpGuard() if stopping else self._icmp_wanted
@@ -276,6 +292,8 @@ class Reconciler:
             report = await asyncio.to_thread(self.kernel.converge, desired)
             self.disturbances = report.disturbances
             self._report(report)
+        if not stopping:
+            self._tell_narrowed()
 
     async def changed(self) -> None:
         """Apply what has become dirty since the last time."""
@@ -283,16 +301,32 @@ class Reconciler:
             reqids, self._dirty = self._dirty, set()
             if reqids or self._icmp != self._icmp_wanted:
                 await self._apply(reqids)
+        self._tell_narrowed()
+
+    def _recompute(self, reqids: Iterable[int], *, stopping: bool = False) -> dict[int, Desired | None]:
+        """Parts anew, and those of others on paths that have turned narrow, or wide again."""
+        changes: dict[int, Desired | None] = {}
+        while reqids:
+            for reqid in reqids:
+                part = self._part(reqid, stopping=stopping)
+                if part is not None:
+                    self._parts[reqid] = part
+                else:
+                    self._parts.pop(reqid, None)
+                if not stopping:
+                    self._note(reqid, part)
+                changes[reqid] = part.desired if part is not None else None
+            reqids = self._narrow.changed()
+        return changes
+
+    def _tell_narrowed(self) -> None:
+        clear = self._narrow.clear
+        if clear != self._cleared:
+            self._cleared = clear
+            self.narrowed(clear)
 
     async def _apply(self, reqids: set[int]) -> None:
-        changes: dict[int, Desired | None] = {}
-        for reqid in reqids:
-            part = self._part(reqid)
-            if part is not None:
-                self._parts[reqid] = part
-            else:
-                self._parts.pop(reqid, None)
-            changes[reqid] = part.desired if part is not None else None
+        changes = self._recompute(reqids)
         before, after = self._union.replace(changes)
         before, after = replace(before, icmp=self._icmp), replace(after, icmp=self._icmp_wanted)
         self._icmp = self._icmp_wanted

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from xfrmctl import __version__
 from xfrmctl.config.load import Configuration
+from xfrmctl.daemon.fragmentation import fragments
 from xfrmctl.daemon.intent import Sizes
 from xfrmctl.daemon.paths import PathKeeper, path_of
 from xfrmctl.daemon.reconcile import Reconciler
@@ -28,6 +29,7 @@ from xfrmctl.model.snapshot import (
     PathInfo,
     PlaneInfo,
     PolicyInfo,
+    ReassemblyInfo,
     SaInfo,
     Snapshot,
 )
@@ -51,6 +53,8 @@ class ObservedGateway(Observed):
 
     clamps: list[ClampInfo]
     xfrm_stat: dict[str, int]
+    reassembly: list[ReassemblyInfo]
+    df: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +105,8 @@ class SnapshotBuilder:
                 states=len(seen.sad),
                 problems=[*self._reconciler.problems, *self._reconciler.faults],
                 disturbances=list(self._reconciler.disturbances),
+                reassembly=seen.reassembly,
+                df=seen.df,
             ),
             counters=state.counters,
         )
@@ -175,7 +181,7 @@ class SnapshotBuilder:
 
     def _child(self, sa: IkeSa, child: ChildSa, seen: Observed) -> ChildInfo:
         config = child.config
-        sizes = self._reconciler.sizes(child.reqid)
+        sizes, squeeze = self._reconciler.sizes(child.reqid), self._reconciler.squeeze(child.reqid)
         encap = child.encap
         return ChildInfo(
             name=config.name,
@@ -194,6 +200,7 @@ class SnapshotBuilder:
             outbound=_sa(child.outbound, config.lifetime, seen),
             mtu=_mtu(sizes, self._paths.info(path_of(child), seen.now)) if sizes is not None else None,
             plane=_plane(config),
+            fragments=fragments(child, sizes.inner_mtu, squeeze) if sizes is not None else None,
         )
 
 

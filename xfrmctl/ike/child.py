@@ -285,7 +285,9 @@ def build(
     keys_out, keys_in = (to_responder, to_initiator) if initiator else (to_initiator, to_responder)
     encap = sa.encap if sa.local.port == core.config.nat_t_port else None  # never on port 500 (RFC 7296 2.23)
     lifetime = _jittered(core, config.lifetime)
+    config = (sa.config.child(config.name) if sa.config is not None else None) or config  # it may be newer
     reqid = core.peers.reqid(sa, config)
+    df = core.outer_df(config, reqid)
     peer_spi = int.from_bytes(choice.spi, "big")
 
     def half(direction: Direction) -> KernelSa:
@@ -306,7 +308,7 @@ def build(
             encap=ports,
             replay_window=config.replay_window,
             lifetime=lifetime,
-            df=config.df,
+            df=df,
             options=config.options,
             acquire_seq=0 if inbound else acquire_seq,
             selector=_selector_of(mode, *(reversed(selectors) if inbound else selectors)),
@@ -325,6 +327,7 @@ def build(
         initiator=initiator,
         created_at=core.now,
         mode=mode,
+        df=df,
     )
     return child, ((inbound, keys_in), (outbound, keys_out))
 

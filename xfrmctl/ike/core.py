@@ -25,7 +25,7 @@ from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved, DatagramDropped, Event, IkeSaClosed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.path import ProbeOutcome
-from xfrmctl.model.sa import KernelSa, SaId, SaKeys
+from xfrmctl.model.sa import DfPolicy, KernelSa, SaId, SaKeys
 
 RETIRE_S = 5.0
 """How long the inbound SA of a replaced CHILD SA goes on receiving."""
@@ -83,6 +83,7 @@ class Core:
         self.fetching = Fetching()
         self.children: dict[SaId, tuple[IkeSa, ChildSa]] = {}
         self.by_reqid: dict[int, list[ChildSa]] = {}
+        self.clear_df: frozenset[int] = frozenset()
         self.peers = Peers()
         self._serial = 0
         self._token = 0
@@ -96,6 +97,10 @@ class Core:
             self.by_peer.setdefault(connection.remote, []).append(connection)
             for child in connection.children:
                 self.configured[child.reqid] = (name, child)
+
+    def outer_df(self, config: ChildConfig, reqid: int) -> DfPolicy:
+        """What a new outbound SA does with DF; see :mod:`xfrmctl.ike.mild`."""
+        return DfPolicy.CLEAR if config.df is DfPolicy.COPY and reqid in self.clear_df else config.df
 
     # -- outbox
 

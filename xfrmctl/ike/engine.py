@@ -16,7 +16,7 @@ raises; a programming error does.
 """
 
 from xfrmctl.crypto.entropy import Entropy
-from xfrmctl.ike import failures, inbox, lifecycle, moving, roaming
+from xfrmctl.ike import failures, inbox, lifecycle, mild, moving, roaming
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
 from xfrmctl.ike.connection import Acquired, Connection
 from xfrmctl.ike.core import Core, Wall
@@ -210,6 +210,12 @@ class IkeEngine:
                     begin(core, sa, CreateChild(found.config, replaces=found))
         settle(self._core)
 
+    def clear_df(self, reqids: frozenset[int], now: float) -> None:
+        """Have the CHILD SAs with these reqids clear DF, whatever ``df: copy`` says, and no others."""
+        self._core.now = now
+        mild.clear_df(self._core, reqids)
+        settle(self._core)
+
     # -- what an operator wants
 
     def start_all(self, now: float) -> None:
@@ -265,7 +271,7 @@ class IkeEngine:
         settle(self._core)
 
     def reload(self, config: EngineConfig, now: float) -> None:
-        """Take a new configuration; IKE SAs of connections that have not changed are not touched."""
+        """Take a new configuration; IKE SAs stand where nothing has changed, or nothing but what is mild."""
         core = self._core
         core.now = now
         old = core.config
@@ -280,6 +286,9 @@ class IkeEngine:
         for name, new in config.connections.items():
             before = old.connections.get(name)
             if before == new:
+                continue
+            if before is not None and mild.is_mild(before, new):
+                mild.adopt(core, new)
                 continue
             up = {c.config.name for sa in core.of_connection(name) for c in sa.children}
             for sa in core.of_connection(name):

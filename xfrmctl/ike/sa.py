@@ -16,7 +16,7 @@ from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
 from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.iana import ExchangeType, HashAlgorithm, ProtocolId
 from xfrmctl.model.identity import Identity
-from xfrmctl.model.sa import Encap, KernelSa, Mode, SaId, SaKeys
+from xfrmctl.model.sa import DfPolicy, Encap, KernelSa, Mode, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Suite
 from xfrmctl.wire.header import Header
@@ -97,6 +97,7 @@ class ChildSa:
     initiator: bool
     created_at: float
     mode: Mode = Mode.TUNNEL
+    df: DfPolicy = DfPolicy.COPY
     state: ChildState = ChildState.INSTALLING
     pending_outbound: tuple[KernelSa, SaKeys] | None = field(default=None, repr=False)
     successor: "ChildSa | None" = field(default=None, repr=False)

@@ -110,8 +110,8 @@ class Route:
     keeps the packets from leaving in clear. ``mtu`` is a locked route metric: the kernel neither lowers nor
     renews it by itself (KERNEL-FACTS 8b), and children that share a device have each their own size. ``source`` is
     whom the gateway's own packets come from. A route to a peer goes the way that the packets go without it, through
-    ``via`` and from ``source`` where that way says so, in the table of peers; its ``mtu`` is not locked, for until
-    somebody judges ICMP errors the kernel's own belief in them is better than none.
+    ``via`` and from ``source`` where that way says so, in the table of peers; its ``mtu`` is locked only with ``lock``,
+    for until somebody judges ICMP errors the kernel's own belief in them is better than none.
     """
 
     destination: IPNetwork
@@ -121,6 +121,7 @@ class Route:
     table: int = 254
     via: IPAddress | None = None
     source: IPAddress | None = None
+    lock: bool = False
 
     @property
     def key(self) -> tuple[int, IPNetwork, int]:
@@ -132,7 +133,7 @@ class Route:
         text += f"dev {self.device}" if self.device else "blackhole"
         text += f" metric {self.metric}"
         if self.mtu is not None:
-            text += f" mtu {self.mtu}"
+            text += f" mtu {'lock ' if self.lock else ''}{self.mtu}"
         return text + (f" table {self.table}" if self.table != 254 else "")
 
 

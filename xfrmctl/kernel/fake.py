@@ -24,6 +24,7 @@ from xfrmctl.kernel.desired import (
     XfrmInterface,
 )
 from xfrmctl.kernel.events import Expire, KernelEvent
+from xfrmctl.kernel.fake_events import FakeEvents
 from xfrmctl.kernel.firewall.clamp import pairs_of
 from xfrmctl.kernel.ownership import PEER_TABLE, is_our_reqid, is_ours
 from xfrmctl.kernel.plan import (
@@ -46,40 +47,11 @@ from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, Underlay
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
-from xfrmctl.model.snapshot import ClampInfo
+from xfrmctl.model.snapshot import ClampInfo, ReassemblyInfo
 
 
 class Misuse(AssertionError):
     """The caller did what it must never do."""
-
-
-class FakeEvents:
-    """Events by hand; the descriptor is readable while any waits."""
-
-    def __init__(self) -> None:
-        self._events: deque[KernelEvent] = deque()
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def put(self, event: KernelEvent) -> None:
-        """Let an event arrive."""
-        self._events.append(event)
-        os.eventfd_write(self._fd, 1)
-
-    def fileno(self) -> int:
-        """The descriptor to wait for."""
-        return self._fd
-
-    def read(self) -> list[KernelEvent]:
-        """Everything that has arrived."""
-        if self._events:
-            os.eventfd_read(self._fd)
-        found = list(self._events)
-        self._events.clear()
-        return found
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._fd)
 
 
 class FakeKernel:
@@ -239,6 +211,14 @@ class FakeKernel:
     def xfrm_stat(self) -> dict[str, int]:
         """What the test has put into ``statistics``."""
         return dict(self.statistics)
+
+    def df_counters(self) -> dict[str, int]:
+        """Nothing counted."""
+        return {"cleared": 0, "set": 0}
+
+    def reassembly(self) -> list[ReassemblyInfo]:
+        """None: no packets here."""
+        return []
 
     def clamp_counters(self) -> list[ClampInfo]:
         """The rules, with nothing counted."""

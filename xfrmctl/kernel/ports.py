@@ -13,7 +13,7 @@ from xfrmctl.kernel.events import KernelEvent
 from xfrmctl.kernel.plan import Plan
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
-from xfrmctl.model.snapshot import ClampInfo
+from xfrmctl.model.snapshot import ClampInfo, ReassemblyInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,12 @@ class Kernel(SadPort, Protocol):
 
     def xfrm_stat(self) -> dict[str, int]:
         """``/proc/net/xfrm_stat`` by name; empty where the kernel does not count."""
+
+    def df_counters(self) -> dict[str, int]:
+        """How many packets the rules about DF have changed since they were made: ``cleared`` and ``set``."""
+
+    def reassembly(self) -> list[ReassemblyInfo]:
+        """What the kernel counts of IP fragments, by family."""
 
     def clamp_counters(self) -> list[ClampInfo]:
         """The TCPMSS rules with their counters."""

@@ -18,13 +18,14 @@ from xfrmctl.kernel.netlink.notifications import XfrmEvents
 from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.kernel.plan import Plan, diff, holding
 from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource, Underlay
+from xfrmctl.kernel.reassembly import reassembly
 from xfrmctl.kernel.sad import Sad
 from xfrmctl.kernel.spd import Spd
 from xfrmctl.model.address import NAT_T_PORT, IPAddress
 from xfrmctl.model.errors import KernelRefusal, XfrmctlError
 from xfrmctl.model.firewall import FirewallBackend
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
-from xfrmctl.model.snapshot import ClampInfo
+from xfrmctl.model.snapshot import ClampInfo, ReassemblyInfo
 
 XFRM_STAT = Path("/proc/thread-self/net/xfrm_stat")
 
@@ -130,6 +131,15 @@ class LinuxKernel:
             return {}
         rows = (line.split() for line in text.splitlines())
         return {row[0]: int(row[1]) for row in rows if len(row) == 2}
+
+    def df_counters(self) -> dict[str, int]:
+        """How many packets the rules about DF have changed. Raises FirewallError."""
+        with self._lock:
+            return self._firewall.df_counters()
+
+    def reassembly(self) -> list[ReassemblyInfo]:
+        """What the kernel counts of IP fragments, by family."""
+        return reassembly()
 
     def clamp_counters(self) -> list[ClampInfo]:
         """The TCPMSS rules with their counters. Raises FirewallError."""

@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from xfrmctl.metrics.accumulate import Accumulator, Reading
-from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, SaInfo, Snapshot
+from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, ReassemblyInfo, SaInfo, Snapshot
 
 CHILD = ("connection", "child")
 PEER = (*CHILD, "peer", "reqid")
@@ -44,6 +44,7 @@ class GatewayCollector(Collector):
         yield from self._traffic(snapshot)
         yield from self._peers(snapshot)
         yield from self._clamps(snapshot)
+        yield from self._df(snapshot)
 
     def observe(self, snapshot: Snapshot) -> None:
         """Add up kernel counters; call it as often as one likes, also between scrapes."""
@@ -82,6 +83,16 @@ class GatewayCollector(Collector):
             late.add_metric((name, child), self._totals.total(("late", name, child, "in")))
             failures.add_metric((name, child), self._totals.total(("integrity", name, child, "in")))
         yield from (octets, packets, replays, late, failures)
+
+    def _df(self, snapshot: Snapshot) -> Iterator[Metric]:
+        changed = CounterMetricFamily(
+            "xfrmctl_df_changed",
+            "Packets whose DF bit was cleared inside (oversize: fragment), or set outside (df: set).",
+            labels=("what",),
+        )
+        for what in sorted(snapshot.kernel.df):
+            changed.add_metric((what,), self._totals.total(("df", what)))
+        yield changed
 
     def _peers(self, snapshot: Snapshot) -> Iterator[Metric]:
         """One series for each child of each peer of the connections that serve many, as long as the peer is there."""
@@ -150,10 +161,37 @@ def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
     for name, value in sorted(kernel.xfrm_stat.items()):
         stats.add_metric((name,), value)
     yield stats
+    yield from _reassembly(kernel.reassembly)
     engine = CounterMetricFamily("xfrmctl_engine", "Counters of the daemon's engines by name.", labels=("name",))
     for name, value in sorted(snapshot.counters.items()):
         engine.add_metric((name,), value)
     yield engine
+
+
+def _reassembly(families: Iterable[ReassemblyInfo]) -> Iterator[Metric]:
+    """IP fragments, the whole host's: of ESP, and of whoever else sends some."""
+    labels = ("family",)
+    came = CounterMetricFamily("xfrmctl_ip_fragments_received", "IP fragments that came to this host.", labels=labels)
+    made = CounterMetricFamily("xfrmctl_ip_fragments_made", "IP fragments that this host has made.", labels=labels)
+    packets = CounterMetricFamily("xfrmctl_ip_reassembled", "Packets put together from fragments.", labels=labels)
+    failed = CounterMetricFamily(
+        "xfrmctl_ip_reassembly_failed",
+        "Packets that could not be put together: a fragment has not come, or there was no memory.",
+        labels=labels,
+    )
+    memory = GaugeMetricFamily("xfrmctl_ip_reassembly_bytes", "Memory of incomplete packets.", labels=labels)
+    limit = GaugeMetricFamily(
+        "xfrmctl_ip_reassembly_limit_bytes", "Memory beyond which the kernel drops fragments.", labels=labels
+    )
+    for info in families:
+        key = (f"ipv{info.family}",)
+        came.add_metric(key, info.fragments)
+        made.add_metric(key, info.made)
+        packets.add_metric(key, info.packets)
+        failed.add_metric(key, info.failed)
+        memory.add_metric(key, info.memory)
+        limit.add_metric(key, info.memory_limit)
+    yield from (came, made, packets, failed, memory, limit)
 
 
 def _connections(snapshot: Snapshot) -> Iterator[Metric]:
@@ -199,6 +237,11 @@ def _children(snapshot: Snapshot) -> Iterator[Metric]:
         "1 where the network device encrypts, 0 where it was asked to and the kernel does it.",
         labels=(*CHILD, "direction"),
     )
+    lost = GaugeMetricFamily(
+        "xfrmctl_child_ipv6_lost",
+        "1 while IPv6 packets above the inner MTU are lost, for less than 1,280 bytes fit and nothing helps.",
+        labels=CHILD,
+    )
     mss = GaugeMetricFamily("xfrmctl_child_mss_bytes", "TCP MSS that the clamp allows.", labels=(*CHILD, "family"))
     for connection in snapshot.connections:
         newest = _newest(connection)
@@ -213,13 +256,15 @@ def _children(snapshot: Snapshot) -> Iterator[Metric]:
             for direction, sa in (("in", child.inbound), ("out", child.outbound)):
                 if sa.offload:
                     offload.add_metric((*key, direction), int(not sa.offload.startswith("no")))
+            if child.fragments is not None:
+                lost.add_metric(key, int(child.fragments.ipv6_lost))
             if child.mtu is not None:
                 outer.add_metric(key, child.mtu.outer_mtu)
                 inner.add_metric(key, child.mtu.inner_mtu)
                 for family, value in (("ipv4", child.mtu.mss_ipv4), ("ipv6", child.mtu.mss_ipv6)):
                     if value is not None:
                         mss.add_metric((*key, family), value)
-    yield from (up, expires, outer, inner, mss, offload)
+    yield from (up, expires, outer, inner, mss, lost, offload)
 
 
 def _paths(snapshot: Snapshot) -> Iterator[Metric]:
@@ -274,6 +319,8 @@ def _readings(snapshot: Snapshot) -> Iterator[Reading]:
                         yield from _sa_readings((connection.name, child.name, direction), child, sa)
     for clamp in snapshot.clamps:
         yield ("clamp", f"ipv{clamp.family}", str(clamp.mss)), "rule", clamp.packets, None
+    for what, count in snapshot.kernel.df.items():
+        yield ("df", what), "table", count, None
 
 
 def _sa_readings(where: tuple[str, str, str], child: ChildInfo, sa: SaInfo) -> Iterator[Reading]:
@@ -313,3 +360,5 @@ def _series(snapshot: Snapshot) -> Iterator[Hashable]:
                 yield (what, name, peer.name, direction, peer.reqid)
     for clamp in snapshot.clamps:
         yield ("clamp", f"ipv{clamp.family}", str(clamp.mss))
+    for what in snapshot.kernel.df:
+        yield ("df", what)

@@ -282,6 +282,19 @@ class PathMtuChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ipv6Squeezed(Event):
+    """A child carries IPv6, and less than 1,280 bytes fit (RFC 8200 5), or again more.
+
+    ``lost`` says whether larger packets are lost; ``detail`` says it for people, with cause and cure.
+    """
+
+    connection: str
+    child: str
+    lost: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathMtuHinted(Event):
     """A router's error has been judged; ``verdict`` is lowered, or why it lowered nothing (a metrics label)."""
 

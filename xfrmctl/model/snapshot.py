@@ -94,6 +94,24 @@ class PlaneInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FragmentInfo:
+    """What becomes of packets of a child that do not fit, in words for people.
+
+    ``df`` and ``oversize`` are the configuration's. ``outer`` is about the outer header's DF bit, ``ipv4_with_df``,
+    ``ipv4_without_df`` and ``ipv6`` are about inner packets, "" for what the child does not carry. ``ipv6_lost`` says
+    that IPv6 packets above the inner MTU are lost, since less than 1,280 bytes fit and nothing helps.
+    """
+
+    df: str
+    oversize: str
+    outer: str
+    ipv4_with_df: str
+    ipv4_without_df: str
+    ipv6: str
+    ipv6_lost: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChildInfo:
     """One CHILD SA; ``peer`` is whose it is where a connection serves many, "" where it has a configured one."""
 
@@ -113,6 +131,7 @@ class ChildInfo:
     outbound: SaInfo
     mtu: MtuInfo | None
     plane: PlaneInfo
+    fragments: FragmentInfo | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,10 +214,29 @@ class PolicyInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReassemblyInfo:
+    """IP fragments that came to this host, ESP's and others', and how many packets they made; IP version ``family``.
+
+    ``timed_out`` packets are among the ``failed`` ones. ``made`` counts fragments that this host has made. ``memory``
+    is held by incomplete packets now, bytes; beyond ``memory_limit`` fragments are dropped.
+    """
+
+    family: int
+    fragments: int
+    packets: int
+    failed: int
+    timed_out: int
+    made: int
+    memory: int
+    memory_limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelInfo:
     """What the kernel side reports: xfrm_stat by name, drift that could not be mended, the last refusal.
 
     ``disturbances``: what other programs had done to what is ours, as the last full look found and mended it.
+    ``df``: how many packets our rules have ``cleared`` of DF inside, and ``set`` it on outside.
     """
 
     xfrm_stat: dict[str, int]
@@ -206,6 +244,8 @@ class KernelInfo:
     states: int
     problems: list[str]
     disturbances: list[str]
+    reassembly: list[ReassemblyInfo]
+    df: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,14 @@ from xfrmctl.model.snapshot import (
     ConfiguredChild,
     ConnectionInfo,
     FailureInfo,
+    FragmentInfo,
     IkeInfo,
     KernelInfo,
     MtuInfo,
     PathInfo,
     PlaneInfo,
     PolicyInfo,
+    ReassemblyInfo,
     SaInfo,
     Snapshot,
 )
@@ -102,6 +104,19 @@ CHILD = ChildInfo(
         set_mark_inbound="",
         set_mark_outbound="",
     ),
+    fragments=FragmentInfo(
+        df="copy",
+        oversize="icmp",
+        outer="DF as the packet inside has it, IPv6 inside always",
+        ipv4_with_df="senders are told 1346 by ICMP",
+        ipv4_without_df="fragmented after encryption, and the peer puts ESP together",
+        ipv6="packets above 1246 bytes are lost but TCP's, for no router fragments IPv6 outside: cure",
+        ipv6_lost=True,
+    ),
+)
+
+IPV4 = ReassemblyInfo(
+    family=4, fragments=20, packets=9, failed=2, timed_out=1, made=8, memory=2304, memory_limit=4194304
 )
 
 IKE = IkeInfo(
@@ -197,7 +212,15 @@ SNAPSHOT = Snapshot(
         )
     ],
     clamps=[ClampInfo(family=4, mss=1298, pairs=2, packets=7, bytes=420, standing=True)],
-    kernel=KernelInfo(xfrm_stat={"XfrmInNoStates": 3}, policies=6, states=2, problems=[], disturbances=[]),
+    kernel=KernelInfo(
+        xfrm_stat={"XfrmInNoStates": 3},
+        policies=6,
+        states=2,
+        problems=[],
+        disturbances=[],
+        reassembly=[IPV4],
+        df={"cleared": 4, "set": 0},
+    ),
     counters={"steps": 12},
 )
 

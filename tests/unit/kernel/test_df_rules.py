@@ -97,7 +97,9 @@ def test_a_table_that_another_has_changed_is_not_ours(tmp_path: Path, monkeypatc
     assert table.standing() == some(ONE), "counters count"
     assert table.counters() == {"cleared": 14, "set": 0}
     store.write_text(re.sub("1346 accept", "1347 accept", store.read_text()))
+    assert not table.disturbances
     assert table.standing() is None
+    assert "another program" in table.disturbances[0]
     table.change(some(ONE), some(), afresh=True)
     assert table.standing() == some(ONE)
     table.change(some(), some(ONE), afresh=False)

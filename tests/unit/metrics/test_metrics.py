@@ -103,6 +103,11 @@ def test_values_of_the_snapshot() -> None:
     assert value(samples, "xfrmctl_clamp_packets_total", family="ipv4", mss="1298") == 7
     assert value(samples, "xfrmctl_clamp_standing", family="ipv4", mss="1298") == 1
     assert value(samples, "xfrmctl_xfrm_stat_total", name="XfrmInNoStates") == 3
+    assert value(samples, "xfrmctl_ip_fragments_received_total", family="ipv4") == 20
+    assert value(samples, "xfrmctl_ip_reassembly_failed_total", family="ipv4") == 2
+    assert value(samples, "xfrmctl_ip_reassembly_limit_bytes", family="ipv4") == 4194304
+    assert value(samples, "xfrmctl_df_changed_total", what="cleared") == 4
+    assert value(samples, "xfrmctl_child_ipv6_lost", connection="branch-7", child="lan") == 1
     assert value(samples, "xfrmctl_config_info", hash="ab" * 32) == 1
     assert value(samples, "xfrmctl_build_info", version="0.1.0") == 1
     assert value(samples, "xfrmctl_config_reload_ok") == 1

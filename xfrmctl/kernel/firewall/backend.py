@@ -100,6 +100,10 @@ class Firewall:
         """The rules about DF that stand; None where they are not as we have made them. Raises FirewallError."""
         return self._df.standing()
 
+    def df_counters(self) -> dict[str, int]:
+        """How many packets have lost DF (``cleared``), and got it (``set``). Raises FirewallError."""
+        return self._df.counters()
+
     def set_df(self, operations: Sequence[ChangeDf]) -> list[str]:
         """Change the rules about DF; gives what went wrong."""
         problems: list[str] = []
@@ -155,7 +159,8 @@ class Firewall:
 
     def disturbances(self) -> list[str]:
         """What others did to rules that stood, as far as it was noticed since the last time."""
-        found, self._clamps.disturbances = self._clamps.disturbances, []
+        found = [*self._clamps.disturbances, *self._df.disturbances]
+        self._clamps.disturbances, self._df.disturbances = [], []
         return found
 
     def warnings(self) -> list[str]:

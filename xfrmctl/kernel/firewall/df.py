@@ -112,6 +112,10 @@ def remove_text() -> str:
     return f"add table {TABLE}\ndelete table {TABLE}\n"
 
 
+_UNKNOWN = "?"
+"""Of a table that may or may not stand."""
+
+
 class DfTable:
     """Keeps our table. What stood when we had made it is remembered as nft lists it: anything else is no table of ours.
 
@@ -122,22 +126,28 @@ class DfTable:
         self._encap_port = encap_port
         self._rules: frozenset[DfRule] = frozenset()
         self._made = ""
+        self.disturbances: list[str] = []
 
     def standing(self) -> frozenset[DfRule] | None:
         """The rules in force; None for a table that is not as we have made it. Raises FirewallError."""
-        return self._rules if _plain(_listed()) == self._made else None
+        if _plain(_listed()) == self._made:
+            return self._rules
+        if self._rules and self._made != _UNKNOWN:
+            cause = f"another program has changed or removed the table {TABLE} (df: set, oversize: fragment)"
+            self.disturbances = [f"{cause}: find it; nft monitor tells who it is"]
+        return None
 
     def change(self, new: frozenset[DfRule], gone: frozenset[DfRule], *, afresh: bool) -> None:
         """Have these rules too, and those no more; ``afresh``: only the new ones. Raises FirewallError."""
         rules = new if afresh else (self._rules - gone) | new
-        self._made = "?"  # until we know
+        self._made = _UNKNOWN
         run(["nft", "-f", "-"], table_text(rules, self._encap_port))
         self._rules, self._made = rules, _plain(_listed())
 
     def counters(self) -> dict[str, int]:
         """How many packets the rules have changed: ``cleared`` and ``set``. Raises FirewallError."""
         counts = {"cleared": 0, "set": 0}
-        for line in _listed().splitlines():
+        for line in _listed().splitlines() if self._rules else ():
             match = _COUNTER.search(line)
             if match is not None:
                 counts["set" if f"set {_DF}" in line else "cleared"] += int(match[1])

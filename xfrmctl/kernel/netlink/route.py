@@ -68,7 +68,7 @@ def new_route(route: Route, index: int, *, replace: bool, forget: bool = False) 
     if route.source is not None:
         payload += attribute(RTA_PREFSRC, route.source.packed)
     if route.mtu is not None:
-        locked = (route.table != PEER_TABLE) is not forget
+        locked = (route.table != PEER_TABLE or route.lock) is not forget
         metrics = ATTR_U32.pack(8, RTAX_LOCK, c.RTAX_LOCK_MTU) if locked else b""
         payload += attribute(RTA_METRICS, metrics + ATTR_U32.pack(8, RTAX_MTU, route.mtu))
     return Request(c.RTM_NEWROUTE, flags, payload)
@@ -97,6 +97,8 @@ def routes_from(messages: Sequence[tuple[int, memoryview]], name_of: Callable[[i
         oif = _u32(payload, RTA_OIF) if kind == c.RTN_UNICAST else None
         metrics = find_attribute(payload, RTMSG.size, RTA_METRICS)
         mtu = find_attribute(metrics, 0, RTAX_MTU) if metrics is not None else None
+        table = _u32(payload, RTA_TABLE) or table
+        lock = find_attribute(metrics, 0, RTAX_LOCK) if metrics is not None else None
         raw = bytes(dst) if dst is not None else bytes(4 if family == AF_INET else 16)
         found.append(
             Route(
@@ -104,9 +106,10 @@ def routes_from(messages: Sequence[tuple[int, memoryview]], name_of: Callable[[i
                 device=name_of(oif) if oif is not None else None,
                 metric=_u32(payload, RTA_PRIORITY) or 0,
                 mtu=U32.unpack(mtu)[0] if mtu is not None else None,
-                table=_u32(payload, RTA_TABLE) or table,
+                table=table,
                 via=_address(payload, RTA_GATEWAY),
                 source=_address(payload, RTA_PREFSRC),
+                lock=table == PEER_TABLE and lock is not None and bool(U32.unpack(lock)[0] & c.RTAX_LOCK_MTU),
             )
         )
     return found
