@@ -6,16 +6,23 @@ The path carries 1,400 bytes, and no ICMP error gets through anywhere unless a t
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
 from tests.lab.datagrams import ESP, UDP, Datagrams, Ip4, wire
+from tests.lab.kernel_gateway import gateways as by_hand
 from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
+from xfrmctl.kernel.desired import SetDf
+from xfrmctl.kernel.firewall.df import table_text
+from xfrmctl.kernel.ownership import DF_TABLE
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_A, HOST_B, OUTER_A, OUTER_B, Topology
 from xfrmctl.lab.traffic import Flow, ping
+from xfrmctl.model.sa import DfPolicy
 from xfrmctl.model.snapshot import ChildInfo, MtuInfo
 from xfrmctl.pmtu.overhead import inner_mtu
 from xfrmctl.pmtu.spelling import parse_suite
@@ -356,3 +363,33 @@ def test_a_new_df_policy_comes_with_a_rekey_at_reload_and_no_packet_is_lost(topo
         assert {p.df for p in esp(outside)} == {True, False}
         assert a.client.connection(MAIN).ike_sas[0].name == name
         assert b.client.connection(MAIN).ike_sas[0].name == name
+
+
+def test_why_df_set_is_refused_for_policies(topology: Topology) -> None:
+    """A fact that the configuration relies on: with DF set on it, what a policy would have to fragment is lost."""
+    with (
+        gateways(topology, "policy") as (a, _),
+        Datagrams(topology.ns("ha"), topology.ns("hb"), HOST_B[0]) as datagrams,
+    ):
+        assert datagrams.arrive([1500, 1000], df=False)
+        rules = table_text([SetDf(ip_address(OUTER_B[0]))], 4500).replace(DF_TABLE, "by-hand")
+        file = a.directory / "rules.nft"
+        file.write_text(rules)
+        a.namespace.run(["nft", "-f", str(file)])
+        assert datagrams.arrive([1000], df=False)
+        assert not datagrams.arrive([1500], df=False)
+
+
+def test_why_df_needs_a_rekey(topology: Topology) -> None:
+    """A fact that reload relies on: the kernel takes an update of a live SA, and ignores what it says of DF."""
+    with by_hand(topology) as (ga, _):
+        ga.kernel.install(ga.sas())
+        (out, keys), *_ = ga.sas()
+        ends = ["src", str(out.source), "dst", str(out.destination), "proto", "esp", "spi", hex(out.spi)]
+        how = ["reqid", str(out.reqid), "mode", "tunnel", "flag", "nopmtudisc"]
+        cipher = ["aead", "rfc4106(gcm(aes))", f"0x{keys.encryption.hex()}", "128"]
+        ga.ns.run(["ip", "xfrm", "state", "update", *ends, *how, *cipher])
+        assert "nopmtudisc" not in ga.ns.run(["ip", "xfrm", "state", "get", *ends]).stdout
+        ga.kernel.delete([out.id])
+        ga.kernel.install([(replace(out, df=DfPolicy.CLEAR), keys)])
+        assert "nopmtudisc" in ga.ns.run(["ip", "xfrm", "state", "get", *ends]).stdout
