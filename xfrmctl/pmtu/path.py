@@ -13,8 +13,7 @@ SEARCHING   of the next candidate                            nothing left to try
 Rules. An answered probe is authoritative. An error of a router lowers the belief at once, never below the floor, and
 is then confirmed; where a probe refutes it, later ones must wait for their confirmation. While a search goes on below
 a refuted belief each size that passes is in force at once (``relief``): a smaller packet that arrives is better than
-none. Above
-a belief only the outcome of the search is.
+none. So it is above what an error has lowered; above a belief that holds only the outcome of the search is.
 """
 
 from dataclasses import dataclass, field
@@ -192,7 +191,8 @@ class PathState:
             self._holds(size, now)
         elif self.search is not None:
             self.search.passed(size)
-            if self.refuted and size < self.belief.size and self.settings.relief:
+            below = self.refuted and size < self.belief.size
+            if (below or (self.hinted_size > 0 and size > self.belief.size)) and self.settings.relief:
                 self.refuted = False
                 self._believe(size, now)
             self._look_on(now)

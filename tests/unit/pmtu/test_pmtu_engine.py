@@ -275,6 +275,29 @@ def test_a_router_that_reports_nothing_is_answered_with_the_next_plateau() -> No
     assert all(b < a for b, a in pairwise(PLATEAUS))
 
 
+@pytest.mark.rfc(1191, "5")
+def test_what_a_router_without_figures_says_of_packets_from_before_is_no_news() -> None:
+    """A flight of large packets brings as many errors: one plateau lower for the first, not for each."""
+    lab, real = one(1500)
+    real.mtu = 1400
+    for quoted in (1500, 1500, 1492, 1492, 1492, 1500):
+        lab.icmp(PATH, 0, quoted=quoted)
+    assert belief(lab)[0] == 1280
+
+
+def test_above_what_an_error_has_lowered_each_size_that_passes_is_in_force() -> None:
+    """Hosts that have been told too little wait for it: of IPv6, they hear nothing of less than 1280."""
+    lab, real = one(1500)
+    real.mtu = 1400
+    for quoted in (1500, 1492):
+        lab.icmp(PATH, 0, quoted=quoted)
+    while belief(lab)[0] == 1280:
+        lab.run(0.01)
+    assert 1280 < belief(lab)[0] < 1400, "before the search is over"
+    lab.run(10)
+    assert belief(lab) == (1400, MtuSource.PROBE, Confidence.CONFIRMED)
+
+
 def test_a_forged_error_is_undone_by_a_probe_and_its_like_must_wait() -> None:
     lab, _ = one(1500)
     lab.icmp(PATH, 600)
