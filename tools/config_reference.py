@@ -4,8 +4,8 @@
     make docs-config                                    write docs/configuration.md
     .venv/bin/python tools/config_reference.py --check  exit status 1 if it is out of date, or a key has no docstring
 
-What a key means is its docstring in ``xfrmctl/config/schema.py`` and ``schema_child.py``; how its value is written
-comes with the type (``xfrmctl/config/spelling.py``).
+What a key means is its docstring in ``xfrmctl/config/schema.py``, ``schema_child.py`` or ``schema_tunnel.py``; how its
+value is written comes with the type (``xfrmctl/config/spelling.py``).
 """
 
 import argparse
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "configuration.md"
 EXAMPLES = ROOT / "docs" / "examples"
 
-ORDER = ("site-to-site", "certificates", "hub", "transport", "interface")
+ORDER = ("site-to-site", "certificates", "hub", "transport", "gre", "interface")
 FIRST = "the file"
 KINDS = {
     TransformType.ENCR: "Ciphers",
@@ -102,7 +102,7 @@ def _sections(whole: Schema, part: Schema, path: str, shown: dict[str, str]) -> 
         target, step = _target(entry)
         here = f"{path}.{name}" if path else name
         known = shown.get(target) if target else None
-        if target and known is None and not _is_nullable(entry):
+        if target and known is None:
             shown[target] = here + step
             below.append((whole["$defs"][target], here + step))
             known = here + step
@@ -122,10 +122,6 @@ def _target(entry: Schema) -> tuple[str, str]:
         if "$ref" in found:
             return found["$ref"].rpartition("/")[2], step
     return "", ""
-
-
-def _is_nullable(entry: Schema) -> bool:
-    return any(inner.get("type") == "null" for inner in entry.get("anyOf", ()))
 
 
 def _key(whole: Schema, part: Schema, name: str, target: str, section: str) -> Key:

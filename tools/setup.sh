@@ -3,8 +3,8 @@
 #
 #   tools/setup.sh lab     system packages of the lab, the virtual environment, and, where the running kernel
 #                          has no ESP, what building the lab kernel takes
-#   tools/setup.sh test    the same, plus strongSwan, libreswan and OpenIKED (the foreign daemons of the interop
-#                          tests) and the test tools
+#   tools/setup.sh test    the same, plus strongSwan, libreswan, OpenIKED and BIRD (the foreign daemons of the
+#                          interop tests) and the test tools
 #
 # Debian 12 and 13, Ubuntu 24.04. Runs as root, or through sudo where that asks no password or has a terminal.
 set -euo pipefail
@@ -29,9 +29,9 @@ lab_packages=(iproute2 iptables ipset nftables tcpdump ethtool iputils-ping proc
 kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins libnss3-tools)
-# libreswan conflicts with strongSwan, and OpenIKED would start at every boot: the lab runs both from where their
+# libreswan conflicts with strongSwan, OpenIKED and BIRD would start at every boot: the lab runs them from where their
 # packages are unpacked, and only the libraries that they are linked with are installed.
-unpacked_peers=(libreswan openiked)
+unpacked_peers=(libreswan openiked bird2)
 
 missing() { # the packages among "$@" that are not installed
     local have

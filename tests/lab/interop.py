@@ -61,6 +61,8 @@ class Leg:
     #: Modes other than tunnel are between the gateways themselves: without networks.
     mode: str = "tunnel"
     charon_mode: str = "tunnel"
+    #: A tunnel device of ours over it; the selectors are then its packets.
+    tunnel: dict[str, Any] = field(default_factory=dict)
     #: Our limits, as a configuration file has them.
     rekey: dict[str, Any] = field(default_factory=dict)
     lifetime: dict[str, Any] = field(default_factory=dict)
@@ -173,6 +175,7 @@ class Bench(bench.Bench[StrongSwan]):
                     "mode": leg.mode,
                     **({"ah": list(leg.ah)} if leg.ah else {"esp": list(leg.esp)}),
                     "dataplane": leg.dataplane,
+                    **({"tunnel": leg.tunnel} if leg.tunnel else {}),
                     "start": leg.start,
                     "rekey": leg.rekey,
                     "lifetime": leg.lifetime,
@@ -198,8 +201,8 @@ class Bench(bench.Bench[StrongSwan]):
             children=[
                 Child(
                     name=leg.name,
-                    local_ts=["dynamic"] if leg.hosts else leg.charon_far or leg.far or self.far,
-                    remote_ts=["dynamic"] if leg.hosts else leg.charon_near or leg.near or self.near,
+                    local_ts=leg.charon_far or (["dynamic"] if leg.hosts else leg.far or self.far),
+                    remote_ts=leg.charon_near or (["dynamic"] if leg.hosts else leg.near or self.near),
                     mode=leg.charon_mode,
                     esp_proposals=leg.charon_esp or leg.esp,
                     ah_proposals=leg.ah,

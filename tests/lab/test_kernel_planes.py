@@ -111,6 +111,8 @@ def test_foreign_objects_in_the_way_are_reported_and_stay(topology: Topology) ->
         with inside(ga.ns):
             text = "\n".join(ga.kernel.converge(ga.desired()).problems)
         assert "ip link delete ipsec1" in text
+        shown = ga.ns.run(["ip", "link", "show", "ipsec1"]).stdout
+        assert "alias" not in shown and "UP" not in shown, "a stranger of the same name is not dressed as ours"
         assert "ip route delete 10.1.2.0/24 metric 9000" in text
         assert "ip xfrm policy delete src 10.1.1.0/24 dst 10.1.2.0/24 dir out" in text
         policies = ga.ns.run(["ip", "xfrm", "policy"]).stdout

@@ -102,7 +102,7 @@ def established(
     settings: dict[str, object] = {"dpd_s": None, "retransmit": PATIENT}
     alice, bob = pair(world, alice=settings, bob=settings, alice_child=child, bob_child=child)
     for node in (alice, bob):
-        kernel = world.keep(node, **options)._kernel
+        kernel = world.keep(node, **options).underlays.kernel
         assert isinstance(kernel, FakeKernel)
         kernel.own = (ip_address(node.address), INSIDE[node.name])
     world.mtu, world.esp_mtu = mtu, esp_mtu
@@ -232,7 +232,7 @@ def test_no_echo_where_it_would_say_nothing_of_the_childs_packets(child: dict[st
     mirrored = child | ({"local": child["remote"], "remote": child["local"]} if "local" in child else {})
     alice, bob = pair(world, alice=settings, bob=settings, alice_child=child, bob_child=mirrored)
     for node in (alice, bob):
-        kernel = world.keep(node)._kernel
+        kernel = world.keep(node).underlays.kernel
         assert isinstance(kernel, FakeKernel)
         kernel.own = (ip_address(node.address), INSIDE[node.name])
     start(world, alice)

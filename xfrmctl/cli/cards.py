@@ -9,7 +9,7 @@ from rich.text import Text
 
 from xfrmctl.cli.action import failure_lines
 from xfrmctl.cli.words import count, duration, plural, size
-from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, PolicyInfo, SaInfo, Snapshot
+from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, PolicyInfo, SaInfo, Snapshot, TunnelInfo
 
 WIDE = 140
 _USUAL = {"replay window 128", "DSCP outbound copy", "DSCP inbound keep", "ECN on"}
@@ -39,6 +39,8 @@ def render(snapshot: Snapshot, chosen: list[ConnectionInfo], width: int) -> Iter
     else:
         for connection in chosen:
             yield _card(connection)
+    if width >= WIDE:
+        yield from (Text(tunnel_line(c.tunnel)) for one in chosen for c in one.children if c.tunnel is not None)
     for connection in chosen:
         if connection.state != "up" and (connection.last_failure or connection.retry_in_s is not None):
             yield _failure(connection)
@@ -144,6 +146,8 @@ def _card(connection: ConnectionInfo) -> RenderableType:
             lines.append(_indented(f"MTU {_mtu(child, ', ')}; MSS {_mss(child)}; ends in {_ends(child)}", 4))
     up = {child.name for child in _children(connection)}
     for configured in connection.children:
+        if configured.tunnel is not None:
+            lines.append(_indented(tunnel_line(configured.tunnel)))
         if configured.name not in up:
             lines.append(_indented(f"child {configured.name}: {configured.state}, {configured.protection}"))
     return Group(*lines)
@@ -168,6 +172,15 @@ def _fragments(child: ChildInfo) -> Iterator[str]:
         yield f"too large, IPv4 with DF: {found.ipv4_with_df}; without: {found.ipv4_without_df}"
     if found.ipv6:
         yield f"too large, IPv6: {found.ipv6}"
+
+
+def tunnel_line(tunnel: TunnelInfo) -> str:
+    """A tunnel device in one line."""
+    text = f"device {tunnel.interface}: {tunnel.type}, {tunnel.state}"
+    text += f", MTU {tunnel.mtu}" if tunnel.mtu is not None else ""
+    text += f", {plural(tunnel.looped, 'packet')} led into itself and dropped" if tunnel.looped else ""
+    text += f", keepalives: {tunnel.keepalive}" if tunnel.keepalive != "off" else ""
+    return text + (", and a route to the peer leads into it" if tunnel.recursive_route else "")
 
 
 def _failure(connection: ConnectionInfo) -> RenderableType:

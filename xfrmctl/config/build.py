@@ -8,6 +8,7 @@ from pathlib import Path
 from xfrmctl.config import identities, numbering, schema
 from xfrmctl.config.credentials import Credentials
 from xfrmctl.config.document import Key
+from xfrmctl.config.schema_tunnel import Tunnel as TunnelSection
 from xfrmctl.config.spelling import ListenAddress
 from xfrmctl.ike.config import (
     ChildConfig,
@@ -26,6 +27,7 @@ from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode, Oversize
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
 from xfrmctl.model.suite import Proposal
+from xfrmctl.model.tunnel import Tunnel, TunnelType
 from xfrmctl.pmtu.settings import PathOptions
 
 DEFAULT_PATHS = PathOptions()
@@ -252,17 +254,21 @@ def _unique(found: schema.Connection) -> Unique:
 
 
 def _child(name: str, found: schema.Child, connection: schema.Connection, key: Key, report: Report) -> ChildConfig:
-    mode = Mode.TUNNEL if found.mode == "tunnel" else Mode.TRANSPORT
+    tunnel = _tunnel(found.tunnel) if found.tunnel is not None else None
+    wrapped = found.mode == "tunnel" and (tunnel is None or "mode" in found.model_fields_set)
+    protocol = tunnel.type.protocol if tunnel is not None else 0
+    mode = Mode.TUNNEL if wrapped else Mode.TRANSPORT
     remote = connection.remote.address
+    unasked = Start.NONE if remote is None else Start.TRAP if tunnel is None else Start.START
     return ChildConfig(
         name=name,
-        local_ts=found.local_ts or _own("local", connection.local.address, key, report),
-        remote_ts=found.remote_ts or _own("remote", remote, key, report),
+        local_ts=found.local_ts or _own("local", connection.local.address, protocol, key, report),
+        remote_ts=found.remote_ts or _own("remote", remote, protocol, key, report),
         esp=_proposals(found, key, report),
         mode=mode,
         tunnel_will_do=found.mode == "transport-or-tunnel",
         dataplane=DataPlane(found.dataplane),
-        start=Start(found.start) if found.start else Start.TRAP if remote else Start.NONE,
+        start=Start(found.start) if found.start else unasked,
         mtu=found.mtu,
         mss=found.mss,
         df=DfPolicy(found.df),
@@ -273,6 +279,19 @@ def _child(name: str, found: schema.Child, connection: schema.Connection, key: K
         fail_closed=found.fail == "closed",
         interface=found.interface,
         lifetime=_lifetime(found.rekey, found.lifetime),
+        tunnel=tunnel,
+    )
+
+
+def _tunnel(found: TunnelSection) -> Tunnel:
+    return Tunnel(
+        type=TunnelType(found.type),
+        interface=found.interface,
+        addresses=found.addresses,
+        key=found.key,
+        ttl=found.ttl,
+        keepalive_s=found.keepalive,
+        routes=found.routes,
     )
 
 
@@ -283,10 +302,14 @@ def _proposals(found: schema.Child, child: Key, report: Report) -> tuple[Proposa
     return found.ah or found.esp
 
 
-def _own(side: str, address: IPAddress | None, child: Key, report: Report) -> tuple[TrafficSelector, ...]:
-    """The selector of a transport mode child that has none written: the gateway's address."""
+def _own(
+    side: str, address: IPAddress | None, protocol: int, child: Key, report: Report
+) -> tuple[TrafficSelector, ...]:
+    """The selector of a transport mode child that has none written: the gateway's address, and a tunnel's protocol."""
     if address is not None:
-        return (TrafficSelector(address, address),)
+        return (TrafficSelector(address, address, protocol),)
+    if protocol:
+        return ()  # said once, of the address that the tunnel needs
     cause = f"missing, and {side}.address is any: in transport mode the selectors are the two addresses"
     report((*child, f"{side}_ts"), cause, f"write {side}.address, or the addresses that it may have as {side}_ts")
     return ()

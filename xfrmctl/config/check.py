@@ -12,6 +12,7 @@ from xfrmctl.config.document import Key
 from xfrmctl.config.secrets import GOOD_BYTES
 from xfrmctl.config.selectors import check_selectors
 from xfrmctl.config.transport import check_transport
+from xfrmctl.config.tunnel import check_devices, check_tunnel
 from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.iana import Esn, ProtocolId, TransformType
@@ -32,6 +33,7 @@ def check(connections: Mapping[str, ConnectionConfig], report: Report, warn: Rep
         for child in connection.children:
             _check_child(connection, child, report, warn)
     _check_twins(connections.values(), report)
+    check_devices(connections.values(), report)
 
 
 def check_policies(
@@ -147,6 +149,7 @@ def _check_child(connection: ConnectionConfig, child: ChildConfig, report: Repor
         side, other = ("local_ts", "remote_ts") if version in local else ("remote_ts", "local_ts")
         cause = f"an IPv{version} selector in {side} has no partner in {other}"
         report((*key, side), cause, f"add an IPv{version} network to {other}, or take this one out")
+    check_tunnel(connection, child, report, warn)
     check_transport(connection, child, report)
     check_selectors(child, (*key, "remote_ts"), report, warn)
     if child.protocol == ProtocolId.AH:
@@ -192,6 +195,8 @@ def _check_mtu(connection: ConnectionConfig, child: ChildConfig, outer: int, rep
     if version == 6 and outer < IPV6_FLOOR:
         report(key, f"an IPv6 path always carries {IPV6_FLOOR} bytes", f"write at least {IPV6_FLOOR}, or auto")
         return
+    if child.tunnel is not None:
+        return  # in config.tunnel
     suites = [suite for proposal in child.esp for suite in proposal.suites()]
     encap = connection.force_encap
     worst = min(suites, key=lambda s: inner_mtu(outer, s, version, encap, child.mode))

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from xfrmctl.config.mapping import IfId, Many, Section, Strict
 from xfrmctl.config.problem import SAMPLES, Wrong
+from xfrmctl.config.schema_tunnel import Tunnel
 from xfrmctl.config.spelling import (
     AhProposal,
     ByteCount,
@@ -30,8 +31,8 @@ ESP_PROPOSALS = tuple(proposal_of(ProtocolId.ESP)(text) for text in DEFAULT_ESP)
 
 
 def _written_for_tunnels(value: tuple[TrafficSelector, ...], info: ValidationInfo) -> tuple[TrafficSelector, ...]:
-    """Only in transport mode does it go without saying what a child carries. ``mode`` is validated before."""
-    if not value and info.data.get("mode", "tunnel") == "tunnel":
+    """Only in transport mode does it go without saying what a child carries. Both keys are validated before."""
+    if not value and info.data.get("mode", "tunnel") == "tunnel" and info.data.get("tunnel", Tunnel) is None:
         raise Wrong("missing", f"add {SAMPLES[str(info.field_name)]}")
     return value
 
@@ -95,7 +96,12 @@ class Child(Strict):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"properties": {"mode": {"pattern": "^transport"}}, "required": ["mode"]},
+            "if": {
+                "anyOf": [
+                    {"properties": {"mode": {"pattern": "^transport"}}, "required": ["mode"]},
+                    {"required": ["tunnel"]},
+                ]
+            },
             "else": {"required": ["local_ts", "remote_ts"]},
         }
     )
@@ -105,8 +111,10 @@ class Child(Strict):
 
     ``transport-or-tunnel`` asks for transport and takes a tunnel from a peer that insists on one.
     """
+    tunnel: Tunnel | None = None
     local_ts: Selectors = Field(default=(), validate_default=True)
-    """Traffic selectors of our side. Required, but in transport mode, where they are ``local.address`` if left out."""
+    """Traffic selectors of our side. Required, but in transport mode, where they are ``local.address`` if left out, and
+    with ``tunnel``, where they are its packets."""
     remote_ts: Selectors = Field(default=(), validate_default=True)
     """Traffic selectors of the peer's side. Required, but in transport mode, where they are ``remote.address``."""
     esp: Annotated[tuple[EspProposal, ...], Many] = Field(default_factory=lambda: ESP_PROPOSALS)
@@ -123,7 +131,8 @@ class Child(Strict):
     start: Literal["none", "trap", "start"] | None = None
     """When it is negotiated: ``trap`` on its first packet, ``start`` at once and again whenever it goes down.
 
-    ``none`` waits for the peer or for `xfrmctl up`. Without the key: ``trap``, and ``none`` without ``remote.address``.
+    ``none`` waits for the peer or for `xfrmctl up`. Without the key: ``trap``; ``start`` with ``tunnel``; ``none``
+    without ``remote.address``.
     """
     mtu: OuterMtu = None
     """Outer MTU of the path to the peer; inner MTU and MSS follow from it. ``auto`` is what ``gateway.path_mtu`` finds.
@@ -131,7 +140,10 @@ class Child(Strict):
     Write a number where you know what the path carries: it is then taken as it is, and nothing is probed.
     """
     mss: Mss = "auto"
-    """TCP MSS of connections through the child, both directions. ``auto`` follows the MTU, ``off`` clamps nothing."""
+    """TCP MSS of connections through the child, both directions. ``auto`` follows the MTU, ``off`` clamps nothing.
+
+    Where there is a ``tunnel``, nftables does it, and only these two words are possible.
+    """
     df: Literal["copy", "set", "clear"] = "copy"
     """DF bit of the outer IPv4 header (RFC 4301 8.1). ``clear`` lets routers fragment ESP: slow, for paths that lie.
 

@@ -24,6 +24,6 @@ def check_selectors(child: ChildConfig, key: Key, report: Report, warn: Report) 
         cause = "no packet has both a selector of local_ts and one of remote_ts"
         report(key, cause, "write the same family and protocol on both sides, or leave the protocol out on one")
     suffixes = sorted({ts.suffix for ts in (*child.local_ts, *child.remote_ts)} - {""})
-    if suffixes and child.dataplane is DataPlane.POLICY:
+    if suffixes and child.dataplane is DataPlane.POLICY and child.tunnel is None:
         cause = f"only {' '.join(suffixes)} is covered: all else between these addresses goes in clear"
         warn(key, cause, "leave protocol and ports out, or let a firewall drop the rest")

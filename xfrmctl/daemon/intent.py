@@ -34,8 +34,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from xfrmctl.daemon import inside
-from xfrmctl.daemon.fragmentation import device_mtu, df_rules
+from xfrmctl.daemon import inside, tunnels
+from xfrmctl.daemon.fragmentation import MIN_DEVICE_MTU, device_mtu, df_rules
+from xfrmctl.daemon.tunnels import ROUTE_METRIC, Ends
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
 from xfrmctl.kernel.desired import Action, Clamp, Desired, Policy, PolicyKey, Route, Template, XfrmInterface
@@ -70,9 +71,6 @@ NEIGHBOUR_DISCOVERY = (135, 136)
 """Neighbor Solicitation and Advertisement (RFC 4861 4.3, 4.4); the kernel keeps an ICMP type in the source port."""
 
 TCP = 6
-
-ROUTE_METRIC = 58
-BLACKHOLE_METRIC = 4_000_000_000
 
 MIN_MSS = 88
 """Below this no stack accepts an MSS anyway (Linux: TCP_MIN_MSS)."""
@@ -137,10 +135,11 @@ def sizes(
         version = connection.remote.version if connection.remote is not None else 6
         mode = Mode.TUNNEL if child.tunnel_will_do else child.mode
         options = [(s, s.protocol == ProtocolId.ESP, mode) for proposal in child.esp for s in proposal.suites()]
-    inner = min(inner_mtu(outer_mtu, suite, version, encap, mode) for suite, encap, mode in options)
+    inner = min(inner_mtu(outer_mtu, suite, version, encap, mode, child.tunnel) for suite, encap, mode in options)
+    inside = child.tunnel.type.families if child.tunnel is not None else {ts.version for ts in child.local_ts}
     found: dict[int, int] = {}
     if child.mss != "off":
-        for family in sorted({ts.version for ts in child.local_ts}):
+        for family in sorted(inside):
             automatic = max(MIN_MSS, mss(inner, family))
             found[family] = automatic if child.mss == "auto" else child.mss
     return Sizes(outer_mtu, told_by, inner, found)
@@ -173,12 +172,27 @@ def of_child(
     child_sizes: Sizes,
     *,
     stopping: bool = False,
+    up: bool = True,
 ) -> Desired:
-    """The part of one configured child; of its peers, where it has many, nothing is in it."""
+    """The part of one configured child; of its peers, where it has many, nothing is in it.
+
+    ``up``: whether its tunnel device is, where it has one.
+    """
     if child.dataplane == DataPlane.INTERFACE:
         return _interface_plane(connection, child, established, child_sizes, stopping=stopping)
     policies = _policies(connection, child, established, stopping=stopping)
-    return Desired(policies, {}, frozenset(), frozenset() if stopping else _clamps(connection, child, child_sizes))
+    plain = Desired(policies, {}, frozenset(), frozenset() if stopping else _clamps(connection, child, child_sizes))
+    ends = (established.local, established.remote) if established else (connection.local, connection.remote)
+    return _with_tunnel(plain, child, ends, child_sizes.inner_mtu, up=up, stopping=stopping)
+
+
+def _with_tunnel(part: Desired, child: ChildConfig, ends: Ends, mtu: int, *, up: bool, stopping: bool) -> Desired:
+    """The part with what belongs to the child's tunnel device."""
+    extra = tunnels.part(child, ends, max(MIN_DEVICE_MTU, mtu), up=up and not stopping, stopping=stopping)
+    if extra is None:
+        return part
+    policies = part.policies | {key: _block(key) for key in extra.errors}
+    return replace(part, policies=policies, interfaces=extra.interfaces, routes=extra.routes)
 
 
 def of_peer(child: ChildConfig, established: Established, child_sizes: Sizes, *, stopping: bool = False) -> Desired:
@@ -347,9 +361,9 @@ def _interface_plane(
     assert child.interface is not None
     interface = _interface(child, child.interface, child_sizes)
     routes = inside.leading(interface, child.remote_ts, ROUTE_METRIC, child_sizes.inner_mtu)
-    blackholes = {Route(r.destination, None, BLACKHOLE_METRIC) for r in routes} if child.fail_closed else set()
+    blackholes = tunnels.blackholes((r.destination for r in routes), closed=child.fail_closed)
     if stopping:
-        return Desired(routes=frozenset(blackholes))
+        return Desired(routes=blackholes)
     remote = established.remote if established is not None else connection.remote
     return Desired(
         _policies(connection, child, established, stopping=False),

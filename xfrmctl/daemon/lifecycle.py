@@ -1,7 +1,9 @@
 """What the service manager is told (sd_notify(3)); nothing where there is none."""
 
+import asyncio
 import os
 import socket
+from collections.abc import Callable
 
 
 def notify(state: str) -> None:
@@ -16,3 +18,13 @@ def notify(state: str) -> None:
             sock.send(state.encode())
         except OSError:
             return
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (DESIGN 3.10)."""
+    try:
+        import uvloop  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -44,9 +44,12 @@ from xfrmctl.model.events import (
     PathRefused,
     PeerMoved,
     PeerSilent,
+    RecursiveRoute,
     RetryScheduled,
+    TunnelAlive,
 )
 from xfrmctl.model.failure import Failure
+from xfrmctl.model.tunnel import recursion
 
 QUIET_BURST = 10
 QUIET_S = 60.0
@@ -186,6 +189,24 @@ def _move(event: PeerMoved | PathChanged | PathRefused | LocalAddressChanged) ->
             return f"{event.connection}: the routes lead to the peer from {event.local} now"
 
 
+def _alive(event: TunnelAlive) -> str:
+    if event.alive:
+        return f"{event.device}: the far end answers keepalives, the device goes up"
+    if not event.lost:
+        return f"{event.device}: the SA is gone, the device goes down"
+    return (
+        f"{event.device}: {event.lost} keepalives in a row without an answer, the device goes down: ESP is lost on the"
+        " path though IKE passes, or the far end has no GRE device or does not return keepalives"
+    )
+
+
+def _recursion(event: RecursiveRoute) -> str:
+    if event.over:
+        return f"{event.device}: the route to {event.peer} leads into it no more"
+    now = f"its packets go {event.instead}" if event.instead else "and there is no other way: the tunnel is dead"
+    return f"{event.device}: {recursion(event.device, event.peer)}; {now}"
+
+
 _LEVELS: dict[type[Event], int] = {
     NegotiationFailed: logging.WARNING,
     PeerSilent: logging.WARNING,
@@ -194,6 +215,7 @@ _LEVELS: dict[type[Event], int] = {
     KernelTrouble: logging.ERROR,
     KernelDisturbed: logging.WARNING,
     CarriersDiffer: logging.WARNING,
+    RecursiveRoute: logging.WARNING,
     CookieDemanded: logging.DEBUG,
     DatagramDropped: logging.DEBUG,
     PathProbed: logging.DEBUG,
@@ -273,6 +295,8 @@ def tell(event: Event) -> str:
             return f"{event.connection} {event.child}: {event.detail}"
         case KernelDisturbed():
             return f"kernel: put back what others had disturbed: {event.disturbance}"
+        case TunnelAlive() | RecursiveRoute():
+            return _alive(event) if isinstance(event, TunnelAlive) else _recursion(event)
         case PathMtuChanged() | CarriersDiffer() | PathMtuHinted() | PathProbed():
             return f"path {event.path}: {_path(event)}"
     return repr(event)

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,12 +27,13 @@ from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
-from xfrmctl.daemon.lifecycle import notify
+from xfrmctl.daemon.lifecycle import loop_factory, notify
 from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
+from xfrmctl.daemon.tunnelwatch import watching
 from xfrmctl.daemon.udp import UdpPorts
 from xfrmctl.ike.config import EngineConfig
 from xfrmctl.ike.engine import IkeEngine
@@ -109,14 +110,15 @@ class Daemon:
         self._endpoint: MetricsEndpoint | None = None
         self._events: EventSource | None = None
         self._network: NetworkWatch | None = None
-        self._builder = SnapshotBuilder(self.engine, self.reconciler, self.paths)
+        self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)
+        self._builder = SnapshotBuilder(self.engine, self.reconciler, self.paths, self._tunnels)
         self._started, self._started_wall = loop.time(), clock.wall()
         self._reload_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
         loop.set_exception_handler(lambda _, context: self._fault(context))
         storyteller = logs.Storyteller(options.log_format, options.log_level)
-        observers = (storyteller, self._metrics.counters, self.paths, self.reconciler, self._icmp)
-        for listener in (self._judged, *(observer.observe for observer in observers)):
+        watchers = (self.paths, self.reconciler, self._icmp, self._tunnels.keepalives)
+        for listener in (self._judged, *(each.observe for each in (storyteller, self._metrics.counters, *watchers))):
             self.bus.subscribe(listener)
 
     # -- configuration
@@ -154,6 +156,7 @@ class Daemon:
         self.runtime.step(partial(self.paths.configure, newer.gateway.path_mtu, newer.gateway.path_mtu_of))
         self.runtime.audit()
         self._icmp.start()
+        self._tunnels.configure()
         await self.reconciler.everything()
         lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
         text = ", ".join(f"{len(names)} {what}" for what, names in lists.items() if names) or "nothing has changed"
@@ -255,6 +258,7 @@ class Daemon:
                     sad = self.kernel.dump()
                     self.runtime.step(partial(self.paths.count, sad))
                     self.runtime.step(self.paths.look_at_routes)
+                self._tunnels.look()
             if began >= remember_at:
                 remember_at = began + REMEMBER_S
                 self._remember()
@@ -282,10 +286,11 @@ class Daemon:
         """Come up: API, policies, sockets, negotiations."""
         await self._control.start()
         self._icmp.start()
+        self._tunnels.configure()
         await self.reconciler.everything()
         self.kernel.delete(list(self.kernel.dump()))
         engine = self.configuration.engine
-        self._ports = UdpPorts(engine.ike_port, engine.nat_t_port, self.runtime.datagram)
+        self._ports = UdpPorts(engine.ike_port, engine.nat_t_port, self.runtime.datagram, self.paths.underlays.misled)
         self._events = self.kernel.open_events()
         self._loop.add_reader(self._events.fileno(), self._kernel_readable)
         self._network = NetworkWatch(self._loop, self._network_changed)
@@ -334,6 +339,7 @@ class Daemon:
         self.runtime.stop()
         self._echoes.stop()
         self._icmp.stop()
+        self._tunnels.close()
         if self._endpoint is not None:
             await self._endpoint.stop()
         await self._control.stop()
@@ -373,16 +379,6 @@ async def _serve(options: Options, configuration: Configuration) -> int:
     return EXIT_OK
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (DESIGN 3.10)."""
-    try:
-        import uvloop  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
 def run(options: Options) -> int:
     """Be the daemon until a signal comes; returns the exit code. Says on stderr what is wrong with a configuration."""
     logs.configure(options.log_format, options.log_level)
@@ -390,7 +386,7 @@ def run(options: Options) -> int:
         configuration = load(options.config)
         for warning in configuration.warnings:
             print(warning, file=sys.stderr)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(options, configuration))
     except ConfigError as error:
         print(error, file=sys.stderr)

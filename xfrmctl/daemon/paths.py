@@ -17,6 +17,7 @@ from xfrmctl.daemon import routes
 from xfrmctl.daemon.carrier import NOBODY, EspCarrier
 from xfrmctl.daemon.echo import Echoes, EchoPort
 from xfrmctl.daemon.signs import Flow, Sign, is_repetition
+from xfrmctl.daemon.underlay import Underlays
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
@@ -101,8 +102,8 @@ class PathKeeper:
         self._options, self._own = options, own or {}
         self.changed: Callable[[set[int]], None] = lambda _: None
         self.poisoned: Callable[[Path], None] = lambda _: None
+        self.underlays = Underlays(kernel, lambda: ike.config, now)
         self._ike = ike
-        self._kernel = kernel
         self._now = now
         self._ways: dict[Path, Way] = {}
         self._goes: dict[str, Path] = {}
@@ -207,7 +208,7 @@ class PathKeeper:
             self._goes[name] = new
             way = self._ways.get(new)
             if way is None:
-                way = self._ways[new] = Way(self._kernel.underlay(new.local, new.remote))
+                way = self._ways[new] = Way(self.underlays.find(new.local, new.remote))
             way.users[name] = None
             self.engine.open(new, self._link(way), self._settings(sa, new), self._now())
         else:
@@ -322,7 +323,7 @@ class PathKeeper:
 
     def _look_at_route(self, path: Path, now: float) -> None:
         way = self._ways[path]
-        found = self._kernel.underlay(path.local, path.remote)
+        found = self.underlays.find(path.local, path.remote)
         if found is not None and found != way.underlay:
             before, way.underlay = way.underlay, found
             rerouted = before is not None and (before.device, before.via) != (found.device, found.via)
@@ -330,8 +331,8 @@ class PathKeeper:
             self.engine.handle_link(path, found.mtu, now, rerouted=rerouted)
             self._tell(path)
             return
-        if now < way.changed_at + APPLIES_S:
-            return  # what stands may be our own figure of before
+        if now < way.changed_at + APPLIES_S or self.underlays.misled(path.local, path.remote):
+            return  # what stands may be our own figure of before; without our rule it would be about the tunnel
         learned, state = routes.outer_mtu(path.local, path.remote), self.engine.state(path)
         if learned is None or state is None or state.fixed or learned >= state.belief.size:
             return

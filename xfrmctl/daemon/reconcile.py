@@ -9,19 +9,17 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from xfrmctl.daemon import inside, intent, routes
+from xfrmctl.daemon import intent, routes
 from xfrmctl.daemon.bus import Bus
-from xfrmctl.daemon.fragmentation import Squeeze, squeezed
-from xfrmctl.daemon.intent import Established, Sizes
-from xfrmctl.daemon.narrow import NarrowPaths
-from xfrmctl.daemon.parts import OuterPair, Part, established_of
+from xfrmctl.daemon.fragmentation import Squeeze
+from xfrmctl.daemon.intent import Sizes
+from xfrmctl.daemon.parts import Part, PartMaker
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.union import Union
-from xfrmctl.ike.config import ChildConfig, ConnectionConfig
+from xfrmctl.ike.config import ConnectionConfig
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.desired import Desired, IcmpGuard
 from xfrmctl.kernel.ports import ConvergeReport, Kernel
-from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.events import (
     ChildSaInstalled,
@@ -37,8 +35,6 @@ from xfrmctl.model.events import (
 )
 from xfrmctl.model.overlap import Pairs
 from xfrmctl.model.path import Path
-from xfrmctl.model.sa import DfPolicy
-from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.spd import SpdAction, SpdEntry
 
 GATEWAY = 0
@@ -70,19 +66,19 @@ class Reconciler:
     faults: list[str] = field(default_factory=list)
     _parts: dict[int, Part] = field(default_factory=dict)
     _union: Union = field(default_factory=Union)
-    _discards: Pairs[SpdEntry] = field(default_factory=Pairs)
-    _outer: dict[OuterPair, int | None] = field(default_factory=dict)
     _poisoned: set[Path] = field(default_factory=set)
     _dirty: set[int] = field(default_factory=set)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _suspicious: bool = False
     narrowed: Callable[[frozenset[int]], None] = lambda _: None
-    _narrow: NarrowPaths = field(default_factory=NarrowPaths)
     _cleared: frozenset[int] = frozenset()
-    _own: tuple[IPAddress, ...] = ()
     _icmp: IcmpGuard = field(default_factory=IcmpGuard)
     _icmp_wanted: IcmpGuard = field(default_factory=IcmpGuard)
+    maker: PartMaker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.maker = PartMaker(self.engine, self.paths)
 
     # -- what is wanted
 
@@ -114,7 +110,7 @@ class Reconciler:
                 self._dirty.update(c.reqid for c in self.engine.config.connections[event.connection].children)
                 self._wake.set()
             case IkeSaEstablished(local=local, remote=remote):
-                self._outer.pop((local.address, remote.address), None)
+                self.maker.outer.pop((local.address, remote.address), None)
 
     def guard(self, wanted: IcmpGuard) -> None:
         """Have ICMP errors that name these peers judged or ignored, soon."""
@@ -148,105 +144,40 @@ class Reconciler:
     def network_changed(self, *, address_gone: bool) -> None:
         """Addresses of ours may have come or gone; the kernel takes along routes of which one was the source."""
         with suppress(XfrmctlError):  # the next full look asks again
-            before, self._own = self._own, self.kernel.addresses()
-            if self._own != before:
+            self._look_at_ways()
+            before, self.maker.own = self.maker.own, self.kernel.addresses()
+            if self.maker.own != before:
                 self._dirty.update(reqid for reqid, part in self._parts.items() if part.desired.interfaces)
                 self._wake.set()
             if address_gone and any(route.source in before for p in self._parts.values() for route in p.desired.routes):
                 self.look_again()
 
-    def established(self, reqid: int) -> Established | None:
-        """The newest installed CHILD SA with this reqid."""
-        newest = self.engine.newest_child(reqid)
-        if newest is None:
-            return None
-        return established_of(newest[1])
+    def _look_at_ways(self) -> None:
+        """Routes or rules of the host have changed: mend ours; who has a tunnel and no SA may be reached otherwise."""
+        versions = self._union.peer_versions
+        if versions and not self.kernel.rules_stand(versions):
+            self.look_again()
+        for reqid in self._waiting_tunnels():
+            part, new = self._parts.get(reqid), self.maker.make(reqid)
+            if part is None or new is None or part.desired != new.desired:
+                self._dirty.add(reqid)
+                self._wake.set()
 
-    def _part(self, reqid: int, *, stopping: bool = False) -> Part | None:
-        """What this reqid wants; None where it is neither configured nor a peer's who is there."""
-        name, child = self.engine.configured(reqid)
-        if child is not None:
-            return self._configured_part(self.engine.config.connections[name], child, stopping=stopping)
-        newest, established = self.engine.newest_child(reqid), self.established(reqid)
-        if newest is None or established is None or newest[0].config is None:
-            return None
-        config, path = newest[1].config, (established.local, established.remote)
-        sizes = self._sizes(newest[0].config, config, established, path)
-        desired = intent.of_peer(config, established, sizes, stopping=stopping)
-        desired = inside.speaking(desired, established.local_ts, self._own)
-        part = Part(self._passing(desired, established.local_ts, established.remote_ts), sizes, path)
-        return part if stopping else self._on_its_way(part, config, established)
-
-    def _configured_part(self, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False) -> Part:
-        established = self.established(child.reqid)
-        remote = established.remote if established else connection.remote
-        local = established.local if established else connection.local
-        path = (local, remote) if remote is not None else None
-        sizes = self._sizes(connection, child, established, path)
-        desired = intent.of_child(connection, child, established, sizes, stopping=stopping)
-        desired = inside.speaking(desired, established.local_ts if established else child.local_ts, self._own)
-        part = Part(self._passing(desired, child.local_ts, child.remote_ts), sizes, path)
-        return part if stopping else self._on_its_way(part, child, established)
-
-    def _passing(
-        self, part: Desired, local_ts: tuple[TrafficSelector, ...], remote_ts: tuple[TrafficSelector, ...]
-    ) -> Desired:
-        """A part of a tunnel; with what lets its packets past a discard that would match them the wrong way round."""
-        if not any(self._discards.overlapping(local_ts, remote_ts)):
-            return part
-        if all(policy.template is None for policy in part.policies.values()):
-            return part
-        return replace(part, policies=intent.passage(local_ts, remote_ts) | part.policies)
-
-    def _sizes(
-        self, connection: ConnectionConfig, child: ChildConfig, established: Established | None, path: OuterPair | None
-    ) -> Sizes:
-        """By what the path is believed to carry, or before anybody goes it by what the route takes."""
-        known = self.paths.in_force(established.path) if established is not None else None
-        if known is not None:
-            return intent.sizes(connection, child, established, *known)
-        return intent.sizes(connection, child, established, self._outer_mtu(path) if path else None)
-
-    def _on_its_way(self, part: Part, child: ChildConfig, established: Established | None) -> Part:
-        """The part with the route to its peer, that holds the kernel to what the path carries.
-
-        Or to what IPv6 needs of it, where DF is clear already: see :mod:`xfrmctl.daemon.narrow`.
-        """
-        if established is None:
-            return part
-        path = part.way = established.path
-        known, way = self.paths.in_force(path), self.paths.way(path)
-        underlay = way.underlay if way is not None else None
-        routed = intent.has_route_to_peer(child, established.remote)
-        part.squeeze = squeezed(
-            child,
-            part.sizes.inner_mtu,
-            established.suite,
-            established.remote.version,
-            established.mode,
-            encap=established.encap,
-            link_mtu=underlay.mtu if underlay is not None else None,
-        )
-        if known is not None and underlay is not None and routed:
-            need = self._narrow.need(path) if established.df is DfPolicy.CLEAR else None
-            route = intent.to_peer(path.remote, underlay, need or known[0], lock=need is not None)
-            part.desired = replace(part.desired, routes=part.desired.routes | {route})
-        return part
+    def _waiting_tunnels(self) -> Iterable[int]:
+        for connection in self.engine.config.connections.values():
+            for child in connection.children:
+                if child.tunnel is not None and self.engine.newest_child(child.reqid) is None:
+                    yield child.reqid
 
     def _note(self, reqid: int, part: Part | None) -> None:
         """What the other children on a part's path have to know, and the operator."""
         squeeze = part.squeeze if part is not None else None
         need = squeeze.need if squeeze is not None and not squeeze.lost else None
-        self._narrow.note(reqid, part.way if part is not None else None, need)
-        news, newest = self._narrow.news(reqid, squeeze), self.engine.newest_child(reqid)
+        self.maker.narrow.note(reqid, part.way if part is not None else None, need)
+        news, newest = self.maker.narrow.news(reqid, squeeze), self.engine.newest_child(reqid)
         if news is not None and newest is not None:
             name, lost = newest[1].config.name, squeeze is not None and squeeze.lost
             self.bus.publish(Ipv6Squeezed(connection=newest[0].connection, child=name, lost=lost, detail=news))
-
-    def _outer_mtu(self, path: OuterPair) -> int | None:
-        if path not in self._outer:
-            self._outer[path] = routes.outer_mtu(*path)
-        return self._outer[path]
 
     def _reqids(self) -> Iterable[int]:
         for connection in self.engine.config.connections.values():
@@ -261,10 +192,10 @@ class Reconciler:
     def planned(self, connections: Iterable[ConnectionConfig]) -> Desired:
         """All that would stand with these connections, before anything is negotiated anew."""
         new = {connection.name: connection for connection in connections}
-        parts = {ch.reqid: self._configured_part(c, ch).desired for c in new.values() for ch in c.children}
+        parts = {ch.reqid: self.maker.configured(c, ch).desired for c in new.values() for ch in c.children}
         parts[GATEWAY] = self._union.parts.get(GATEWAY, Desired())
         for reqid in self.engine.peers.reqids:
-            part, newest = self._part(reqid), self.engine.newest_child(reqid)
+            part, newest = self.maker.make(reqid), self.engine.newest_child(reqid)
             name = newest[0].connection if newest is not None else ""
             if part is not None and self.engine.config.connections.get(name) == new.get(name):
                 parts[reqid] = part.desired
@@ -276,12 +207,12 @@ class Reconciler:
         """Compute every part anew, read the kernel, mend what differs."""
         async with self._lock:
             self._dirty.clear()
-            self._outer.clear()
-            self._own = self.kernel.addresses()
-            self._discards = Pairs()
+            self.maker.outer.clear()
+            self.maker.own = self.kernel.addresses()
+            self.maker.discards = Pairs()
             for entry in self.entries:
                 if entry.action is SpdAction.DISCARD:
-                    self._discards.add(entry.remote_ts, entry.local_ts, entry)
+                    self.maker.discards.add(entry.remote_ts, entry.local_ts, entry)
             reqids = set(self._reqids())
             gone = self._parts.keys() - reqids
             self._recompute(reqids | gone, stopping=stopping)
@@ -308,7 +239,7 @@ class Reconciler:
         changes: dict[int, Desired | None] = {}
         while reqids:
             for reqid in reqids:
-                part = self._part(reqid, stopping=stopping)
+                part = self.maker.make(reqid, stopping=stopping)
                 if part is not None:
                     self._parts[reqid] = part
                 else:
@@ -316,11 +247,11 @@ class Reconciler:
                 if not stopping:
                     self._note(reqid, part)
                 changes[reqid] = part.desired if part is not None else None
-            reqids = self._narrow.changed()
+            reqids = self.maker.narrow.changed()
         return changes
 
     def _tell_narrowed(self) -> None:
-        clear = self._narrow.clear
+        clear = self.maker.narrow.clear
         if clear != self._cleared:
             self._cleared = clear
             self.narrowed(clear)
@@ -376,11 +307,11 @@ class Reconciler:
 
     async def _look_at_links(self) -> None:
         """Ask the kernel again what the routes to the peers take; a child whose figure has changed is dirty."""
-        asked = list(self._outer)
+        asked = list(self.maker.outer)
         answers = await asyncio.to_thread(lambda: {pair: routes.outer_mtu(*pair) for pair in asked})
-        moved = {pair for pair, mtu in answers.items() if self._outer.get(pair) != mtu}
+        moved = {pair for pair, mtu in answers.items() if self.maker.outer.get(pair) != mtu}
         if not moved:
             return
-        self._outer.update(answers)
+        self.maker.outer.update(answers)
         self._dirty.update(reqid for reqid, part in self._parts.items() if part.path in moved)
         await self.changed()

@@ -9,6 +9,7 @@ from xfrmctl.daemon.fragmentation import fragments
 from xfrmctl.daemon.intent import Sizes
 from xfrmctl.daemon.paths import PathKeeper, path_of
 from xfrmctl.daemon.reconcile import Reconciler
+from xfrmctl.daemon.tunnelwatch import TunnelWatch
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.connection import Connection
 from xfrmctl.ike.engine import IkeEngine
@@ -71,8 +72,9 @@ class DaemonState:
 class SnapshotBuilder:
     """Reads engine and reconciler; must run in the event loop's thread."""
 
-    def __init__(self, engine: IkeEngine, reconciler: Reconciler, paths: PathKeeper) -> None:
+    def __init__(self, engine: IkeEngine, reconciler: Reconciler, paths: PathKeeper, tunnels: TunnelWatch) -> None:
         self._engine = engine
+        self._tunnels = tunnels
         self._paths = paths
         self._reconciler = reconciler
 
@@ -103,7 +105,7 @@ class SnapshotBuilder:
                 xfrm_stat=seen.xfrm_stat,
                 policies=self._reconciler.policies,
                 states=len(seen.sad),
-                problems=[*self._reconciler.problems, *self._reconciler.faults],
+                problems=[*self._reconciler.problems, *self._tunnels.problems(), *self._reconciler.faults],
                 disturbances=list(self._reconciler.disturbances),
                 reassembly=seen.reassembly,
                 df=seen.df,
@@ -157,6 +159,7 @@ class SnapshotBuilder:
             remote_ts=[str(t) for t in child.remote_ts],
             dataplane=child.dataplane.value,
             start=child.start.value,
+            tunnel=self._tunnels.info(child),
         )
 
     def _ike(self, sa: IkeSa, seen: Observed) -> IkeInfo:

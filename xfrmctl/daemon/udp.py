@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from xfrmctl.kernel.sockets import bypass_policies, decapsulate_esp, pass_by_peer_routes
-from xfrmctl.model.address import Endpoint
+from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.errors import XfrmctlError
 
 IP_PKTINFO = 8
@@ -119,32 +119,45 @@ class UdpPort:
                 return _here(data[:16], port)
         return None
 
-    def send(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
+    def send(self, local: Endpoint, remote: Endpoint, data: bytes, *, by_our_route: bool = False) -> None:
         """Send from the given address; the kernel's refusal (no route, no address) is the caller's to report.
 
-        Raises OSError.
+        ``by_our_route``: as all other packets to the peer go, and not as routes lead without ours. Raises OSError.
         """
         if self._family == socket.AF_INET:
             info = struct.pack("=i4s4s", 0, local.address.packed, bytes(4))
             ancillary = [(socket.IPPROTO_IP, IP_PKTINFO, info)]
         else:
             ancillary = [(socket.IPPROTO_IPV6, IPV6_PKTINFO, local.address.packed + bytes(4))]
+        if by_our_route:
+            ancillary.append((socket.SOL_SOCKET, socket.SO_MARK, struct.pack("=I", 0)))
         self.sock.sendmsg([data], ancillary, 0, (str(remote.address), remote.port))
 
-    def probe(self, local: Endpoint, remote: Endpoint, data: bytes) -> None:
+    def probe(self, local: Endpoint, remote: Endpoint, data: bytes, *, by_our_route: bool = False) -> None:
         """Send in one packet with DF; OSError (EMSGSIZE) where the link does not take it."""
         self._discover(PMTUDISC_PROBE)
         try:
-            self.send(local, remote, data)
+            self.send(local, remote, data, by_our_route=by_our_route)
         finally:
             self._discover(PMTUDISC_DONT)
 
 
 class UdpPorts:
-    """All IKE sockets; ``receiver`` gets each datagram."""
+    """All IKE sockets; ``receiver`` gets each datagram.
 
-    def __init__(self, ike_port: int, nat_t_port: int, receiver: Receiver) -> None:
+    ``astray``: whether routes of others lead packets from here to there into the tunnel to that very peer, so that IKE,
+    too, has to go by our own route (:mod:`xfrmctl.daemon.underlay`).
+    """
+
+    def __init__(
+        self,
+        ike_port: int,
+        nat_t_port: int,
+        receiver: Receiver,
+        astray: Callable[[IPAddress, IPAddress], bool] = lambda *_: False,
+    ) -> None:
         self._receiver = receiver
+        self._astray = astray
         self._ports: dict[tuple[int, int], UdpPort] = {}
         for family in (socket.AF_INET, socket.AF_INET6):
             for port in (ike_port, nat_t_port):
@@ -174,7 +187,8 @@ class UdpPorts:
         if port is None:
             return f"no socket for {local}"
         try:
-            (port.probe if whole else port.send)(local, remote, data)
+            astray = self._astray(local.address, remote.address)
+            (port.probe if whole else port.send)(local, remote, data, by_our_route=astray)
         except OSError as error:
             return f"{local} to {remote}: {error.strerror}"
         return None

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from xfrmctl.kernel.desired import Action, Clamp, Desired, DfRule, Policy, PolicyKey, Route, XfrmInterface
+from xfrmctl.kernel.desired import Action, Clamp, Desired, DfRule, Interface, Policy, PolicyKey, Route
+from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.model.address import IPNetwork
 
 T = TypeVar("T")
 RouteKey = tuple[int, IPNetwork, int]
-Need = tuple[XfrmInterface, bool]
+Need = tuple[Interface, bool]
 """An interface as a part needs it, and whether the part's own routes lead into it, with their MTU."""
 
 Asked = tuple[tuple[int, Policy], ...]
@@ -45,6 +46,11 @@ class Union:
         """How many policies should stand."""
         return len(self._policies)
 
+    @property
+    def peer_versions(self) -> set[int]:
+        """The IP versions of routes to peers."""
+        return {network.version for table, network, _ in self._routes if table == PEER_TABLE}
+
     def whole(self) -> Desired:
         """Everything that should stand."""
         return Desired(
@@ -68,7 +74,7 @@ class Union:
 
     def _of(self, touched: Iterable[Desired]) -> Desired:
         policies: dict[PolicyKey, Policy] = {}
-        interfaces: dict[str, XfrmInterface] = {}
+        interfaces: dict[str, Interface] = {}
         routes: set[Route] = set()
         clamps: set[Clamp] = set()
         df: set[DfRule] = set()
@@ -133,7 +139,7 @@ def _needs(part: Desired) -> Iterator[tuple[str, Need]]:
         yield name, (interface, name in through)
 
 
-def _device(asked: Counter[Need]) -> XfrmInterface:
+def _device(asked: Counter[Need]) -> Interface:
     bare = [interface for interface, routed in asked if not routed]
     if bare:
         return min(bare, key=lambda interface: interface.mtu)

@@ -19,6 +19,7 @@ from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime, Mode, Oversize
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Proposal
+from xfrmctl.model.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from xfrmctl.crypto.trust import TrustStore
@@ -105,6 +106,7 @@ class ChildConfig:
     transport mode: a peer that insists on a tunnel gets one. ``reqid`` and ``if_id`` come
     from :mod:`xfrmctl.config.numbering` and stay the same over reloads and restarts; ``if_id`` is 0 and
     ``interface`` None with the policy data plane, unless the operator has written an if_id of a device of their own.
+    ``tunnel`` is the device whose packets the child carries; to negotiation it is nothing.
     """
 
     name: str
@@ -126,6 +128,7 @@ class ChildConfig:
     interface: str | None = None
     lifetime: Lifetime = UNLIMITED
     options: PlaneOptions = ORDINARY
+    tunnel: Tunnel | None = None
 
     @property
     def protocol(self) -> ProtocolId:

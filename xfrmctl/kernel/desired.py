@@ -3,14 +3,17 @@
 A state is compared with another by :mod:`xfrmctl.kernel.plan`. Names are the kernel's. Sizes are bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from xfrmctl.kernel.ownership import tunnel_group
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.flow import ANY, Port
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Direction, Mode
+from xfrmctl.model.tunnel import IPInterface
 
 
 class Action(Enum):
@@ -100,6 +103,77 @@ class XfrmInterface:
 
     def __str__(self) -> str:
         return f"{self.name} if_id {self.if_id:#x} mtu {self.mtu or 'unset'}"
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What no two devices can have in common."""
+        return ("xfrm", self.if_id)
+
+    @property
+    def mark(self) -> int:
+        """The number by which the device is ours."""
+        return self.if_id
+
+    def becomes(self, new: "Interface") -> bool:
+        """Whether the device can be changed into ``new``: an if_id cannot be changed on all kernels."""
+        return isinstance(new, XfrmInterface) and new.if_id == self.if_id
+
+
+class TunnelKind(Enum):
+    """Kinds of tunnel devices, as the kernel names them: GRE and IP in IP, over IPv4 and over IPv6."""
+
+    GRE = "gre"
+    GRE6 = "ip6gre"
+    IPIP = "ipip"
+    IPIP6 = "ip6tnl"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelInterface:
+    """A tunnel device of ours between ``local`` and ``remote``.
+
+    ``copy_tos``: the outer header takes the inner one's DSCP. ``clamped``: TCP through it is clamped to its MTU. One
+    that is not ``up`` has no addresses. Of the addresses of a device only ours are here.
+    """
+
+    name: str
+    kind: TunnelKind
+    local: IPAddress
+    remote: IPAddress
+    mtu: int
+    key: int | None = None
+    ttl: int = 64
+    copy_tos: bool = True
+    clamped: bool = True
+    up: bool = True
+    addresses: frozenset[IPInterface] = frozenset()
+
+    def __str__(self) -> str:
+        text = f"{self.name} {self.kind.value} {self.local} -> {self.remote} mtu {self.mtu} ttl {self.ttl}"
+        text += f" key {self.key}" if self.key is not None else ""
+        text += "" if self.copy_tos else " tos 0"
+        text += "" if self.clamped else " not clamped"
+        text += "".join(f" {address}" for address in sorted(self.addresses, key=str))
+        return text + ("" if self.up else " down")
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What no two devices can have in common."""
+        return (self.kind, self.local, self.remote, self.key)
+
+    @property
+    def mark(self) -> int:
+        """The number by which the device is ours: its group."""
+        return tunnel_group(clamped=self.clamped)
+
+    def becomes(self, new: "Interface") -> bool:
+        """Whether the device can be changed into ``new``: all but its kind can."""
+        return isinstance(new, TunnelInterface) and new.kind is self.kind
+
+
+Interface = XfrmInterface | TunnelInterface
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +279,7 @@ class Desired:
     """Everything that should stand, or (read from the kernel) that stands and is ours."""
 
     policies: dict[PolicyKey, Policy] = field(default_factory=dict)
-    interfaces: dict[str, XfrmInterface] = field(default_factory=dict)
+    interfaces: Mapping[str, Interface] = field(default_factory=dict)
     routes: frozenset[Route] = frozenset()
     clamps: frozenset[Clamp] = frozenset()
     icmp: IcmpGuard | None = IcmpGuard()
@@ -217,6 +291,11 @@ class Desired:
     def clamp_rules(self) -> frozenset[ClampRule]:
         """The rules that the clamps need."""
         return frozenset(ClampRule(c.local.version, c.mss) for c in self.clamps)
+
+    @property
+    def clamps_devices(self) -> bool:
+        """Whether TCP through any tunnel device is to be clamped."""
+        return any(isinstance(i, TunnelInterface) and i.clamped for i in self.interfaces.values())
 
     def render(self) -> str:
         """The state as text, one object a line, sorted."""

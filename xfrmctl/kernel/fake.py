@@ -7,7 +7,7 @@ twice, a key deleted and put back, an object without our mark) raises :class:`Mi
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from xfrmctl.kernel import apply
@@ -18,10 +18,11 @@ from xfrmctl.kernel.desired import (
     DfRule,
     Element,
     IcmpGuard,
+    Interface,
     Policy,
     PolicyKey,
     Route,
-    XfrmInterface,
+    TunnelInterface,
 )
 from xfrmctl.kernel.events import Expire, KernelEvent
 from xfrmctl.kernel.fake_events import FakeEvents
@@ -43,7 +44,7 @@ from xfrmctl.kernel.plan import (
     diff,
     holding,
 )
-from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, Underlay
+from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, TunnelCounters, Underlay
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
@@ -62,7 +63,7 @@ class FakeKernel:
         self.keys: dict[SaId, SaKeys] = {}
         self.counters: dict[SaId, SaCounters] = {}
         self.policies: dict[PolicyKey, Policy] = {}
-        self.interfaces: dict[str, XfrmInterface] = {}
+        self.interfaces: dict[str, Interface] = {}
         self.routes: dict[tuple[object, ...], Route] = {}
         self.members: set[Element] = set()
         self.rules: set[ClampRule] = set()
@@ -71,6 +72,8 @@ class FakeKernel:
         self.statistics: dict[str, int] = {}
         self.ways: dict[IPAddress, Underlay] = {}
         self.own: tuple[IPAddress, ...] = ()
+        self.detours: dict[IPAddress, Underlay] = {}
+        self.looped: dict[str, int] = {}
         self.foreign_sas: set[SaId] = set()
         self.foreign_policies: set[PolicyKey] = set()
         self.foreign_routes: set[tuple[object, ...]] = set()
@@ -197,6 +200,19 @@ class FakeKernel:
     def addresses(self) -> tuple[IPAddress, ...]:
         """What the test has put into ``own``."""
         return self.own
+
+    def detour(self, remote: IPAddress, avoid: Collection[str]) -> Underlay | None:
+        """What the test has put into ``detours``."""
+        return self.detours.get(remote)
+
+    def rules_stand(self, versions: Collection[int]) -> bool:
+        """Nobody takes them away here."""
+        return bool(versions)
+
+    def tunnels(self) -> dict[str, TunnelCounters]:
+        """The tunnel devices, with what the test has put into ``looped``."""
+        found = [i for i in self.interfaces.values() if isinstance(i, TunnelInterface)]
+        return {i.name: TunnelCounters(i.up, i.mtu, self.looped.get(i.name, 0), 0) for i in found}
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do."""
@@ -336,16 +352,16 @@ class FakeKernel:
         self.policies[key] = new
         return ""
 
-    def _put_interface(self, new: XfrmInterface, *, fresh: bool) -> None:
-        if not is_ours(new.if_id):
+    def _put_interface(self, new: Interface, *, fresh: bool) -> None:
+        if not is_ours(new.mark):
             raise Misuse(f"{new} without our mark")
         if fresh and new.name in self.interfaces:
             raise Misuse(f"{new.name} added, but it is there")
-        if any(old.if_id == new.if_id and old.name != new.name for old in self.interfaces.values()):
-            raise Misuse(f"two interfaces with if_id {new.if_id:#x}")
+        if any(old.identity == new.identity and old.name != new.name for old in self.interfaces.values()):
+            raise Misuse(f"two interfaces like {new}")
         self.interfaces[new.name] = new
 
-    def _delete_interface(self, old: XfrmInterface) -> None:
+    def _delete_interface(self, old: Interface) -> None:
         self.interfaces.pop(old.name, None)
         self.routes = {key: route for key, route in self.routes.items() if route.device != old.name}
 

@@ -12,13 +12,15 @@ policy           index 0x58xxxxxx. The kernel takes the index that user space as
                  policy: it would need 184 million policies to come near. Block and bypass policies
                  have no template, so a reqid could not mark them, and priorities are everybody's.
 xfrm interface   kind ``xfrm`` and if_id 0x58xxxxxx; its alias says ``xfrmctl`` for human eyes
+tunnel device    group 0x58000001 (0x58000000 where TCP is not to be clamped), and the alias
+its addresses    protocol 158 (``IFA_PROTO``, since Linux 5.18); others may give it more
 route            protocol 158, unassigned in ``/etc/iproute2/rt_protos``
 routing rule     protocol 158; one a family, which sends packets to peers through our table 158
 chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
                  ``XFRMCTL-ICMP`` and ``XFRMCTL-JUDGE`` there, of the ICMP guard, with NFQUEUE 22598
 ipset            name ``xfrmctl-FAMILY-MSS``
-nf_tables        tables ``inet xfrmctl``, ``inet xfrmctl-icmp`` of the ICMP guard, and ``ip xfrmctl-df``, and all
-                 that is in them
+nf_tables        tables ``inet xfrmctl``, ``inet xfrmctl-icmp`` of the ICMP guard, ``inet xfrmctl-tunnels`` of
+                 the tunnel devices, and ``ip xfrmctl-df``, and all that is in them
 ================ ==================================================================================
 
 Larval SAs that the kernel makes for our trap policies carry our reqid but have no SPI, so no message can name
@@ -43,6 +45,9 @@ RULE_PRIORITY = 158
 UNDERLAY_MARK = MARK << 24
 """Look-ups with this firewall mark pass our rule by: so we see where a peer would be reached without us."""
 
+ADDRESS_PROTOCOL = ROUTE_PROTOCOL
+"""ifa_proto of our addresses (``include/uapi/linux/if_addr.h``: values above 3 are free to use)."""
+
 INTERFACE_KIND = "xfrm"
 INTERFACE_ALIAS = "xfrmctl"
 
@@ -52,13 +57,18 @@ ICMP_QUEUE = 22598
 """The NFQUEUE of the ICMP guard ("XF"), one for both families; others are welcome to the other 65,535."""
 
 SET_PREFIX = "xfrmctl-"
-NFT_TABLE, NFT_ICMP_TABLE = "xfrmctl", "xfrmctl-icmp"
+NFT_TABLE, NFT_ICMP_TABLE, NFT_TUNNELS = "xfrmctl", "xfrmctl-icmp", "xfrmctl-tunnels"
 DF_TABLE = "xfrmctl-df"
 
 
 def is_ours(number: int) -> bool:
     """Whether a reqid, an if_id or a policy index carries our mark."""
     return number >> 24 == MARK
+
+
+def tunnel_group(*, clamped: bool) -> int:
+    """The device group of our tunnel devices: one rule of a firewall can then be for all of them."""
+    return MARK << 24 | clamped
 
 
 def is_our_reqid(reqid: int) -> bool:

@@ -13,7 +13,7 @@ Rules of the order, each step of which is one phase below:
 5. deletion runs the other way round, outbound first, blackholes last.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -25,6 +25,7 @@ from xfrmctl.kernel.desired import (
     DfRule,
     Element,
     IcmpGuard,
+    Interface,
     Policy,
     PolicyKey,
     Route,
@@ -85,9 +86,9 @@ class DeletePolicy:
 
 @dataclass(frozen=True, slots=True)
 class AddInterface:
-    """Create an xfrm interface and set it up."""
+    """Create an xfrm interface or a tunnel device, and set it up."""
 
-    new: XfrmInterface
+    new: Interface
 
     def __str__(self) -> str:
         return f"+ interface {self.new}"
@@ -95,20 +96,21 @@ class AddInterface:
 
 @dataclass(frozen=True, slots=True)
 class SetInterface:
-    """Set the MTU of an interface, and set it up."""
+    """Change an interface: its MTU, what else of a tunnel device is not as it should be, and set it up."""
 
-    new: XfrmInterface
-    old: XfrmInterface
+    new: Interface
+    old: Interface
 
     def __str__(self) -> str:
-        return f"~ interface {self.new} (was mtu {self.old.mtu or 'unset'})"
+        was = f"mtu {self.old.mtu or 'unset'}" if isinstance(self.old, XfrmInterface) else str(self.old)
+        return f"~ interface {self.new} (was {was})"
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteInterface:
-    """Delete an xfrm interface; the kernel takes its routes along."""
+    """Delete an interface; the kernel takes its routes and addresses along."""
 
-    old: XfrmInterface
+    old: Interface
 
     def __str__(self) -> str:
         return f"- interface {self.old}"
@@ -262,24 +264,24 @@ def _policies(
 
 
 def _interfaces(
-    have: dict[str, XfrmInterface], want: dict[str, XfrmInterface], steps: list[tuple[Phase, Operation]]
+    have: Mapping[str, Interface], want: Mapping[str, Interface], steps: list[tuple[Phase, Operation]]
 ) -> set[str | None]:
     """Gives the names of those that must be deleted and made anew: their routes are gone then.
 
-    An if_id cannot be changed on all kernels, and two devices cannot share one, not even for a moment; so such a
-    device goes first, while the blackhole routes stand guard.
+    Two devices cannot share an if_id, or both ends of a tunnel, not even for a moment; so a device that must make room
+    goes first, while the blackhole routes stand guard.
     """
-    ids = {new.if_id: name for name, new in want.items()}
+    ids = {new.identity: name for name, new in want.items()}
     recreated: set[str | None] = set()
     for name, old in have.items():
         wanted = want.get(name)
-        if (wanted is not None and wanted.if_id != old.if_id) or ids.get(old.if_id, name) != name:
+        if (wanted is not None and not old.becomes(wanted)) or ids.get(old.identity, name) != name:
             recreated.add(name)
             steps.append((Phase.REPLACE_INTERFACES, DeleteInterface(old)))
         elif wanted is None:
             steps.append((Phase.DELETE_INTERFACES, DeleteInterface(old)))
-        elif wanted.mtu != old.mtu:
-            phase = Phase.LOWER_INTERFACES if wanted.mtu < old.mtu or not old.mtu else Phase.RAISE_INTERFACES
+        elif wanted != old:
+            phase = Phase.RAISE_INTERFACES if 0 < old.mtu < wanted.mtu else Phase.LOWER_INTERFACES
             steps.append((phase, SetInterface(wanted, old)))
     for name, new in want.items():
         if name not in have or name in recreated:

@@ -4,7 +4,7 @@ SAs are imperative and exact: the engine asks for this SA and gets a yes or a re
 state: say what should stand, read what could not be had (DESIGN 3.2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,16 @@ class Underlay:
     via: IPAddress | None
     source: IPAddress | None
     mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelCounters:
+    """A tunnel device. ``looped``: packets that it would have had to carry itself, and that were dropped for it."""
+
+    up: bool
+    mtu: int
+    looped: int
+    tx_errors: int
 
 
 class SadPort(Protocol):
@@ -102,6 +112,18 @@ class Kernel(SadPort, Protocol):
 
     def addresses(self) -> tuple[IPAddress, ...]:
         """Global addresses of this host, those of its devices in order. Raises KernelRefusal."""
+
+    def detour(self, remote: IPAddress, avoid: Collection[str]) -> Underlay | None:
+        """The best route to a peer in the main table that leads through none of these devices; None without one.
+
+        Costs what the routing table is large.
+        """
+
+    def rules_stand(self, versions: Collection[int]) -> bool:
+        """Whether the table of routes to peers is asked, for each of these IP versions."""
+
+    def tunnels(self) -> dict[str, TunnelCounters]:
+        """The tunnel devices of ours that stand, with what the kernel has counted on them."""
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do."""

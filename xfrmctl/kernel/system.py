@@ -1,10 +1,11 @@
 """The real kernel: everything of this package put together behind :class:`xfrmctl.kernel.ports.Kernel`.
 
-Threads: the SAD, ``underlay`` and ``addresses`` have sockets of their own and belong to the daemon's loop; all the rest
-is guarded by one lock, so that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for their turn.
+Threads: the SAD, and what is asked about ways and tunnels, have sockets of their own and belong to the daemon's loop;
+all the rest is guarded by one lock, so that a worker thread can converge while ``plan`` or ``clamp_counters`` wait for
+their turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from xfrmctl.kernel.firewall.backend import Firewall
 from xfrmctl.kernel.netlink.notifications import XfrmEvents
 from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.kernel.plan import Plan, diff, holding
-from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource, Underlay
+from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, EventSource, TunnelCounters, Underlay
 from xfrmctl.kernel.reassembly import reassembly
 from xfrmctl.kernel.sad import Sad
 from xfrmctl.kernel.spd import Spd
@@ -83,11 +84,14 @@ class LinuxKernel:
     def converge(self, desired: Desired) -> ConvergeReport:
         """Read everything of ours, compare, mend."""
         with self._lock:
+            before = self._firewall.clamp_tunnels(wanted=True) if desired.clamps_devices else []
             report = apply.converge(self._backend, desired)
             if not any(route.table == PEER_TABLE for route in desired.routes):
                 with suppress(KernelRefusal):  # a rule whose table is empty does no harm
                     self._devices.delete_rules()
-            problems = (*report.problems, *self._firewall.remove_other())
+            problems = (*before, *report.problems, *self._firewall.remove_other())
+            if not desired.clamps_devices:
+                problems = (*problems, *self._firewall.clamp_tunnels(wanted=False))
             if desired.clamps:
                 problems = (*problems, *self._firewall.warnings())
             return ConvergeReport(report.applied, problems, tuple(self._firewall.disturbances()))
@@ -95,10 +99,12 @@ class LinuxKernel:
     def change(self, before: Desired, after: Desired) -> ConvergeReport:
         """Bring ``before`` to ``after`` without reading the kernel."""
         with self._lock:
+            problems = self._firewall.clamp_tunnels(wanted=True, look=False) if after.clamps_devices else []
             try:
-                return apply.execute(self._backend, diff(holding(before), after))
+                report = apply.execute(self._backend, diff(holding(before), after))
+                return ConvergeReport(report.applied, (*problems, *report.problems))
             except XfrmctlError as error:
-                return ConvergeReport(0, (str(error),))
+                return ConvergeReport(0, (*problems, str(error)))
 
     def actual(self) -> Actual:
         """What stands and is ours. Raises KernelRefusal or FirewallError."""
@@ -112,6 +118,21 @@ class LinuxKernel:
     def addresses(self) -> tuple[IPAddress, ...]:
         """Global addresses of this host, those of its devices in order. Raises KernelRefusal."""
         return self._ways.addresses()
+
+    def detour(self, remote: IPAddress, avoid: Collection[str]) -> Underlay | None:
+        """The best route to a peer in the main table that leads through none of these devices."""
+        return self._ways.detour(remote, avoid)
+
+    def rules_stand(self, versions: Collection[int]) -> bool:
+        """Whether the table of routes to peers is asked. Raises KernelRefusal."""
+        return self._ways.rules_stand(versions)
+
+    def tunnels(self) -> dict[str, TunnelCounters]:
+        """The tunnel devices of ours that stand. Raises KernelRefusal."""
+        return {
+            name: TunnelCounters(link.interface.up, link.interface.mtu, link.collisions, link.tx_errors)
+            for name, link in self._ways.read_tunnels().items()
+        }
 
     def plan(self, desired: Desired) -> Plan:
         """What ``converge`` would do. Raises KernelRefusal or FirewallError."""

@@ -6,6 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from xfrmctl.metrics.accumulate import Accumulator, Reading
+from xfrmctl.metrics.tunnels import tunnels
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, ReassemblyInfo, SaInfo, Snapshot
 
 CHILD = ("connection", "child")
@@ -45,6 +46,7 @@ class GatewayCollector(Collector):
         yield from self._peers(snapshot)
         yield from self._clamps(snapshot)
         yield from self._df(snapshot)
+        yield from tunnels(snapshot)
 
     def observe(self, snapshot: Snapshot) -> None:
         """Add up kernel counters; call it as often as one likes, also between scrapes."""

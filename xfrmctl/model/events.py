@@ -265,6 +265,31 @@ class KernelDisturbed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelAlive(Event):
+    """The far end of a tunnel answers keepalives, and the device goes up; or it does not any more, and it goes down.
+
+    ``lost`` is how many in a row went unanswered; 0 where the SA has gone.
+    """
+
+    device: str
+    alive: bool
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecursiveRoute(Event):
+    """Somebody's route leads packets for ``peer`` into ``device``, the tunnel to that peer; or that is ``over``.
+
+    ``instead`` is the way that we take, "" where there is none.
+    """
+
+    device: str
+    peer: IPAddress
+    instead: str
+    over: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathMtuChanged(Event):
     """What a path is believed to carry, bytes of outer packet; ``old`` is None for a path that is new.
 

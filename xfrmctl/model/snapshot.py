@@ -157,6 +157,26 @@ class IkeInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelInfo:
+    """The tunnel device of a child. ``state``: up, down, missing; ``mtu``: the kernel's, None if it is missing.
+
+    ``looped`` counts packets that were led into the device that had sent them, and dropped. ``recursive_route``: a
+    route to the far end, which is not ours and not followed, leads into the device. ``keepalive``: off, no SA,
+    answered, unanswered; the device is up only while it is off or answered.
+    """
+
+    interface: str
+    type: str
+    state: str
+    mtu: int | None
+    looped: int
+    recursive_route: bool
+    keepalive: str
+    keepalives_sent: int
+    keepalives_answered: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredChild:
     """A child of the configuration, whether it is up or not. ``state``: up, connecting, down, trap."""
 
@@ -168,6 +188,7 @@ class ConfiguredChild:
     remote_ts: list[str]
     dataplane: str
     start: str
+    tunnel: TunnelInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,14 @@ An AH packet (RFC 4302 2)::
 This is what Linux does (esp_output_head pads to ALIGN(blocksize, 4); xfrm_state_mtu inverts it): 140 of 140
 measured cases agree with the kernel's own frag-needed, see tests/unit/pmtu. In transport mode the payload
 alone is padded and the IP header is the packet's own: an inner packet here still counts from its IP header
-on. Sizes are bytes.
+on. Where a tunnel device makes the packets, what counts is what goes into the device: less by the device's own IP
+header and GRE's 4 bytes, 8 with a key. Sizes are bytes.
 """
 
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Mode
 from xfrmctl.model.suite import Suite
+from xfrmctl.model.tunnel import Tunnel
 
 IP_HEADER = {4: 20, 6: 40}
 UDP_HEADER = 8
@@ -65,8 +67,20 @@ def fixed_overhead(suite: Suite, outer_version: int, encap: bool) -> int:
     return IP_HEADER[outer_version] + udp + ESP_HEADER + suite.encr_facts.iv + suite.icv
 
 
-def inner_mtu(outer_mtu: int, suite: Suite, outer_version: int, encap: bool, mode: Mode = Mode.TUNNEL) -> int:
-    """The largest inner IP packet that fits ``outer_mtu``.
+def tunnel_overhead(tunnel: Tunnel | None, outer_version: int) -> int:
+    """Bytes that a tunnel device puts before a packet: its IP header and GRE's. 0 without a device."""
+    return IP_HEADER[outer_version] + tunnel.header if tunnel is not None else 0
+
+
+def inner_mtu(
+    outer_mtu: int,
+    suite: Suite,
+    outer_version: int,
+    encap: bool,
+    mode: Mode = Mode.TUNNEL,
+    tunnel: Tunnel | None = None,
+) -> int:
+    """The largest inner IP packet that fits ``outer_mtu``; through a tunnel device, where there is one.
 
     Raises ValueError where not even an empty payload fits.
     """
@@ -75,7 +89,11 @@ def inner_mtu(outer_mtu: int, suite: Suite, outer_version: int, encap: bool, mod
     payload = room // block * block - trailer(suite)
     if payload < 0:
         raise ValueError(f"outer MTU {outer_mtu} has no room for {suite.protocol.name} with {suite}")
-    return payload + (IP_HEADER[outer_version] if mode == Mode.TRANSPORT else 0)
+    own = IP_HEADER[outer_version] if mode == Mode.TRANSPORT else 0
+    inner = payload + own - tunnel_overhead(tunnel, outer_version)
+    if inner < 0:
+        raise ValueError(f"outer MTU {outer_mtu} has no room for a tunnel device's packets with {suite}")
+    return inner
 
 
 def packet_size(inner_length: int, suite: Suite, outer_version: int, encap: bool, mode: Mode = Mode.TUNNEL) -> int:

@@ -18,7 +18,9 @@ def test_schema_has_every_key_of_a_child() -> None:
     assert set(keys) == set(schema.Child.model_fields)
     assert "outer MTU" in keys["mtu"]["description"]
     unless = json_schema()["$defs"]["Child"]
-    assert unless["if"]["properties"] == {"mode": {"pattern": "^transport"}}
+    transport, device = unless["if"]["anyOf"]
+    assert transport["properties"] == {"mode": {"pattern": "^transport"}}
+    assert device["required"] == ["tunnel"]
     assert unless["else"]["required"] == ["local_ts", "remote_ts"]
 
 

@@ -31,7 +31,7 @@ def learned(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def kernel_of(world: Paths, node: Node) -> FakeKernel:
-    kernel = world.keepers[node.name]._kernel
+    kernel = world.keepers[node.name].underlays.kernel
     assert isinstance(kernel, FakeKernel)
     return kernel
 

@@ -1,20 +1,22 @@
 """Messages of NETLINK_ROUTE against pyroute2's own tables, and back."""
 
-from ipaddress import ip_address, ip_network
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from xfrmctl.kernel.desired import Route, XfrmInterface
+from xfrmctl.kernel.desired import Route, TunnelInterface, TunnelKind, XfrmInterface
 from xfrmctl.kernel.netlink import constants as c
-from xfrmctl.kernel.netlink import link, route, rule
+from xfrmctl.kernel.netlink import link, route, rule, tunnel
 from xfrmctl.kernel.netlink.socket import Request
 from xfrmctl.kernel.netlink.structs import attribute
 from xfrmctl.kernel.netlink.tables import decode
-from xfrmctl.kernel.ownership import PEER_TABLE, ROUTE_PROTOCOL, if_id_for
+from xfrmctl.kernel.ownership import ADDRESS_PROTOCOL, PEER_TABLE, ROUTE_PROTOCOL, if_id_for
 
 INTERFACE = XfrmInterface("ipsec7", if_id_for(7), 1446)
 
@@ -169,3 +171,66 @@ def test_foreign_routes_are_left_out() -> None:
     payload = bytearray(route.new_route(Route(ip_network("10.0.0.0/8"), None, 9), 0, replace=False).payload)
     payload[5] = 3  # RTPROT_BOOT
     assert route.routes_from([(c.RTM_NEWROUTE, memoryview(payload))], str) == []
+
+
+GRE = TunnelInterface("gre7", TunnelKind.GRE, ip_address("192.0.2.1"), ip_address("192.0.2.2"), 1438, key=42)
+TUNNELS = [
+    GRE,
+    replace(GRE, key=None, copy_tos=False, clamped=False, ttl=3),
+    replace(GRE, kind=TunnelKind.IPIP, key=None),
+    replace(GRE, kind=TunnelKind.GRE6, local=ip_address("fd16::1"), remote=ip_address("fd16::2")),
+    replace(GRE, kind=TunnelKind.IPIP6, local=ip_address("fd16::1"), remote=ip_address("fd16::2"), key=None),
+]
+
+
+def _flags(payload: bytes, flags: int) -> memoryview:
+    return memoryview(payload[:8] + flags.to_bytes(4, "little") + payload[12:])
+
+
+def test_new_tunnel() -> None:
+    create, dress = tunnel.new_tunnel(GRE)
+    message = read(ifinfmsg, create)
+    assert (create.type, create.flags) == (c.RTM_NEWLINK, c.NLM_F_CREATE | c.NLM_F_EXCL)
+    assert (message.get_attr("IFLA_IFNAME"), message.get_attr("IFLA_MTU")) == ("gre7", 1438)
+    assert message.get_attr("IFLA_GROUP") == 0x58000001, "it is ours from its first moment on"
+    info = message.get_attr("IFLA_LINKINFO")
+    data = info.get_attr("IFLA_INFO_DATA")
+    assert info.get_attr("IFLA_INFO_KIND") == "gre"
+    assert (data.get_attr("IFLA_GRE_LOCAL"), data.get_attr("IFLA_GRE_REMOTE")) == ("192.0.2.1", "192.0.2.2")
+    assert (data.get_attr("IFLA_GRE_OKEY"), data.get_attr("IFLA_GRE_TTL")) == (42, 64)
+    message = read(ifinfmsg, dress)
+    assert (dress.type, dress.flags, message["index"]) == (c.RTM_NEWLINK, 0, 0)
+    assert message["flags"] == message["change"] == c.IFF_UP | c.IFF_MULTICAST
+    assert message.get_attr("IFLA_IFALIAS").startswith("xfrmctl")
+    down = read(ifinfmsg, tunnel.set_tunnel(9, replace(GRE, up=False)))
+    assert (down["index"], down["flags"], down["change"]) == (9, c.IFF_MULTICAST, c.IFF_UP | c.IFF_MULTICAST)
+
+
+@pytest.mark.parametrize("value", TUNNELS)
+def test_tunnels_are_read_back(value: TunnelInterface) -> None:
+    payload = tunnel.new_tunnel(value)[0].payload
+    found = tunnel.tunnels_from([(c.RTM_NEWLINK, _flags(payload, c.IFF_UP | c.IFF_MULTICAST))])
+    assert found["gre7"].interface == value
+    down = tunnel.tunnels_from([(c.RTM_NEWLINK, memoryview(payload))])
+    assert down["gre7"].interface == replace(value, up=False)
+
+
+def test_tunnels_of_others_are_left_out() -> None:
+    payload = tunnel.new_tunnel(GRE)[0].payload
+    for group in (0, 0x58000002, 0x59000001):
+        foreign = payload.replace((0x58000001).to_bytes(4, "little"), group.to_bytes(4, "little"))
+        assert not tunnel.tunnels_from([(c.RTM_NEWLINK, memoryview(foreign))])
+
+
+@pytest.mark.parametrize("text", ["10.255.0.1/30", "fd00:255::1/64"])
+def test_addresses_there_and_back(text: str) -> None:
+    address = ip_interface(text)
+    request = tunnel.new_address(7, address)
+    message = read(ifaddrmsg, request)
+    assert (message["index"], message["prefixlen"]) == (7, address.network.prefixlen)
+    assert message.get_attr("IFA_ADDRESS") == str(address.ip)
+    assert message.get_attr("IFA_PROTO") == ADDRESS_PROTOCOL
+    assert tunnel.addresses_from([(c.RTM_NEWADDR, memoryview(request.payload))]) == {7: {address}}
+    foreign = request.payload.replace(bytes((5, 0, 11, 0, ADDRESS_PROTOCOL)), bytes((5, 0, 11, 0, 3)))
+    assert not tunnel.addresses_from([(c.RTM_NEWADDR, memoryview(foreign))])
+    assert tunnel.delete_address(7, address).type == c.RTM_DELADDR

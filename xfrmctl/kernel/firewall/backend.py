@@ -20,6 +20,7 @@ from xfrmctl.kernel.firewall.maps import MapClamps
 from xfrmctl.kernel.firewall.nftables import NfTables
 from xfrmctl.kernel.firewall.programs import FirewallError, installed
 from xfrmctl.kernel.firewall.sets import SetClamps
+from xfrmctl.kernel.firewall.tunnels import TunnelClamp
 from xfrmctl.kernel.plan import AddClamps, ChangeDf, ClampOperation, SetIcmpGuard
 from xfrmctl.model.address import NAT_T_PORT
 from xfrmctl.model.firewall import FirewallBackend
@@ -71,6 +72,7 @@ class Firewall:
         self._other: tuple[Clamps, Guards] | None = self._by(iptables=not self._by_iptables)
         self._df = DfTable(encap_port)
         self._known = False
+        self._tunnels = TunnelClamp()
 
     def _by(self, *, iptables: bool) -> tuple[Clamps, Guards]:
         return (SetClamps(), ChainGuard()) if iptables else (MapClamps(self._tables), TableGuard(self._tables))
@@ -141,6 +143,10 @@ class Firewall:
         self._other = self._other if problems else None
         return problems
 
+    def clamp_tunnels(self, *, wanted: bool, look: bool = True) -> list[str]:
+        """Clamp TCP through tunnel devices, or not; ``look`` whether the rules still stand. Gives what went wrong."""
+        return self._tunnels.stand(look=look) if wanted else self._tunnels.remove()[1]
+
     def counters(self) -> list[ClampInfo]:
         """Every rule that stands or should stand. Raises FirewallError."""
         if not self._known:
@@ -183,5 +189,7 @@ class Firewall:
             removed["clamp_sets"] += sets
             problems += more
             clamps.close()
+        removed["clamp_sets"] += (tunnels := TunnelClamp().remove())[0]
+        problems += tunnels[1]
         self._known = False
         return removed, problems

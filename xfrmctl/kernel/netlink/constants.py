@@ -114,6 +114,7 @@ RTAX_LOCK_MTU: Final = 1 << 2
 """Bit RTAX_MTU of the RTAX_LOCK metric."""
 
 IFF_UP: Final = 1
+IFF_MULTICAST: Final = 0x1000
 
 XFRM_POLICY: Final = {Direction.IN: 0, Direction.OUT: 1, Direction.FWD: 2}
 DIRECTION_OF: Final = {number: direction for direction, number in XFRM_POLICY.items()}

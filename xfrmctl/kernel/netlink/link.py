@@ -40,7 +40,7 @@ def new_link(new: XfrmInterface) -> list[Request]:
         raise ValueError(f"if_id {new.if_id:#x} of {new.name} does not carry our mark")
     data = attribute(IFLA_INFO_DATA, ATTR_U32.pack(8, IFLA_XFRM_IF_ID, new.if_id))
     info = attribute(IFLA_INFO_KIND, INTERFACE_KIND.encode()) + data
-    payload = IFINFOMSG.pack(0, 0, 0, 0, 0) + _name(new.name) + ATTR_U32.pack(8, IFLA_MTU, new.mtu)
+    payload = IFINFOMSG.pack(0, 0, 0, 0, 0) + name_attribute(new.name) + ATTR_U32.pack(8, IFLA_MTU, new.mtu)
     create = Request(c.RTM_NEWLINK, c.NLM_F_CREATE | c.NLM_F_EXCL, payload + attribute(IFLA_LINKINFO, info))
     return [create, set_link(0, new)]
 
@@ -49,7 +49,7 @@ def set_link(index: int, new: XfrmInterface) -> Request:
     """Set MTU and alias, and set the device up; index 0 names it by its name."""
     payload = IFINFOMSG.pack(0, 0, index, c.IFF_UP, c.IFF_UP)
     if not index:
-        payload += _name(new.name)
+        payload += name_attribute(new.name)
     payload += ATTR_U32.pack(8, IFLA_MTU, new.mtu)
     return Request(c.RTM_SETLINK, 0, payload + attribute(IFLA_IFALIAS, INTERFACE_ALIAS.encode()))
 
@@ -67,7 +67,7 @@ def dump_links() -> Request:
 
 def get_link(name: str) -> Request:
     """One device by its name, of whatever kind; answered with ENODEV where there is none."""
-    return Request(c.RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _name(name))
+    return Request(c.RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + name_attribute(name))
 
 
 def links_from(messages: Sequence[tuple[int, memoryview]]) -> dict[str, Link]:
@@ -80,7 +80,7 @@ def links_from(messages: Sequence[tuple[int, memoryview]]) -> dict[str, Link]:
         name = find_attribute(payload, IFINFOMSG.size, IFLA_IFNAME)
         info = find_attribute(payload, IFINFOMSG.size, IFLA_LINKINFO)
         mtu = find_attribute(payload, IFINFOMSG.size, IFLA_MTU)
-        if name is None or info is None or mtu is None or _text(info, IFLA_INFO_KIND) != INTERFACE_KIND:
+        if name is None or info is None or mtu is None or text_of(info, IFLA_INFO_KIND) != INTERFACE_KIND:
             continue
         data = find_attribute(info, 0, IFLA_INFO_DATA)
         if_id = find_attribute(data, 0, IFLA_XFRM_IF_ID) if data is not None else None
@@ -92,10 +92,12 @@ def links_from(messages: Sequence[tuple[int, memoryview]]) -> dict[str, Link]:
     return found
 
 
-def _name(name: str) -> bytes:
+def name_attribute(name: str) -> bytes:
+    """IFLA_IFNAME."""
     return attribute(IFLA_IFNAME, name.encode() + b"\0")
 
 
-def _text(attributes: memoryview, kind: int) -> str:
+def text_of(attributes: memoryview, kind: int) -> str:
+    """An attribute as text; "" where it is absent."""
     found = find_attribute(attributes, 0, kind)
     return bytes(found).rstrip(b"\0").decode(errors="replace") if found is not None else ""

@@ -45,6 +45,9 @@ EXPIRES_AT = 8
 """Where ``struct rta_cacheinfo`` has its signed ``rta_expires``."""
 
 RT_TABLE_COMPAT = 252
+RT_TABLE_MAIN = 254
+RTNH_F_DEAD = 1
+RTNH_F_LINKDOWN = 16
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
 RT_SCOPE_NOWHERE = 255
@@ -161,6 +164,31 @@ def _learned(payload: memoryview) -> bool:
         return bool(flags & RTM_F_CLONED)
     cache = find_attribute(payload, RTMSG.size, RTA_CACHEINFO)
     return cache is not None and len(cache) >= EXPIRES_AT + 4 and bool(U32.unpack_from(cache, EXPIRES_AT)[0])
+
+
+def dump_main(family: int) -> Request:
+    """All unicast routes of the main table."""
+    return Request(c.RTM_GETROUTE, 0, RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, c.RTN_UNICAST, 0))
+
+
+def ways_towards(remote: IPAddress, messages: Sequence[tuple[int, memoryview]]) -> list[Way]:
+    """The routes of a dump by which an address can be reached, the best first.
+
+    Those that are out of order and those with several next hops are left out.
+    """
+    found: list[tuple[int, int, Way]] = []
+    for message, payload in messages:
+        if message != c.RTM_NEWROUTE:
+            continue
+        family, dst_len, _, _, table, _, _, _, flags = RTMSG.unpack_from(payload)
+        dst = find_attribute(payload, RTMSG.size, RTA_DST)
+        raw = bytes(dst) if dst is not None else bytes(4 if family == AF_INET else 16)
+        way = way_from(payload)
+        if way is None or table != RT_TABLE_MAIN or flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN):
+            continue
+        if remote in network_from(raw, dst_len, family):
+            found.append((-dst_len, _u32(payload, RTA_PRIORITY) or 0, way))
+    return [way for _, _, way in sorted(found, key=lambda one: one[:2])]
 
 
 def _address(payload: memoryview, kind: int) -> IPAddress | None:
