@@ -13,7 +13,7 @@ SEARCHING   of the next candidate                            nothing left to try
 Rules. An answered probe is authoritative. An error of a router lowers the belief at once, never below the floor, and
 is then confirmed; where a probe refutes it, later ones must wait for their confirmation. While a search goes on below
 a refuted belief each size that passes is in force at once (``relief``): a smaller packet that arrives is better than
-none. So it is above what an error has lowered; above a belief that holds only the outcome of the search is.
+none. So it is above a size that nobody has confirmed; above a belief that holds only the outcome of the search is.
 """
 
 from dataclasses import dataclass, field
@@ -138,10 +138,10 @@ class PathState:
         """A router complains. What came of it: ``lowered``, or why it did not lower anything."""
         if self.fixed:
             return "configured"
-        if mtu == 0:
-            if quoted > self.belief.size:
-                return "not_below"  # about a packet of before it was lowered
-            mtu = plateau_below(quoted or self.belief.size)
+        if mtu == 0 and quoted > self.belief.size:
+            return "not_below"  # about a packet of before it was lowered
+        too_big = 0 if mtu else quoted or self.belief.size
+        mtu = mtu or plateau_below(too_big)
         if mtu >= self.belief.size:
             return "not_below"
         if self.blind:
@@ -154,10 +154,13 @@ class PathState:
             return "held"
         if self.phase != Phase.SEARCHING or not self.refuted:
             self.recheck = max(self.recheck, self.belief.size)
-        self.refuted = False
-        self.hinted_size = mtu
         self.belief = Belief(mtu, MtuSource.ICMP, Confidence.HINTED, now)
         self._ages_from(now)
+        if too_big and not self.blind:  # nobody has named the size in force: there is nothing to confirm
+            self._refute(self._search_below(too_big, self.limits.max_probes - 1), now)
+            return "lowered"
+        self.refuted = False
+        self.hinted_size = mtu
         self.confirm(now, urgent=True)
         return "lowered"
 
@@ -192,7 +195,8 @@ class PathState:
         elif self.search is not None:
             self.search.passed(size)
             below = self.refuted and size < self.belief.size
-            if (below or (self.hinted_size > 0 and size > self.belief.size)) and self.settings.relief:
+            above = self.belief.source == MtuSource.ICMP and size > self.belief.size
+            if (below or above) and self.settings.relief:
                 self.refuted = False
                 self._believe(size, now)
             self._look_on(now)
@@ -206,10 +210,7 @@ class PathState:
         self.losses += 1
         if self.losses < self.limits.max_probes:
             return False
-        search = Search(min(self.floor, size - 1), self.settings.grid.up(size + 1), self.settings.grid)
-        for _ in range(self.losses - self.signs):
-            search.lost(size, self.limits.max_probes)
-        self._refute(search, now)
+        self._refute(self._search_below(size, self.losses - self.signs), now)
         return True
 
     def too_big(self, size: int, now: float) -> bool:
@@ -240,6 +241,13 @@ class PathState:
         self.refuted = True
         self._search(search)
         self._look_on(now)
+
+    def _search_below(self, size: int, losses: int) -> Search:
+        """For what passes below a size that counts as lost so often; at the end it is tried again, if not too often."""
+        search = Search(min(self.floor, size - 1), self.settings.grid.up(size + 1), self.settings.grid)
+        for _ in range(losses):
+            search.lost(size, self.limits.max_probes)
+        return search
 
     def _change(self, phase: Phase) -> None:
         self.phase = phase

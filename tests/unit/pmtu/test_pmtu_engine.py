@@ -285,17 +285,29 @@ def test_what_a_router_without_figures_says_of_packets_from_before_is_no_news() 
     assert belief(lab)[0] == 1280
 
 
-def test_above_what_an_error_has_lowered_each_size_that_passes_is_in_force() -> None:
-    """Hosts that have been told too little wait for it: of IPv6, they hear nothing of less than 1280."""
-    lab, real = one(1500)
-    real.mtu = 1400
-    for quoted in (1500, 1492):
-        lab.icmp(PATH, 0, quoted=quoted)
-    while belief(lab)[0] == 1280:
-        lab.run(0.01)
-    assert 1280 < belief(lab)[0] < 1400, "before the search is over"
+@pytest.mark.rfc(1191, "5")
+def test_below_a_plateau_and_above_it_the_first_size_that_passes_is_in_force() -> None:
+    """Nobody has named the plateau: it is not confirmed first. Of IPv6 hosts hear nothing of less than 1280."""
+    for quoted in ([1500], [1500, 1492]):
+        lab, real = one(1500)
+        real.mtu = 1400
+        for size in quoted:
+            lab.icmp(PATH, 0, quoted=size)
+        plateau, before = belief(lab)[0], len(lab.probes)
+        while belief(lab)[0] == plateau:
+            lab.run(0.01)
+        assert belief(lab)[0] <= 1400
+        assert len(lab.probes) - before <= 4, "before the search is over"
+        lab.run(10)
+        assert belief(lab) == (1400, MtuSource.PROBE, Confidence.CONFIRMED)
+
+
+def test_an_error_without_an_mtu_that_is_not_true_is_undone() -> None:
+    lab, _ = one(1500)
+    lab.icmp(PATH, 0, quoted=1500)
+    assert belief(lab)[0] == 1492
     lab.run(10)
-    assert belief(lab) == (1400, MtuSource.PROBE, Confidence.CONFIRMED)
+    assert belief(lab) == (1500, MtuSource.PROBE, Confidence.CONFIRMED)
 
 
 def test_a_forged_error_is_undone_by_a_probe_and_its_like_must_wait() -> None:
