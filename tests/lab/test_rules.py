@@ -111,6 +111,8 @@ ip saddr != 10.1.1.0/24
 ip daddr { 10.1.1.0/24, 10.1.2.1-10.1.2.9 }
 ip daddr { 10.1.1.0/24, 10.1.2.1-10.1.2.20 }
 ip6 saddr ::/0
+ip saddr & 255.255.255.0 == 10.1.1.0
+ip saddr & 255.255.0.0 == 10.1.1.0
 ip saddr . ip daddr { 10.1.1.0/24 . 10.1.2.0/24 }
 iifname "la*" oifname wan
 iif lan

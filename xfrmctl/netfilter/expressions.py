@@ -7,7 +7,7 @@ an ICMP packet: the rule then ends without a match, ``nft_do_chain``); or :class
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from xfrmctl.model.address import IPAddress
@@ -151,6 +151,8 @@ def _masked(value: Value, mask: Any) -> Value:
         return value & flags_of(mask)
     if isinstance(value, int) and isinstance(mask, int):
         return value & mask
+    if isinstance(value, IPv4Address | IPv6Address) and isinstance(mask, str):
+        return type(value)(int(value) & int(ip_address(mask)))
     return Unknown(f"a value under the mask {mask}")
 
 

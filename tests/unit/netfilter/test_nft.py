@@ -167,6 +167,29 @@ def test_mss_by_a_map_of_verdicts_and_by_a_map_of_sizes() -> None:
     assert "the MTU of the route" in alone(to_mtu, packet()).conditions[0]
 
 
+@pytest.mark.parametrize(
+    ("family", "length", "mask", "near", "far", "hit"),
+    [
+        ("ip", 4, "255.255.255.0", "10.1.1.0", "10.1.2.0", True),
+        ("ip", 4, "255.255.0.0", "10.1.1.0", "10.1.2.0", False),
+        ("ip6", 6, "ffff:ffff::", "fd00::", "fd02::", True),
+    ],
+)
+def test_addresses_under_masks_as_our_own_clamp_asks_for_them(
+    family: str, length: int, mask: str, near: str, far: str, hit: bool
+) -> None:
+    ends = [{"&": [{"payload": {"protocol": family, "field": field}}, mask]} for field in ("saddr", "daddr")]
+    asked = packet() if length == 4 else SIX
+    clamp = NftChain((*TABLE, "m"), rules=[rule("tcp option maxseg size > 1406 counter packets 0 bytes 0 "
+                                                "tcp option maxseg size set 1406")])  # fmt: skip
+    vmap = NftRule((*TABLE, "f"), 1, ({"vmap": {"key": {"concat": ends}, "data": "@pairs"}},), "vmap")
+    base = NftChain((*TABLE, "f"), "postrouting", -150, "filter", "accept", [vmap])
+    pairs = [[{"concat": [near, far]}, {"jump": {"target": "m"}}]]
+    held = NftRuleSet({base.name: base, clamp.name: clamp}, {(*TABLE, "pairs"): pairs})
+    done = walk_nft(held, base, asked, Here())
+    assert done.conditions == () and done.packet.mss == (1406 if hit else 1460)
+
+
 def test_marks() -> None:
     assert alone("meta mark set 0x00000007", packet()).packet.mark == 7
     assert alone("meta mark set meta mark & 0x000000f0", packet(mark=0x1FF)).packet.mark == 0xF0
