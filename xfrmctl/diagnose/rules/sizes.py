@@ -102,7 +102,9 @@ def clamps(facts: Facts) -> Iterator[Finding]:
     """The MSS clamp of a child does not stand, or packets never come to it."""
     if facts.after is None:
         return
-    standing = {(c.family, c.mss) for c in facts.after.clamps if c.standing}
+    # a size that changes just now has its clamp a moment later
+    seen = (facts.before or facts.after).clamps + facts.after.clamps
+    standing = {(c.family, c.mss) for c in seen if c.standing}
     for child in facts.children():
         for sa in facts.up(child):
             wanted = [(4, sa.mtu.mss_ipv4), (6, sa.mtu.mss_ipv6)] if sa.mtu is not None else []
