@@ -407,6 +407,11 @@ def test_a_clamp_that_is_shadowed() -> None:
     found = only(clamped("[0:0] -A POSTROUTING -o wan -j ACCEPT", JUMP))
     assert found.id == "mss-clamp-shadowed" and "-o wan -j ACCEPT" in found.evidence[0]
     assert ids(clamped("[0:0] -A POSTROUTING -d 10.9.0.0/16 -j ACCEPT", JUMP)) == []
+    state = facts().after
+    assert state is not None
+    not_in_force = replace(state, clamps=[])
+    shadowed = replace(clamped("[0:0] -A POSTROUTING -j ACCEPT", JUMP), before=not_in_force, after=not_in_force)
+    assert ids(shadowed) == ["mss-clamp-shadowed"]
 
 
 def test_a_clamp_that_is_gone() -> None:

@@ -107,14 +107,14 @@ def clamps(facts: Facts) -> Iterator[Finding]:
     standing = {(c.family, c.mss) for c in seen if c.standing}
     for child in facts.children():
         for sa in facts.up(child):
+            shadow = _shadow(facts, sa, child)  # which is why it does not stand
+            if shadow is not None:
+                yield shadow
+                break
             wanted = [(4, sa.mtu.mss_ipv4), (6, sa.mtu.mss_ipv6)] if sa.mtu is not None else []
             gone = [(family, size) for family, size in wanted if size and (family, size) not in standing]
             if gone:
                 yield _missing(facts, child.connection, child.name, gone)
-                break
-            shadow = _shadow(facts, sa, child)
-            if shadow is not None:
-                yield shadow
                 break
 
 
