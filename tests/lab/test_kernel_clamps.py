@@ -3,6 +3,7 @@
 import re
 import socket
 import struct
+from contextlib import closing
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -311,7 +312,8 @@ def _counters(gateway: Gateway) -> dict[tuple[int, int], int]:
 def test_both_variants_take_our_text_and_cleanup_clears_both(topology: Topology, family: int) -> None:
     rule = ClampRule(family, 1234)
     with gateways(topology) as (ga, _), inside(ga.ns):
-        Ipset().write([ipset.create(clamp.set_name(rule), family, 100)])
+        with closing(Ipset()) as sets:
+            sets.write([ipset.create(clamp.set_name(rule), family, 100)])
         for variant in ("nft", "legacy"):
             tables = Tables(family, variant)
             tables.restore(clamp.restore_text(clamp.Standing(), add=[rule]))

@@ -182,7 +182,7 @@ def test_what_is_gone_already_is_no_failure_and_the_rest_is_told() -> None:
 
 
 def test_what_stands_after_a_change_is_known_without_reading_it() -> None:
-    have = Standing(chain=True, jumps=dict.fromkeys(clamp.HOOKS, ""), rules={R1406: Counter(3, 180)}, lines=["x"])
+    have = Standing(chain=True, jumps=dict.fromkeys(clamp.HOOKS, "-A x"), rules={R1406: Counter(3, 180)}, lines=["x"])
     found = clamp.after(have, add=[R1300])
     assert found.standing == {R1406, R1300} and found.rules[R1406] == Counter(3, 180)
     assert clamp.after(found, delete=[R1406]).standing == {R1300}

@@ -98,12 +98,10 @@ class SetClamps:
         for member in members:
             self._members.get(member.rule, set()).discard(member)
         empty = {rule for rule in rules if not self._members.get(rule)}
+        self._ipset.write([ipset.delete(clamp.set_name(m.rule), m.source, m.destination) for m in members])
         for family in FAMILIES:
             self._change(family, delete=[rule for rule in empty if rule.family == family])
-        left = (m for m in members if m.rule not in empty)
-        requests = [ipset.delete(clamp.set_name(m.rule), m.source, m.destination) for m in left]
-        requests += (ipset.destroy(clamp.set_name(rule)) for rule in sorted(empty & set(self._members)))
-        self._ipset.write(requests)
+        self._ipset.write([ipset.destroy(clamp.set_name(rule)) for rule in sorted(empty & set(self._members))])
         for rule in empty:
             self._members.pop(rule, None)
 
