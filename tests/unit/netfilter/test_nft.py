@@ -168,7 +168,6 @@ def test_mss_by_a_map_of_verdicts_and_by_a_map_of_sizes() -> None:
     assert "the MTU of the route" in alone(to_mtu, packet()).conditions[0]
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("family", "length", "mask", "near", "far", "hit"),
     [
@@ -190,14 +189,14 @@ def test_addresses_under_masks_as_our_own_clamp_asks_for_them(
     held = NftRuleSet({base.name: base, clamp.name: clamp}, {(*TABLE, "pairs"): pairs})
     done = walk_nft(held, base, asked, Here())
     assert done.conditions == () and done.packet.mss == (1406 if hit else 1460)
-=======
+
+
 def test_an_address_under_a_mask() -> None:
     both = [{"&": [{"payload": {"protocol": "ip", "field": end}}, "255.255.255.0"]} for end in ("saddr", "daddr")]
     found = read({"concat": both}, packet(destination=ip_address("10.1.2.77")), Here())
     assert found == (ip_address("10.1.1.0"), ip_address("10.1.2.0"))
     six = {"&": [{"payload": {"protocol": "ip6", "field": "saddr"}}, "ffff:ffff::"]}
     assert read(six, packet(), Here()) is NOTHING
->>>>>>> 904b198 (netfilter: an address under a mask, as our own clamp in nf_tables reads it; kernel: members leave ipsets before rules go)
 
 
 def test_marks() -> None:
