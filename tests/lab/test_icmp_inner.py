@@ -11,8 +11,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.lab.kernel_gateway import GCM, TUNNEL_MTU, gateways
+from tests.lab.kernel_gateway import GCM, TUNNEL_MTU, gateways, inside
 from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
+from xfrmctl.kernel.desired import Desired
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.gateway import Gateway
@@ -24,6 +25,7 @@ from xfrmctl.pmtu.overhead import inner_mtu
 pytestmark = pytest.mark.lab
 
 GATEWAY_A, GATEWAY_B = ("10.1.1.1", "fd10:1::1"), ("10.1.2.1", "fd10:2::1")
+SO_RCVBUFFORCE = 33
 _RAW = ((socket.AF_INET, socket.IPPROTO_ICMP), (socket.AF_INET6, socket.IPPROTO_ICMPV6))
 
 
@@ -42,7 +44,7 @@ class Ears:
     def __init__(self, host: Namespace) -> None:
         self._sockets = [host.socket(family, socket.SOCK_RAW, protocol) for family, protocol in _RAW]
         for sock in self._sockets:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
             sock.setblocking(False)
 
     def heard(self, wait_s: float = 0.3) -> list[Error]:
@@ -145,3 +147,91 @@ def test_the_daemon_speaks_from_the_inside_and_again_when_its_address_was_away(t
         gb.batch([f"address del {GATEWAY_B[0]}/24 dev lan", f"address add {GATEWAY_B[0]}/24 dev lan"])
         eventually("the route is back", lambda: sources() == [True, True], timeout_s=20)
         assert traffic.ping(topology.ns("ha"), HOST_B[0], count=2).loss == 0
+
+
+def dropped_by(gateway: Namespace, *rules: str) -> None:
+    for rule in rules:
+        gateway.run(rule.split())
+
+
+@pytest.mark.parametrize("plane", list(DataPlane))
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (["iptables -P OUTPUT DROP", "ip6tables -P OUTPUT DROP"], "the policy of OUTPUT in the table filter"),
+        (
+            [
+                f"{tool} -A OUTPUT -o lan -m conntrack --ctstate NEW,RELATED -j DROP"
+                for tool in ("iptables", "ip6tables")
+            ],
+            "-A OUTPUT -o lan -m conntrack --ctstate NEW,RELATED -j DROP] in the table filter",
+        ),
+        (
+            [
+                "nft add table inet z",
+                "nft add chain inet z o { type filter hook output priority 10; }",
+                "nft add rule inet z o icmp type destination-unreachable drop",
+                "nft add rule inet z o icmpv6 type packet-too-big drop",
+            ],
+            "No rule of iptables does it, so look at nft list ruleset",
+        ),
+    ],
+)
+def test_a_firewall_that_eats_the_errors_is_named(
+    topology: Topology, plane: DataPlane, rules: list[str], said: str
+) -> None:
+    ha, ga_ns = topology.ns("ha"), topology.ns("ga")
+    with gateways(topology, plane=plane) as both, listening(ha) as ears:
+        ga, _ = both
+        for one in both:
+            one.converge(one.desired())
+            one.kernel.install(one.sas())
+
+        def complaints() -> list[str]:
+            for address in HOST_B:
+                send_large(ha, address, count=5)
+            ears.heard()
+            with inside(ga_ns):
+                return list(ga.kernel.converge(ga.desired()).problems)
+
+        assert complaints() == []
+        keep = (f"ip6tables -A OUTPUT -p icmpv6 --icmpv6-type {kind} -j ACCEPT" for kind in (135, 136))
+        dropped_by(ga_ns, *keep)  # neighbour discovery must go on
+        dropped_by(ga_ns, *rules)
+        found = complaints()
+        assert len(found) == 2 and all("5 of 5 since the last look" in text for text in found), found
+        assert all(said in text for text in found), found
+        with inside(ga_ns):  # no error meanwhile: nothing says that it is better
+            assert list(ga.kernel.converge(ga.desired()).problems) == found
+        ga_ns.run(["nft", "delete", "table", "inet", "z"], check=False)
+        for tool in ("iptables", "ip6tables"):
+            dropped_by(ga_ns, f"{tool} -P OUTPUT ACCEPT", f"{tool} -F OUTPUT")
+        assert complaints() == []
+
+
+def test_a_host_that_sends_too_much_is_told_at_a_limited_rate_and_the_others_as_ever(topology: Topology) -> None:
+    """The kernel itself has no limit here, with the settings that it begins with; so nobody's errors are lost."""
+    ha, ga_ns = topology.ns("ha"), topology.ns("ga")
+    ha.batch(["address add 10.1.1.11/24 dev eth0", "address add fd10:1:0:0:8000::11/64 dev eth0 nodad"])
+    ga_ns.sysctl({"net.ipv4.icmp_ratelimit": 1000, "net.ipv6.icmp.ratelimit": 1000})
+    with gateways(topology) as both, listening(ha) as ears:
+        for one in both:
+            one.kernel.install(one.sas())
+        policies = both[0].desired()
+        with inside(ga_ns):
+            assert both[0].kernel.change(Desired(), policies).problems == ()  # none of our rules yet
+        for address in HOST_B:
+            send_large(ha, address, count=1000)
+            assert len(ears.heard()) == 1000
+        for one in both:
+            one.converge(one.desired())
+        for address in HOST_B:
+            send_large(ha, address, count=1000)
+            assert 200 <= len(ears.heard()) < 900
+        with ha.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("10.1.1.11", 0))
+            other.setsockopt(socket.IPPROTO_IP, 10, 3)
+            send_large(ha, HOST_B[0], count=1000)
+            other.sendto(bytes(1450), ("10.1.2.99", 9))
+            about = [error.about for error in ears.heard()]
+        assert about.count("10.1.2.99") == 1 and about.count(HOST_B[0]) < 900

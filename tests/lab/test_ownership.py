@@ -105,7 +105,7 @@ def foreign(all_of_it: dict[str, str]) -> dict[str, list[str]]:
     """The same without what is ours, told by our tunnels' addresses and our marks."""
     ours = re.compile(
         r"10\.1\.[12]\.0/24|fd10:[12]::/64|proto 158|reqid 14[789]\d{7}\b|\bsocket (in|out)\b|xfrmctl-[46]-"
-        r"|\bxfc-|XFRMCTL-(MSS|ICMP|JUDGE)\b"
+        r"|\bxfc-|XFRMCTL-(MSS|ICMP|JUDGE|TELL|TOLD)\b"
     )
     kernels = re.compile(r"(10\.1\.1\.|fd10:1::/64 ).*proto kernel")
     return {

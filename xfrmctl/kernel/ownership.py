@@ -18,6 +18,7 @@ route            protocol 158, unassigned in ``/etc/iproute2/rt_protos``
 routing rule     protocol 158; one a family, which sends packets to peers through our table 158
 chain            ``XFRMCTL-MSS`` in the mangle tables, and the jumps to it
                  ``XFRMCTL-ICMP`` and ``XFRMCTL-JUDGE`` there, of the ICMP guard, with NFQUEUE 22598
+                 ``XFRMCTL-TELL`` and ``XFRMCTL-TOLD`` there, of the gateway's own path-MTU errors
 ipset            name ``xfrmctl-FAMILY-MSS``
 nf_tables        tables ``inet xfrmctl``, ``inet xfrmctl-icmp`` of the ICMP guard, ``inet xfrmctl-tunnels`` of
                  the tunnel devices, and ``ip xfrmctl-df``, and all that is in them
@@ -53,6 +54,7 @@ INTERFACE_ALIAS = "xfrmctl"
 
 CHAIN = "XFRMCTL-MSS"
 ICMP_CHAIN, JUDGE_CHAIN = "XFRMCTL-ICMP", "XFRMCTL-JUDGE"
+TELL_CHAIN, TOLD_CHAIN = "XFRMCTL-TELL", "XFRMCTL-TOLD"
 ICMP_QUEUE = 22598
 """The NFQUEUE of the ICMP guard ("XF"), one for both families; others are welcome to the other 65,535."""
 

@@ -15,6 +15,7 @@ from xfrmctl.kernel import apply
 from xfrmctl.kernel.desired import Actual, Desired
 from xfrmctl.kernel.devices import Devices
 from xfrmctl.kernel.firewall.backend import Firewall
+from xfrmctl.kernel.firewall.told import Way
 from xfrmctl.kernel.netlink.notifications import XfrmEvents
 from xfrmctl.kernel.ownership import PEER_TABLE
 from xfrmctl.kernel.plan import Plan, diff, holding
@@ -25,7 +26,7 @@ from xfrmctl.kernel.spd import Spd
 from xfrmctl.model.address import NAT_T_PORT, IPAddress
 from xfrmctl.model.errors import KernelRefusal, XfrmctlError
 from xfrmctl.model.firewall import FirewallBackend
-from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
+from xfrmctl.model.sa import Direction, KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo, ReassemblyInfo
 
 XFRM_STAT = Path("/proc/thread-self/net/xfrm_stat")
@@ -90,11 +91,28 @@ class LinuxKernel:
                 with suppress(KernelRefusal):  # a rule whose table is empty does no harm
                     self._devices.delete_rules()
             problems = (*before, *report.problems, *self._firewall.remove_other())
+            problems = (*problems, *self._firewall.watch_errors(self._inner_ways(desired)))
             if not desired.clamps_devices:
                 problems = (*problems, *self._firewall.clamp_tunnels(wanted=False))
             if desired.clamps:
                 problems = (*problems, *self._firewall.warnings())
             return ConvergeReport(report.applied, problems, tuple(self._firewall.disturbances()))
+
+    def _inner_ways(self, desired: Desired) -> dict[int, Way]:
+        """For each family that tunnels carry, an address of ours in what they select, and a neighbour of it."""
+        found: dict[int, Way] = {}
+        own = self._devices.addresses()
+        for key, policy in desired.policies.items():
+            version, near = key.source.version, key.source
+            if policy.template is None or key.direction is not Direction.OUT or found.get(version, (None,))[0]:
+                continue
+            found.setdefault(version, (None, ""))
+            source = next((address for address in own if address.version == version and address in near), None)
+            host = next((near[n] for n in range(1, min(4, near.num_addresses)) if near[n] != source), None)
+            if source is not None and host is not None:
+                underlay = self._devices.underlay(None, host)
+                found[version] = ((source, host), underlay.device if underlay is not None else "")
+        return found
 
     def change(self, before: Desired, after: Desired) -> ConvergeReport:
         """Bring ``before`` to ``after`` without reading the kernel."""

@@ -10,6 +10,8 @@
 ``iptables``  the programs iptables-restore, iptables-save and ipset, and the kernel's ipsets
 ``nftables``  the socket to nf_tables, and whether somebody else has changed its ruleset
 ``programs``  runs a program, and says what went wrong and how to cure it
+``errors``    the gateway's own path-MTU errors: limited by host, counted as they are made and as they leave; pure
+``told``      those rules in iptables; and who drops such errors
 ``df``        the DF bit, inside and outside of tunnels, by a table of nf_tables
 ``backend``   clamp, guard and DF by whom the operator has chosen
 """

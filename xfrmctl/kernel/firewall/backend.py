@@ -20,6 +20,7 @@ from xfrmctl.kernel.firewall.maps import MapClamps
 from xfrmctl.kernel.firewall.nftables import NfTables
 from xfrmctl.kernel.firewall.programs import FirewallError, installed
 from xfrmctl.kernel.firewall.sets import SetClamps
+from xfrmctl.kernel.firewall.told import ErrorWatch, Way
 from xfrmctl.kernel.firewall.tunnels import TunnelClamp
 from xfrmctl.kernel.plan import AddClamps, ChangeDf, ClampOperation, SetIcmpGuard
 from xfrmctl.model.address import NAT_T_PORT
@@ -71,6 +72,7 @@ class Firewall:
         self._clamps, self._guard = self._by(iptables=self._by_iptables)
         self._other: tuple[Clamps, Guards] | None = self._by(iptables=not self._by_iptables)
         self._df = DfTable(encap_port)
+        self._errors = ErrorWatch()
         self._known = False
         self._tunnels = TunnelClamp()
 
@@ -86,6 +88,7 @@ class Firewall:
         """All members, and the rules in force. Raises FirewallError."""
         texts = {family: mangle_text(family) for family in FAMILIES} if self._by_iptables else {}
         self._guard.read(texts)
+        self._errors.read(texts)
         found = self._clamps.read(texts)
         self._known = True
         return found
@@ -97,6 +100,13 @@ class Firewall:
     def set_icmp(self, operations: Sequence[SetIcmpGuard]) -> list[str]:
         """Guard these peers; gives what went wrong."""
         return [problem for operation in operations for problem in self._guard.set(operation.new)]
+
+    def watch_errors(self, ways: Mapping[int, Way]) -> list[str]:
+        """Limit and count the gateway's own path-MTU errors of these families; gives what is wrong.
+
+        By nf_tables they are neither limited nor watched.
+        """
+        return self._errors.watch(ways)
 
     def df(self) -> frozenset[DfRule] | None:
         """The rules about DF that stand; None where they are not as we have made them. Raises FirewallError."""
@@ -139,6 +149,7 @@ class Firewall:
             return []
         clamps, guard = self._other
         problems = [*clamps.remove()[2], *guard.remove()[1]]
+        problems += [] if self._by_iptables else self._errors.remove()[1]
         clamps.close()
         self._other = self._other if problems else None
         return problems
@@ -180,6 +191,8 @@ class Firewall:
         """Remove every trace of ours, by whichever back end; gives counts and problems."""
         removed = {"clamp_rules": 0, "clamp_sets": 0, "icmp_rules": 0}
         removed["df_tables"], problems = self._df.remove()
+        removed["icmp_rules"], more = self._errors.remove()
+        problems += more
         for clamps, guard in (self._by(iptables=True), self._by(iptables=False)):
             watched, more = guard.remove()
             removed["icmp_rules"] += watched
