@@ -130,8 +130,8 @@ def test_the_daemon_speaks_from_the_inside_and_again_when_its_address_was_away(t
     """With an address the kernel takes away the routes whose source it is, without a word about them."""
     gb = topology.ns("gb")
     with (
-        Gateway(topology.ns("ga"), text({MAIN: connection(0, {LAN: lan(0, "interface")})})) as a,
         Gateway(gb, text({MAIN: connection(1, {LAN: lan(1, "interface")})})) as b,
+        Gateway(topology.ns("ga"), text({MAIN: connection(0, {LAN: lan(0, "interface")})})) as a,
     ):
         assert a.client.up(MAIN).ok
         b.wait_up(MAIN)
@@ -235,3 +235,25 @@ def test_a_host_that_sends_too_much_is_told_at_a_limited_rate_and_the_others_as_
             other.sendto(bytes(1450), ("10.1.2.99", 9))
             about = [error.about for error in ears.heard()]
         assert about.count("10.1.2.99") == 1 and about.count(HOST_B[0]) < 900
+
+
+def test_a_branch_that_sends_everything_to_its_hub_still_tells_its_own_hosts(topology: Topology) -> None:
+    """The SPD would take the errors for traffic to the other side, and neighbours could not be found."""
+    ha, everything = topology.ns("ha"), ["0.0.0.0/0", "::/0"]
+    branch = lan(0, remote_ts=everything)
+    hub = lan(1, local_ts=everything)
+    with (
+        Gateway(topology.ns("gb"), text({MAIN: connection(1, {LAN: hub})})) as b,
+        Gateway(topology.ns("ga"), text({MAIN: connection(0, {LAN: branch})})) as a,
+        listening(ha) as ears,
+    ):
+        assert a.client.up(MAIN).ok
+        b.wait_up(MAIN)
+        for mine, theirs in zip(GATEWAY_A, HOST_B, strict=True):
+            assert traffic.ping(ha, theirs, count=2).loss == 0
+            topology.ns("ga").run(["ip", "neigh", "flush", "dev", "lan"])
+            with Capture(topology.ns("r"), "ra") as capture:
+                send_large(ha, theirs)
+                heard = ears.heard(wait_s=1)
+            assert [(error.source, error.about) for error in heard] == [(mine, theirs)]
+            assert capture.report.problems(esp_expected=False) == []

@@ -36,6 +36,7 @@ from ipaddress import ip_network
 
 from xfrmctl.daemon import inside, tunnels
 from xfrmctl.daemon.fragmentation import MIN_DEVICE_MTU, device_mtu, df_rules
+from xfrmctl.daemon.inside import NEIGHBOUR_DISCOVERY
 from xfrmctl.daemon.tunnels import ROUTE_METRIC, Ends
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.negotiate import covered
@@ -66,9 +67,6 @@ BANDS = {
     Precedence.SPECIFIC: CHILD_PRIORITY,
     Precedence.LAST: LAST_PRIORITY,
 }
-
-NEIGHBOUR_DISCOVERY = (135, 136)
-"""Neighbor Solicitation and Advertisement (RFC 4861 4.3, 4.4); the kernel keeps an ICMP type in the source port."""
 
 TCP = 6
 
@@ -248,6 +246,7 @@ def _policies(
 ) -> dict[PolicyKey, Policy]:
     keys = list(_child_keys(child, child.local_ts, child.remote_ts))
     aside = _guards(child)
+    aside |= {key: Policy(key, Action.ALLOW, _priority(FIRST_PRIORITY, key)) for key in inside.errors_to_our_side(keys)}
     aside |= {k: Policy(k, Action.ALLOW, _priority(FIRST_PRIORITY, k)) for k in _neighbour_discovery(child, keys)}
     if stopping or (established is None and not _has_template(connection, child)):
         if not child.fail_closed or child.if_id:
