@@ -221,10 +221,11 @@ def test_it_is_shown_counted_and_kept_over_a_restart(topology: Topology) -> None
         assert path is not None
         assert (path.mtu, path.source, path.confidence, path.link_mtu) == (NARROW, "probe", "confirmed", WIDE)
         assert path.carrier.startswith(("udp", "esp"))
+        eventually("ESP has confirmed it", lambda: (sizes(a).path or path).carrier.startswith("esp"))
         eventually("the other end says what it believes", lambda: (sizes(a).path or path).peer_mtu == NARROW)
         assert f"{NARROW} outer (probe" in a.ctl_text("show").stdout
         text = a.metrics()
-        labels = f'carrier="{path.carrier[:3]}",confidence="confirmed",connection="{MAIN}",source="probe"'
+        labels = f'carrier="esp",confidence="confirmed",connection="{MAIN}",source="probe"'
         assert f"xfrmctl_path_mtu_bytes{{{labels}}} {NARROW}.0" in text
         assert 'xfrmctl_path_mtu_probes_total{outcome="answered"}' in text
         a.stop()

@@ -30,6 +30,7 @@ class Tunnel(Paths):
         super().__init__(**options)
         self.esp_mtu = 65535
         self.answer: set[IPAddress] = set(INSIDE.values())
+        self.kernel_lags_until = 0.0
         self.echoes: list[tuple[float, str, int]] = []
         self.packets: dict[str, list[int]] = {}
 
@@ -73,7 +74,7 @@ class InTunnel:
     def send(self, where: Path, leg: Leg, length: int, secret: bytes) -> bool:
         world, node = self.world, self.node
         outer = packet_size(length, leg.suite, leg.version, False, leg.mode)
-        if outer > (in_force(world, node) or (0,))[0]:
+        if outer > (in_force(world, node) or (0,))[0] or world.now < world.kernel_lags_until:
             return False
         self._open.add(where)
         world.echoes.append((world.now, node.name, outer))
@@ -204,6 +205,25 @@ def test_an_idle_tunnel_of_two_of_ours_falls_silent() -> None:
     before = len(world.wire), len(world.echoes)
     world.tick(1200)
     assert (len(world.wire), len(world.echoes)) == before
+
+
+def test_a_kernel_that_is_behind_is_asked_again_and_one_that_never_takes_it_is_left_alone() -> None:
+    world, alice, _ = established()
+    world.kernel_lags_until = world.now + 5
+    before = len(world.wire)
+    for _ in range(40):
+        world.packets["alice"][0] += 1
+        world.packets["alice"][1] += 1
+        world.tick(1)
+    assert carrier(world, alice).startswith("esp")
+    assert len(world.wire) - before < 40, "a question that is refused does not become a loop"
+    world.kernel_lags_until = world.now + 10_000
+    for _ in range(120):
+        world.packets["alice"][0] += 1
+        world.packets["alice"][1] += 1
+        world.tick(1)
+    assert carrier(world, alice) == "udp 4500"
+    assert in_force(world, alice) == (1500, "probe")
 
 
 def test_a_configured_address_is_asked_if_the_child_selects_it() -> None:

@@ -43,7 +43,11 @@ TRIALS = 20
 """How many are asked for the first time in one look."""
 
 ENOUGH = 3
-"""Contradictions in a row that are none by chance; unanswered questions, and those that could not be asked."""
+"""Contradictions in a row that are none by chance, and unanswered questions."""
+
+REFUSALS = 5
+"""Questions in a row that the kernel does not take, the next one after 1, 2, 4, … seconds: what is in force for us may
+not be in force for it yet."""
 
 LEAST_ONLY_S, MOST_ONLY_S = 600.0, 86400.0
 """How long ESP alone is asked, the first time and at most: each end of it costs some seconds of lost packets."""
@@ -57,7 +61,7 @@ class Inside:
     """What is known of one path's far end. ``told`` is its address by its own word; ``works`` once it has answered.
 
     ``lost`` is set while IKE is asked what ESP has just lost, ``differs`` counts contradictions in a row, ``silent``
-    unanswered questions, ``refused`` those that the kernel did not take; ``again``: ask once more in the next look. ESP
+    unanswered questions, ``refused`` those that the kernel did not take; ``again_at`` is when to ask once more. ESP
     alone is asked while ``only``, until ``only_until``, the next time for ``only_s``.
     """
 
@@ -68,7 +72,7 @@ class Inside:
     differs: int = 0
     silent: int = 0
     refused: int = 0
-    again: bool = False
+    again_at: float | None = None
     only: bool = False
     only_until: float = 0.0
     only_s: float = LEAST_ONLY_S
@@ -169,8 +173,8 @@ class EspCarrier:
         known, state = self.inside(path), self._engine.state(path)
         if known.only and now >= known.only_until:
             self._only(path, False, now)
-        if known.again:
-            known.again = False
+        if known.again_at is not None and now >= known.again_at:
+            known.again_at = None
             self._engine.handle_question(path, now)
         if known.works or now < known.trial_at or self._trials >= TRIALS:
             return
@@ -210,27 +214,28 @@ class EspCarrier:
                 self._engine.handle_probe(probe.token, outcome, size, now, carrier=carrier)
             else:
                 by_ike(now)
-            self._give_up(path, known.silent, now)
+            if known.silent >= ENOUGH:
+                self._give_up(path, now)
 
         if self.echoes.ask(path, leg, leg.fits(size), over, now):
             return True
-        known.refused, known.again = known.refused + 1, True
-        self._give_up(path, known.refused, now)
+        known.refused, known.again_at = known.refused + 1, now + 2.0**known.refused
+        if known.refused >= REFUSALS:
+            self._give_up(path, now)
         return False
 
-    def _give_up(self, path: Path, failures: int, now: float) -> None:
+    def _give_up(self, path: Path, now: float) -> None:
         """Nobody answers, or the kernel takes no echo of a size that is in force: leave it for a while."""
-        if failures >= ENOUGH:
-            known = self.inside(path)
-            known.works, known.again, known.refused, known.trial_at = False, False, 0, now + AGAIN_S
-            self._only(path, False, now)
+        known = self.inside(path)
+        known.works, known.again_at, known.refused, known.trial_at = False, None, 0, now + AGAIN_S
+        self._only(path, False, now)
 
     def doubt(self, path: Path, outcome: ProbeOutcome, size: int, now: float) -> None:
         """IKE has told something, and the engine may have settled: see what ESP says."""
         known, leg = self.inside(path), self._leg(path, now)
         known.differs += known.lost and outcome == ProbeOutcome.ANSWERED
         known.lost = False
-        if leg is None or not known.works or known.only or known.again:
+        if leg is None or not known.works or known.only or known.again_at is not None:
             return
         if known.differs == ENOUGH:
             known.differs = 0
