@@ -43,7 +43,10 @@ GATEWAY = 0
 SETTLE_S = 0.02
 """The first change is applied at once, what follows it within this time together: many children come up at once."""
 
-FULL_INTERVAL_S = 60.0
+FULL_INTERVAL_S, FULL_SHARE = 60.0, 0.05
+"""How often everything is compared; less often where that would take more than this share of the time, during which
+changes wait: with ten thousand tunnels it takes some seconds."""
+
 MTU_INTERVAL_S = 5.0
 
 
@@ -289,8 +292,9 @@ class Reconciler:
                     await self._look_at_links()
                 if self._suspicious or loop.time() >= full_at:
                     self._suspicious = False
-                    full_at = loop.time() + FULL_INTERVAL_S
+                    began = loop.time()
                     await self.everything()
+                    full_at = loop.time() + max(FULL_INTERVAL_S, (loop.time() - began) / FULL_SHARE)
             except XfrmctlError as error:  # the kernel refused to be read: the next full look mends what was missed
                 self._report(ConvergeReport(0, (str(error),)))
 
