@@ -200,7 +200,9 @@ def contains(right: Any, value: Value, packet: Packet, sets: Mapping[str, list[A
                 contains(part, one, packet, sets) for part, one in zip(parts, value, strict=True)
             )
         case {"prefix": {"addr": address, "len": length}}:
-            return value in ip_network(f"{address}/{length}", strict=False)
+            network = ip_network(f"{address}/{length}", strict=False)
+            # nft spells ``ip saddr & 255.255.0.0 == 10.1.1.0`` as 10.1.1.0/16: no packet is so.
+            return network.network_address == ip_address(address) and value in network
         case {"range": [low, high]}:
             first, last, own = (_number(end, value) for end in (low, high, value))
             return first <= own <= last

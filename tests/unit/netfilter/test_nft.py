@@ -199,6 +199,14 @@ def test_an_address_under_a_mask() -> None:
     assert read(six, packet(), Here()) is NOTHING
 
 
+@pytest.mark.parametrize(("prefix", "hit"), [("10.1.0.0", True), ("10.1.1.0", False)])
+def test_a_prefix_with_host_bits_is_a_comparison_that_never_holds(prefix: str, hit: bool) -> None:
+    right = {"prefix": {"addr": prefix, "len": 16}}
+    match = {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": right}}
+    chain = NftChain((*TABLE, "p"), "forward", rules=[NftRule((*TABLE, "p"), 1, (match, {"drop": None}), "")])
+    assert walk_nft(NftRuleSet(), chain, packet(), Here()).passes is not hit
+
+
 def test_marks() -> None:
     assert alone("meta mark set 0x00000007", packet()).packet.mark == 7
     assert alone("meta mark set meta mark & 0x000000f0", packet(mark=0x1FF)).packet.mark == 0xF0
