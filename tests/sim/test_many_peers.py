@@ -370,9 +370,12 @@ def test_peers_share_one_interface_whose_policies_tell_them_apart() -> None:
     assert {p.key.if_id for p in hub.kernel.policies.values()} == {0x58000009}
     assert {sa.if_id for sa, _ in hub.node.sad.values()} == {0x58000009}
     (interface,) = hub.kernel.interfaces.values()
-    sizes = [hub.reconciler.sizes(reqid) for reqid in hub.node.engine.peers.reqids]
-    assert interface.mtu <= min(s.inner_mtu for s in sizes if s is not None)
-    assert {str(r.destination) for r in hub.kernel.routes.values()} == {OUTSIDE}
+    found = (hub.reconciler.sizes(reqid) for reqid in hub.node.engine.peers.reqids)
+    behind_nat, plain = sorted(sizes.inner_mtu for sizes in found if sizes is not None)
+    routes = {str(r.destination): r.mtu for r in hub.kernel.routes.values() if r.device == interface.name}
+    assert interface.mtu == plain > behind_nat, "room for each; what is too large for one peer its route tells"
+    assert routes["10.129.0.0/16"] == behind_nat and routes["10.130.0.0/16"] == plain
+    assert routes.keys() == {OUTSIDE, "10.129.0.0/16", "10.130.0.0/16"} and (routes[OUTSIDE] or 0) <= behind_nat
 
 
 def test_a_peer_that_moves_behind_its_nat_takes_its_policies_along() -> None:
