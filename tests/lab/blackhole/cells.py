@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.matrix import pairwise
-from xfrmctl.pmtu.overhead import inner_mtu
+from xfrmctl.pmtu.overhead import inner_mtu, outer_mtu_for
 from xfrmctl.pmtu.spelling import parse_suite
 
 COMPARISON = "none"
@@ -107,6 +107,10 @@ class Cell:
     def exact_for(self, path: int) -> int:
         """The inner MTU where the path carries ``path`` bytes."""
         return inner_mtu(path, parse_suite(CIPHERS[self.cipher]), int(self.outer), self.carrier == "udp")
+
+    def outer_for(self, inner: int) -> int:
+        """The smallest path that carries inner packets of so many bytes in one piece."""
+        return outer_mtu_for(inner, parse_suite(CIPHERS[self.cipher]), int(self.outer), self.carrier == "udp")
 
 
 def parse(name: str) -> Cell:

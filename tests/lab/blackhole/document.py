@@ -21,7 +21,7 @@ Each cell is a tunnel, an event and a fate of ICMP. It counts when it shows all 
 | figure | our gateways have found the path's MTU, and the inner MTU of it is the formula's, byte for byte |
 | flow | TCP that was running goes on with full-size segments |
 | fresh | where it cannot, a new connection does |
-| exact | UDP datagrams with DF of exactly the inner MTU arrive, and of one byte more none |
+| exact | UDP with DF of exactly the inner MTU arrive, and of one byte more none; of IPv6 in IPv4 always 1280 |
 | large | UDP datagrams without DF as large as the host's link arrive (IPv6: in fragments, once the host was told) |
 | told | a host that sends too much is told exactly the inner MTU |
 

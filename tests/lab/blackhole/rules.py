@@ -8,7 +8,8 @@ directions.
 figure   our own gateways have the path's MTU, and the formula's inner MTU of it
 flow     TCP that ran at the time of the event goes on, with full-size segments
 fresh    a new TCP connection carries full-size segments (asked for where ``flow`` need not be)
-exact    UDP datagrams with DF of exactly the inner MTU arrive, and of one byte more none
+exact    UDP datagrams with DF of exactly the inner MTU arrive, and of one byte more none; of IPv6 on a path for
+         less than 1280 bytes, 1280 bytes arrive: in fragments of ESP, if that is IPv4
 large    UDP datagrams without DF as large as the host's link arrive (of IPv6: the host fragments when told)
 told     a host that sends too large a packet is told exactly the inner MTU
 ======== =================================================================================================
@@ -68,8 +69,25 @@ def narrows(cell: Cell) -> bool:
     return cell.after < cell.link
 
 
+def rescued(cell: Cell, direction: int) -> bool:
+    """Whether IPv6 inside goes on where less than 1280 bytes fit: by ESP that routers of IPv4 fragment."""
+    return _below_floor(cell) and cell.outer == "4" and not foreign(cell, direction)
+
+
+def largest(cell: Cell, direction: int) -> int:
+    """The largest inner packet that must arrive, bytes; what a host is told."""
+    if not rescued(cell, direction):
+        return cell.exact
+    # The device has 1280; the kernel's policies allow what the last block of the cipher has room for as well.
+    return IPV6_FLOOR if cell.plane == "interface" else cell.exact_for(cell.outer_for(IPV6_FLOOR))
+
+
 def _below_floor(cell: Cell) -> bool:
     return cell.inner == "6" and cell.exact < IPV6_FLOOR
+
+
+def _hopeless(cell: Cell, direction: int) -> bool:
+    return _below_floor(cell) and not rescued(cell, direction)
 
 
 def _figure(cell: Cell, direction: int) -> str | None:
@@ -83,7 +101,7 @@ def _flow(cell: Cell, direction: int) -> str | None:
         return None
     if not hosts_hear(cell):
         return HOSTS_DEAF
-    if _below_floor(cell):
+    if _hopeless(cell, direction):
         return IGNORED
     if foreign(cell, direction) and not routers_are_heard(cell):
         return PEER_DEAF
@@ -105,7 +123,7 @@ def _large(cell: Cell, direction: int) -> str | None:
         return PEER_DEAF_UDP if deaf_peer and cell.outer == "6" else None
     if not hosts_hear(cell):
         return HOSTS_DEAF_UDP
-    if _below_floor(cell):
+    if _hopeless(cell, direction):
         return IGNORED_UDP
     return PEER_DEAF_UDP if deaf_peer else None
 
@@ -113,7 +131,7 @@ def _large(cell: Cell, direction: int) -> str | None:
 def _told(cell: Cell, direction: int) -> str | None:
     if not hosts_hear(cell):
         return NOBODY_TOLD
-    if _below_floor(cell):
+    if _hopeless(cell, direction):
         return IGNORED_UDP
     if foreign(cell, direction) and not routers_are_heard(cell) and narrows(cell):
         return NOBODY_TOLD

@@ -5,8 +5,10 @@ gateways take the path to carry, and whether datagrams of exactly these sizes pa
 """
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tests.lab.blackhole import rules
@@ -165,13 +167,15 @@ class Walk:
     def _datagrams(self, cell: Cell, direction: int, result: Result) -> None:
         source, target = self._site.hosts(direction)
         with Datagrams(source, target, sink(cell, direction)) as datagrams:
-            for witness, look in (("exact", datagrams.with_df), ("large", datagrams.without_df)):
-                if rules.excused(cell, witness, direction) is None:
-                    size = cell.exact if witness == "exact" else cell.link
-                    if wrong := look(size):
-                        result.missed.append(f"{witness}{direction}: {wrong}")
-            if rules.excused(cell, "told", direction) is None and (found := datagrams.told(cell.link)) != cell.exact:
-                result.missed.append(f"told{direction}: {found}, not {cell.exact}")
+            size, whole = rules.largest(cell, direction), not rules.rescued(cell, direction)
+            looks: dict[str, Callable[[], str | None]] = {
+                "exact": partial(datagrams.with_df, size, and_no_more=whole),
+                "large": partial(datagrams.without_df, cell.link),
+                "told": partial(datagrams.told, cell.link, size),
+            }
+            for witness, look in looks.items():
+                if rules.excused(cell, witness, direction) is None and (wrong := look()):
+                    result.missed.append(f"{witness}{direction}: {wrong}")
 
 
 def _foreign_gateways(cell: Cell) -> list[str]:

@@ -106,13 +106,12 @@ class Datagrams:
     def __exit__(self, *_: object) -> None:
         self._sink.close()
 
-    def with_df(self, size: int) -> str | None:
-        """Whether packets of this size arrive with DF, and none of one byte more; None, or what is wrong."""
+    def with_df(self, size: int, *, and_no_more: bool) -> str | None:
+        """Whether packets of this size arrive with DF, and perhaps none of one byte more; None, or what is wrong."""
         found: list[int] = []
         for wait_s in (0.3, 1.0):
             with self._sender(_PROBE) as sock:
-                self._send(sock, size + 1)
-                self._send(sock, *([size] * _COPIES))
+                self._send(sock, *([size + 1] * and_no_more), *([size] * _COPIES))
                 found = self._arrived(wait_s)
             if size + 1 in found:
                 return f"{size + 1} bytes arrive"
@@ -131,15 +130,16 @@ class Datagrams:
                     return None
         return f"{found.count(size)} of {_COPIES} arrive"
 
-    def told(self, size: int) -> int | None:
-        """What the host takes the path to carry after it has sent a packet of this size with DF."""
+    def told(self, size: int, expected: int) -> str | None:
+        """Whether the host takes the path to carry that much after a packet of this size with DF; or what is wrong."""
+        found = size
         with self._sender(_DO) as sock:
             for wait_s in (0.05, 0.2, 0.5):
                 self._send(sock, size)
                 self._arrived(wait_s)
                 if (found := sock.getsockopt(*_IP_MTU[self._version])) < size:
-                    return found
-        return None
+                    break
+        return None if found == expected else f"{found}, not {expected}"
 
     def _sender(self, discovery: int) -> socket.socket:
         sock = self._source.socket(self._family, socket.SOCK_DGRAM)

@@ -76,7 +76,13 @@ def test_a_host_that_hears_nothing_needs_a_new_connection() -> None:
 def test_ipv6_inside_a_path_too_small_for_it() -> None:
     low = replace(USUAL, inner="6", event="startlow")
     assert low.exact == 946
-    assert asked(low) == {"figure", "fresh", "exact"}
+    assert asked(low) == {"figure", "flow", "exact", "large", "told"}
+    assert rules.rescued(low, 0) and 1280 <= rules.largest(low, 0) < 1296, "routers of IPv4 fragment ESP"
+    assert asked(replace(low, icmp="hosts")) == {"figure", "fresh", "exact"}
+    assert asked(replace(low, outer="6")) == {"figure", "fresh", "exact"}
+    assert rules.largest(replace(low, outer="6"), 0) == 1206
+    assert asked(replace(low, ends="libreswan"), 1) == {"fresh", "exact"}
+    assert rules.largest(replace(low, ends="libreswan"), 1) == 946
     assert "flow" in asked(replace(low, inner="4"))
 
 
