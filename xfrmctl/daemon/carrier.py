@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from xfrmctl.daemon.echo import SMALL, Echoes, EchoPort, Leg
 from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.kernel.desired import Template
 from xfrmctl.kernel.ports import Kernel
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.effects import Effect
@@ -260,7 +261,8 @@ class EspCarrier:
                 continue
             source = path.local if transport else self._source(child.local_ts, target.version, now)
             if source is not None and _selected(child.local_ts, source):
-                return Leg(child.suite, child.mode, path.version, source, target)
+                template = Template(path.local, path.remote, child.reqid, child.mode)
+                return Leg(child.suite, child.mode, path.version, source, target, template, child.config.interface)
         return None
 
     def _source(self, local_ts: Iterable[TrafficSelector], version: int | None, now: float) -> IPAddress | None:
@@ -272,7 +274,10 @@ class EspCarrier:
 
 
 def _can(child: ChildSa) -> bool:
-    """Whether an echo through this CHILD SA says what its packets would: plain ESP, no marks, DF, no figure written."""
+    """Whether an echo through this CHILD SA says what its packets would.
+
+    Plain ESP, DF, no marks, no xfrm interface of somebody else's, and no figure written.
+    """
     marks = (child.config.options.mark_out, child.config.options.mark_in, child.config.options.set_mark_out)
     return (
         child.installed
@@ -280,6 +285,7 @@ def _can(child: ChildSa) -> bool:
         and child.suite.protocol == ProtocolId.ESP
         and child.config.df != DfPolicy.CLEAR
         and child.config.mtu is None
+        and bool(child.config.if_id) is (child.config.interface is not None)
         and not any(marks)
     )
 

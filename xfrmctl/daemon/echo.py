@@ -19,6 +19,7 @@ from hmac import compare_digest
 from typing import Protocol
 
 from xfrmctl.ike.roundtrip import RoundTrip
+from xfrmctl.kernel.desired import Template
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.path import Path, ProbeOutcome
 from xfrmctl.model.sa import Mode
@@ -42,13 +43,18 @@ SECOND_ANSWER_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """Between whom an echo goes, and in which ESP."""
+    """Between whom an echo goes, and in which ESP: ``template`` names the SA, ``device`` is the xfrm interface.
+
+    What is not encrypted must not leave, for the policies of a child may go before its SAs do.
+    """
 
     suite: Suite
     mode: Mode
     version: int
     source: IPAddress
     target: IPAddress
+    template: Template
+    device: str | None = None
 
     @property
     def least(self) -> int:

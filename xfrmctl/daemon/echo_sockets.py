@@ -1,7 +1,8 @@
 """Raw ICMP sockets for echoes through tunnels, each open only as long as its question (needs CAP_NET_RAW).
 
 A socket is bound to our inner address and connected to the peer's, so the kernel hands it no other packets; that they
-have come through the tunnel is the matter of the SPD, which lets none of them pass in clear.
+have come through the tunnel is the matter of the SPD, which lets none of them pass in clear. What it sends goes by the
+SA or not at all, also where the SPD has nothing to say any more: by a policy of its own, or into the xfrm interface.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from contextlib import suppress
 from struct import Struct, pack, unpack
 
 from xfrmctl.daemon.echo import SECRET, Leg
+from xfrmctl.kernel.sockets import demand_sa
 from xfrmctl.model.path import Path
 from xfrmctl.pmtu.overhead import IP_HEADER
 
@@ -92,6 +94,10 @@ class EchoSockets:
                 blocked = [0xFFFFFFFF] * 8
                 blocked[REPLY[6] // 32] &= ~(1 << REPLY[6] % 32)
                 sock.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, pack("=8I", *blocked))
+            if leg.device is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, leg.device.encode() + b"\0")
+            else:
+                demand_sa(sock, leg.template)
             sock.bind((str(leg.source), 0))
             sock.connect((str(leg.target), 0))
         except OSError:

@@ -1,4 +1,4 @@
-"""What IKE's own UDP sockets need of the kernel: ESP taken out of UDP, and no IPsec policy in the way of IKE.
+"""What sockets of ours need of the kernel: ESP taken out of UDP, no IPsec policy in the way of IKE, none but an SA.
 
 A tunnel whose selectors cover the peer's address would swallow IKE itself (KERNEL-FACTS 9): a policy on the socket
 goes before the SPD and dies with the socket. It is not an entry of the SPD, so it needs no mark.
@@ -6,13 +6,18 @@ goes before the SPD and dies with the socket. It is not an entry of the SPD, so 
 
 import socket
 
+from xfrmctl.kernel.desired import Template
 from xfrmctl.kernel.netlink import constants as c
+from xfrmctl.kernel.netlink.policy import encode_template
 from xfrmctl.kernel.netlink.structs import USERPOLICY_INFO
 from xfrmctl.kernel.ownership import UNDERLAY_MARK
+from xfrmctl.model.sa import Direction
 
 UDP_ENCAP = 100
 IP_XFRM_POLICY = 17
 IPV6_XFRM_POLICY = 35
+
+_IN, _OUT = c.XFRM_POLICY[Direction.IN], c.XFRM_POLICY[Direction.OUT]
 
 
 def decapsulate_esp(sock: socket.socket) -> None:
@@ -33,6 +38,19 @@ def pass_by_peer_routes(sock: socket.socket) -> None:
 
 def bypass_policies(sock: socket.socket) -> None:
     """Let what this socket sends and receives pass in clear, whatever the SPD says. Raises OSError."""
+    for direction in (_IN, _OUT):
+        _set_policy(sock, direction)
+
+
+def demand_sa(sock: socket.socket, template: Template) -> None:
+    """Let what this socket sends leave by an SA of the template or not at all, whatever the SPD says. Raises OSError.
+
+    It finds no SA that belongs to an xfrm interface: a policy of a socket has no if_id (``xfrm_sk_policy_lookup``).
+    """
+    _set_policy(sock, _OUT, encode_template(template))
+
+
+def _set_policy(sock: socket.socket, direction: int, template: bytes = b"") -> None:
     level, option = (
         (socket.IPPROTO_IP, IP_XFRM_POLICY)
         if sock.family == socket.AF_INET
@@ -40,6 +58,5 @@ def bypass_policies(sock: socket.socket) -> None:
     )
     selector = (b"", b"", 0, 0, 0, 0, int(sock.family), 0, 0, 0, 0, 0)
     limits = (c.XFRM_INF,) * 4 + (0,) * 4
-    for direction in (0, 1):  # XFRM_POLICY_IN, XFRM_POLICY_OUT
-        policy = USERPOLICY_INFO.pack(*selector, *limits, 0, 0, direction, c.XFRM_POLICY_ALLOW, 0, 0)
-        sock.setsockopt(level, option, policy)
+    policy = USERPOLICY_INFO.pack(*selector, *limits, 0, 0, direction, c.XFRM_POLICY_ALLOW, 0, 0)
+    sock.setsockopt(level, option, policy + template)

@@ -78,7 +78,7 @@ def put_policy(policy: Policy, index: int, *, replace: bool) -> Request:
         raise ValueError(f"{key}: index {index:#x} does not carry our mark")
     parts = [policy_info(policy, index)]
     if policy.template is not None:
-        parts.append(s.attribute(c.XFRMA_TMPL, _template(policy.template)))
+        parts.append(s.attribute(c.XFRMA_TMPL, encode_template(policy.template)))
     parts.append(_place(key))
     return Request(c.XFRM_MSG_UPDPOLICY if replace else c.XFRM_MSG_NEWPOLICY, 0, b"".join(parts))
 
@@ -144,7 +144,8 @@ def template_from(raw: memoryview) -> Template | None:
     return Template(source, destination, reqid, c.MODE_OF[mode], c.PROTOCOL_OF[proto])
 
 
-def _template(template: Template) -> bytes:
+def encode_template(template: Template) -> bytes:
+    """``struct xfrm_user_tmpl``, any algorithm will do. Raises ValueError for a reqid that is not ours."""
     if not is_our_reqid(template.reqid):
         raise ValueError(f"reqid {template.reqid:#x} does not carry our mark")
     return s.USER_TMPL.pack(
