@@ -164,6 +164,7 @@ def test_reload_that_removes_another_connection(world: World) -> None:
 
 
 def test_interface_deleted_by_hand(world: World) -> None:
+    """It is made again by itself: routes of ours have gone with it, which is seen."""
     if world.dataplane == "policy":
         pytest.skip("there is no interface")
     world.base()
@@ -171,9 +172,7 @@ def test_interface_deleted_by_hand(world: World) -> None:
     name = network_of(namespace, "-o", "link", "show", "type", "xfrm").split()[1].partition("@")[0]
     with world.watch() as seen:
         network_of(namespace, "link", "delete", name)
-        # A packet of host B still comes in by ESP, and finds no interface to come out of.
-        assert world.stream.stands(DWELL_S)
-        assert world.a.client.reload().ok
+        eventually("the interface is back", lambda: name in network_of(namespace, "-o", "link", "show", "type", "xfrm"))
         world.stream.flows()
     seen.nothing_in_clear(esp=True)
 
