@@ -28,6 +28,7 @@ PEER_DEAF = "the peer's kernel hears no error of the path and probes nothing: ne
 PEER_DEAF_UDP = "the peer's kernel hears no error of the path and probes nothing; routers of IPv6 never fragment"
 PEER_REMEMBERS = "the peer's kernel believes an error for ten minutes (net.ipv4.route.mtu_expires, net.ipv6 alike)"
 PEER_ZERO = "the peer's kernel makes 552 of a next-hop MTU of 0 (net.ipv4.route.min_pmtu)"
+PEER_ZERO_6 = "the peer's kernel makes 552 of a next-hop MTU of 0, where no IPv6 fits and its hosts heed no error"
 NOBODY_TOLD = "nobody tells the host"
 
 
@@ -43,7 +44,9 @@ def excused(cell: Cell, witness: str, direction: int) -> str | None:
     if witness == "flow":
         return _flow(cell, direction)
     if witness == "fresh":
-        return None if _flow(cell, direction) else "the connection that was there goes on"
+        if _flow(cell, direction) is None:
+            return "the connection that was there goes on"
+        return PEER_ZERO_6 if _peer_takes_552(cell, direction) and cell.inner == "6" else None
     if witness == "exact":
         return _exact(cell, direction)
     return _large(cell, direction) if witness == "large" else _told(cell, direction)
@@ -90,6 +93,10 @@ def _hopeless(cell: Cell, direction: int) -> bool:
     return _below_floor(cell) and not rescued(cell, direction)
 
 
+def _peer_takes_552(cell: Cell, direction: int) -> bool:
+    return foreign(cell, direction) and cell.icmp == "zero" and cell.outer == "4" and narrows(cell)
+
+
 def _figure(cell: Cell, direction: int) -> str | None:
     if cell.ends == COMPARISON or foreign(cell, direction):
         return "a foreign gateway has no figure to ask for"
@@ -105,14 +112,14 @@ def _flow(cell: Cell, direction: int) -> str | None:
         return IGNORED
     if foreign(cell, direction) and not routers_are_heard(cell):
         return PEER_DEAF
-    return None
+    return PEER_ZERO_6 if _peer_takes_552(cell, direction) and cell.inner == "6" else None
 
 
 def _exact(cell: Cell, direction: int) -> str | None:
     if foreign(cell, direction):
         if cell.event == "recover" and routers_are_heard(cell):
             return PEER_REMEMBERS
-        if cell.icmp == "zero" and cell.outer == "4" and narrows(cell):
+        if _peer_takes_552(cell, direction):
             return PEER_ZERO
     return None
 
@@ -125,6 +132,8 @@ def _large(cell: Cell, direction: int) -> str | None:
         return HOSTS_DEAF_UDP
     if _hopeless(cell, direction):
         return IGNORED_UDP
+    if _peer_takes_552(cell, direction):
+        return PEER_ZERO_6
     return PEER_DEAF_UDP if deaf_peer else None
 
 

@@ -135,8 +135,11 @@ class Walk:
 
     def _tcp(self, cell: Cell, flows: "_Flows", result: Result) -> None:
         limit = rules.limit_s(cell)
-        result.tcp_s = flows.go_on(LATE * limit)
+        needed = [any(rules.excused(cell, kind, way) is None for kind in ("flow", "fresh")) for way in (0, 1)]
+        result.tcp_s = flows.go_on(LATE * limit, needed)
         for direction, seconds in enumerate(result.tcp_s):
+            if not needed[direction]:
+                continue
             kind = "flow" if rules.excused(cell, "flow", direction) is None else "fresh"
             if seconds is None:
                 result.missed.append(f"{kind}{direction}: not within {LATE * limit:.0f} s")
@@ -214,9 +217,11 @@ class _Flows:
         self._began = self._renewed = began
         self._marks = [flow.sent for flow in self._flows]
 
-    def go_on(self, within_s: float) -> list[float | None]:
-        """Seconds from the event until data sent after it have arrived, by direction."""
-        while None in self.found and self.since_event <= within_s:
+    def go_on(self, within_s: float, needed: list[bool]) -> list[float | None]:
+        """Seconds from the event until data sent after it have arrived, by direction; some need not."""
+        while self.since_event <= within_s and any(
+            need and seconds is None for need, seconds in zip(needed, self.found, strict=True)
+        ):
             self.renew()
             time.sleep(0.01)
         return list(self.found)

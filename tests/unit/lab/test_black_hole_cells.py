@@ -92,6 +92,7 @@ def test_a_foreign_peer_sends_its_own_direction() -> None:
     assert asked(replace(cell, icmp="outer"), 1) == {"fresh", "exact", "large"}
     assert asked(replace(cell, icmp="outer", outer="6"), 1) == {"fresh", "exact"}
     assert asked(replace(cell, icmp="zero"), 1) == {"flow", "large"}
+    assert asked(replace(cell, icmp="zero", inner="6"), 1) == set(), "nobody sends IPv6 through a path for 552"
     assert asked(replace(cell, event="recover"), 1) == {"flow", "large"}
     assert asked(replace(cell, event="recover", icmp="both"), 1) == {"flow", "exact", "large"}
 
