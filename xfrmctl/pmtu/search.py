@@ -80,11 +80,10 @@ class Search:
             del self.first[0]
         if self.low in self.named or (self.proven and self.low in self._reachable(GUESSES)):
             return self.grid.up(self.low + 1)
-        guesses = [g for g in self._reachable(GUESSES) if self.low < g < self.suspect]
+        least = self.low + 1 if self.proven else self.low  # what every link carries is often all that this one does
+        guesses = [g for g in self._reachable(GUESSES) if least <= g < self.suspect]
         if guesses:
             return guesses[len(guesses) // 2]
-        if not self.proven and self.low in self._reachable(GUESSES):
-            return self.low  # the size that every link carries is often the size: relief before the last byte
         middle = self.grid.down((self.low + self.suspect) // 2)
         return middle if middle > self.low else self.grid.up(self.low + 1)
 
