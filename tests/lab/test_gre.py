@@ -1,6 +1,5 @@
 """GRE and IP in IP over transport mode: devices of the size that the path has, between two gateways of ours."""
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,6 @@ from tests.lab.test_path_mtu import NARROW, SUITE, WIDE, flowing, passes, silenc
 from tests.lab.tunnel import MAIN, connection, eventually, text
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
-from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, OUTER_A, OUTER_B, Topology
 from xfrmctl.model.sa import Mode
@@ -39,20 +37,21 @@ def tunnel(side: int, **more: Any) -> dict[str, Any]:
     return {key: value for key, value in (usual | more).items() if value is not None}
 
 
-@contextmanager
-def gateways(
-    topology: Topology, *, outer: int = 4, esp: str = SUITE, ike: Mapping[str, Any] | None = None, **device: Any
-) -> Iterator[tuple[Gateway, Gateway]]:
-    """Two of ours with a tunnel device between them; up when the block begins."""
+def config(side: int, *, outer: int = 4, esp: str = SUITE, ike: Mapping[str, Any] | None = None, **device: Any) -> str:
+    """The configuration of one side; A begins."""
     which = 0 if outer == 4 else 1
     ends = (OUTER_A[which], OUTER_B[which])
-    made = []
-    for side, ns in enumerate(("ga", "gb")):
-        start = {"start": "none" if side else "start"}
-        entry = connection(side, {"gre": {"tunnel": tunnel(side, **device), "esp": [esp], **start}})
-        entry["local"]["address"], entry["remote"]["address"] = ends[side], ends[1 - side]
-        entry["ike"] = {"dpd": "30s", **(ike or {})}
-        made.append(Gateway(topology.ns(ns), text({MAIN: entry}, path_mtu={"aging": "8s"})))
+    start = {"start": "none" if side else "start"}
+    entry = connection(side, {"gre": {"tunnel": tunnel(side, **device), "esp": [esp], **start}})
+    entry["local"]["address"], entry["remote"]["address"] = ends[side], ends[1 - side]
+    entry["ike"] = {"dpd": "30s", **(ike or {})}
+    return text({MAIN: entry}, path_mtu={"aging": "8s"})
+
+
+@contextmanager
+def gateways(topology: Topology, **options: Any) -> Iterator[tuple[Gateway, Gateway]]:
+    """Two of ours with a tunnel device between them; up when the block begins. ``options`` are those of ``config``."""
+    made = [Gateway(topology.ns(ns), config(side, **options)) for side, ns in enumerate(("ga", "gb"))]
     try:
         for gateway in reversed(made):
             gateway.start()
@@ -163,12 +162,16 @@ def test_the_device_is_ours_and_goes_with_us(topology: Topology) -> None:
 
 
 def test_a_device_of_that_name_is_nobodys_but_its_owners(topology: Topology) -> None:
-    topology.ns("ga").batch([f"link add {DEVICE} type dummy"])
-    with contextlib.suppress(LabError), gateways(topology) as (a, _):
-        eventually("the name is taken", lambda: any("ip link delete gre1" in p for p in a.status().kernel.problems))
-        shown = a.namespace.run(["ip", "-d", "link", "show", DEVICE]).stdout
-        assert "dummy" in shown and "alias" not in shown and "UP" not in shown
-        a.namespace.batch([f"link delete {DEVICE}"])
+    ga = topology.ns("ga")
+    ga.batch([f"link add {DEVICE} type dummy"])
+    try:
+        with Gateway(ga, config(0)) as a:
+            eventually("the name is taken", lambda: any("ip link delete gre1" in p for p in a.status().kernel.problems))
+            shown = ga.run(["ip", "-d", "link", "show", DEVICE]).stdout
+            assert "dummy" in shown and "alias" not in shown and "UP" not in shown
+        assert "dummy" in ga.run(["ip", "-d", "link", "show", DEVICE]).stdout
+    finally:
+        ga.batch([f"link delete {DEVICE}"])
 
 
 @pytest.mark.parametrize(("outer", "esp", "device"), [(4, SUITE, {}), (6, "aes128-sha256", {"key": 7})])

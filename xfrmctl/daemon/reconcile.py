@@ -225,7 +225,7 @@ class Reconciler:
             desired = replace(self.desired(), icmp=self._icmp)
             report = await asyncio.to_thread(self.kernel.converge, desired)
             self.disturbances = report.disturbances
-            self._report(report)
+            self._report(report, whole=True)
         if not stopping:
             self._tell_narrowed()
 
@@ -265,13 +265,16 @@ class Reconciler:
         before, after = replace(before, icmp=self._icmp), replace(after, icmp=self._icmp_wanted)
         self._icmp = self._icmp_wanted
         if before != after:
+            if self.problems:  # what was refused before may be possible now
+                self.look_again()
             self._report(await asyncio.to_thread(self.kernel.change, before, after))
 
-    def _report(self, report: ConvergeReport) -> None:
-        for problem in report.problems:
-            if problem not in self.problems:
-                self.bus.publish(KernelTrouble(problem=problem))
-        self.problems = report.problems
+    def _report(self, report: ConvergeReport, *, whole: bool = False) -> None:
+        """Tell what is new; only a look at the ``whole`` says what is no problem any more."""
+        new = [problem for problem in report.problems if problem not in self.problems]
+        for problem in new:
+            self.bus.publish(KernelTrouble(problem=problem))
+        self.problems = report.problems if whole else (*self.problems, *new)
         for disturbance in report.disturbances:
             self.bus.publish(KernelDisturbed(disturbance=disturbance))
 

@@ -72,6 +72,8 @@ class TunnelWatch:
                     self.tell(KernelTrouble(problem=self._looping(name, counters.looped - seen.counters.looped)))
                 seen.looped_at = now
                 self.suspect()
+            if counters.mtu >= IPV6_FLOOR > seen.counters.mtu:  # its IPv6 addresses and routes can be put back
+                self.suspect()
             seen.counters = counters
 
     def problems(self) -> list[str]:

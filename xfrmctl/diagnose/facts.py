@@ -113,6 +113,8 @@ class HostFacts:
     addresses: Mapping[IPAddress, str] = field(default_factory=dict)
     devices: Mapping[str, ObservedDevice] = field(default_factory=dict)
     routes: Mapping[IPAddress, RouteLookup] = field(default_factory=dict)
+    unguarded: Mapping[IPAddress, RouteLookup] = field(default_factory=dict)
+    """The way to each peer if it were not for our routes to peers."""
     tables: tuple[Table, ...] = ()
     counted: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     moved: Mapping[str, int] = field(default_factory=dict)

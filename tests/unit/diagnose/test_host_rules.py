@@ -132,7 +132,9 @@ def test_a_route_past_the_interface() -> None:
 def test_recursive_routing() -> None:
     child, at = interface_child()
     found = only(child_facts(child, at=replace(at, routes={**at.routes, PEER: route("ipsec0")})))
-    assert found.id == "recursive-routing" and found.child == "lan"
+    assert (found.id, found.child, found.severity) == ("recursive-routing", "lan", "error")
+    found = only(child_facts(child, at=replace(at, unguarded={PEER: route("ipsec0")})))
+    assert (found.id, found.severity) == ("recursive-routing", "warning"), "our own route to the peer is followed"
 
 
 @pytest.mark.parametrize(

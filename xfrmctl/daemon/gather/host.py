@@ -6,6 +6,7 @@ from pathlib import Path
 from xfrmctl.daemon.gather import firewall
 from xfrmctl.diagnose.facts import ConnectionFacts, HostFacts, somewhere_in
 from xfrmctl.kernel.observe import Observer
+from xfrmctl.kernel.ownership import UNDERLAY_MARK
 from xfrmctl.model.address import IPAddress
 
 PROC_SYS, PROC_NET = Path("/proc/sys"), Path("/proc/thread-self/net")
@@ -31,6 +32,7 @@ class Look:
         with Observer() as observer:
             devices = observer.devices()
             wanted = list(dict.fromkeys(_destinations(connections)))
+            peers = {c.remote for c in connections if c.remote is not None}.intersection(wanted[:MOST_ROUTES])
             if len(wanted) > MOST_ROUTES:
                 blind.append(f"routes to {len(wanted) - MOST_ROUTES} further addresses: name a connection")
             facts = HostFacts(
@@ -38,6 +40,7 @@ class Look:
                 addresses={a: device.name for device in devices.values() for a in device.addresses},
                 devices=devices,
                 routes={address: observer.route(address) for address in wanted[:MOST_ROUTES]},
+                unguarded={peer: observer.route(peer, mark=UNDERLAY_MARK) for peer in peers},
                 tables=tables,
                 counted=firewall.moved(self._counted, firewall.counted(tables)),
                 moved={name: value - self._counters.get(name, 0) for name, value in after.items()},

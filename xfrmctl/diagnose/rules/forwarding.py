@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
 from xfrmctl.model.address import IPAddress, IPNetwork
-from xfrmctl.model.finding import ERROR, HERE, Finding, Line
+from xfrmctl.model.finding import ERROR, HERE, WARNING, Finding, Line
 from xfrmctl.model.observed import LOCAL, UNICAST, RouteLookup
 from xfrmctl.model.sa import DataPlane, Mode
 from xfrmctl.model.selector import TrafficSelector
@@ -104,17 +104,23 @@ def _route(facts: Facts, child: ChildFacts, address: IPAddress) -> Finding | Non
 
 
 def recursive_routing(facts: Facts) -> Iterator[Finding]:
-    """The route to the peer leads into the tunnel to the peer."""
+    """The route to the peer leads into the tunnel to the peer, or would if we did not keep a route of our own."""
     for connection in facts.connections:
-        answer = facts.host.routes.get(connection.remote) if connection.remote is not None else None
+        if connection.remote is None:
+            continue
+        followed = facts.host.routes.get(connection.remote)
+        answer = facts.host.unguarded.get(connection.remote, followed)
         device = facts.host.devices.get(answer.device) if answer is not None else None
         if answer is None or device is None or device.kind not in ("xfrm", "vti", "vti6", "gre", "gretap", "ipip"):
             continue
         own = [c.name for c in connection.children if c.interface == device.name or c.if_id == device.if_id != 0]
         if own or device.kind != "xfrm":
+            guarded = followed is not None and followed.device != answer.device
             yield Finding(
-                id="recursive-routing", severity=ERROR, connection=connection.name, child=own[0] if own else "",
-                symptom=f"encrypted packets to {connection.remote} are routed into {device.name} again",
+                id="recursive-routing", severity=WARNING if guarded else ERROR,
+                connection=connection.name, child=own[0] if own else "",
+                symptom=f"a route leads to {connection.remote} by {device.name}; only our own route keeps the tunnel up"
+                if guarded else f"encrypted packets to {connection.remote} are routed into {device.name} again",
                 evidence=[told(answer), f"{device.name} is a tunnel ({device.kind})"],
                 cause="the route to the peer's own address goes into its tunnel: the kernel drops what would turn in "
                 "a circle (Local routing loop detected)",
