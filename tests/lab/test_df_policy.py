@@ -15,7 +15,7 @@ import pytest
 
 from tests.lab.datagrams import ESP, UDP, Datagrams, Ip4, wire
 from tests.lab.kernel_gateway import gateways as by_hand
-from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
+from tests.lab.tunnel import LAN, MAIN, brought_up, connection, eventually, lan, text
 from xfrmctl.kernel.desired import SetDf
 from xfrmctl.kernel.firewall.df import table_text
 from xfrmctl.kernel.ownership import DF_TABLE
@@ -51,20 +51,8 @@ def gateways(topology: Topology, dataplane: str, **child: Any) -> Iterator[tuple
     for dev in ("ra", "rb"):
         topology.set_link_mtu("r", dev, NARROW)
     topology.filter_icmp("r")
-    try:
-        for gateway in reversed(made):
-            gateway.start()
-        made[0].client.up(MAIN)
-        for gateway in made:
-            gateway.wait_up(MAIN)
-        yield made[0], made[1]
-    except AssertionError:
-        for gateway in made:
-            print(gateway.log_tail(60))
-        raise
-    finally:
-        for gateway in made:
-            gateway.close()
+    with brought_up(made[0], made[1]) as both:
+        yield both
 
 
 def child_of(gateway: Gateway) -> ChildInfo:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab.test_path_mtu import NARROW, SUITE, WIDE, flowing, passes, silence, sizes, squeeze, wait_for
-from tests.lab.tunnel import MAIN, connection, eventually, text
+from tests.lab.tunnel import MAIN, brought_up, connection, eventually, text
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.gateway import Gateway
@@ -52,20 +52,8 @@ def config(side: int, *, outer: int = 4, esp: str = SUITE, ike: Mapping[str, Any
 def gateways(topology: Topology, **options: Any) -> Iterator[tuple[Gateway, Gateway]]:
     """Two of ours with a tunnel device between them; up when the block begins. ``options`` are those of ``config``."""
     made = [Gateway(topology.ns(ns), config(side, **options)) for side, ns in enumerate(("ga", "gb"))]
-    try:
-        for gateway in reversed(made):
-            gateway.start()
-        made[0].client.up(MAIN)
-        for gateway in made:
-            gateway.wait_up(MAIN)
-        yield made[0], made[1]
-    except AssertionError:
-        for gateway in made:
-            print(gateway.log_tail(60))
-        raise
-    finally:
-        for gateway in made:
-            gateway.close()
+    with brought_up(made[0], made[1]) as both:
+        yield both
 
 
 def link(gateway: Gateway, name: str = DEVICE) -> dict[str, Any]:

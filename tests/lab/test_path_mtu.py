@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.lab.kernel_gateway import inside
-from tests.lab.tunnel import IDS, LAN, MAIN, PSK, connection, eventually, lan, text
+from tests.lab.tunnel import IDS, LAN, MAIN, PSK, brought_up, connection, eventually, lan, text
 from xfrmctl.kernel.devices import Devices
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace
@@ -49,20 +49,8 @@ def gateways(
         entry["ike"] = {"dpd": "30s", "encap": "always" if encap else "auto"}
         settings = {"aging": f"{AGING_S}s", **path_mtu}
         made.append(Gateway(topology.ns(ns), text({MAIN: entry}, path_mtu=settings), options=("--log-level", "debug")))
-    try:
-        for gateway in reversed(made):
-            gateway.start()
-        made[0].client.up(MAIN)
-        for gateway in made:
-            gateway.wait_up(MAIN)
-        yield made[0], made[1]
-    except AssertionError:
-        for gateway in made:
-            print(gateway.log_tail(60))
-        raise
-    finally:
-        for gateway in made:
-            gateway.close()
+    with brought_up(made[0], made[1]) as both:
+        yield both
 
 
 def sizes(gateway: Gateway) -> MtuInfo:

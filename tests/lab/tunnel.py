@@ -173,6 +173,25 @@ class Seen:
 
 
 @contextmanager
+def brought_up(a: Gateway, b: Gateway) -> Iterator[tuple[Gateway, Gateway]]:
+    """Both run and the tunnel stands when the block begins; what they have said is shown when an assertion fails."""
+    try:
+        b.start()
+        a.start()
+        a.client.up(MAIN)
+        for gateway in (a, b):
+            gateway.wait_up(MAIN)
+        yield a, b
+    except AssertionError:
+        for gateway in (a, b):
+            print(gateway.log_tail(60))
+        raise
+    finally:
+        a.close()
+        b.close()
+
+
+@contextmanager
 def watch(topology: Topology, stream: Stream) -> Iterator[Seen]:
     """Capture on both links of the router while the block runs; the result is complete when it ends."""
     seen = Seen()
