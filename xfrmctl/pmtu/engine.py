@@ -114,14 +114,14 @@ class PmtuEngine:
         self._after(state, None, "opened", now)
 
     def close(self, path: Path, now: float) -> None:
-        """No SA goes this way any more; what was believed is kept for the next one."""
+        """No SA goes this way any more; what was believed is kept for the next one, unless it is in question."""
         state = self._paths.pop(path, None)
         if state is None:
             return
         self._busy.pop(path, None)
         self._wake.pop(path, None)
         self._turns.pop(path, None)
-        if not state.fixed:
+        if not state.fixed and state.phase != Phase.SEARCHING:
             self._keep(path, state.belief, now)
 
     def _remember_deaf(self, path: Path, now: float) -> None:

@@ -109,7 +109,7 @@ class PathState:
             self.unsupported(now)
         else:
             self.confirm(now, urgent=True)
-            self.losses = self.signs = self.limits.max_probes - 1  # nothing speaks for the link's word yet
+            self.losses, self.signs = 1, 1  # nothing speaks for the link's word yet
 
     def confirm(self, now: float, *, urgent: bool = False) -> None:
         """See whether what is believed holds."""

@@ -80,8 +80,7 @@ class Search:
             del self.first[0]
         if self.low in self.named or (self.proven and self.low in self._reachable(GUESSES)):
             return self.grid.up(self.low + 1)
-        least = self.low + 1 if self.proven else self.low  # what every link carries is often all that this one does
-        guesses = [g for g in self._reachable(GUESSES) if least <= g < self.suspect]
+        guesses = [g for g in self._reachable(GUESSES) if self.low < g < self.suspect]
         if guesses:
             return guesses[len(guesses) // 2]
         middle = self.grid.down((self.low + self.suspect) // 2)

