@@ -182,8 +182,9 @@ def test_tunnels_that_share_an_interface_have_each_their_own_size(topology: Topo
         daemons.Gateway(topology.ns("gb"), text({MAIN: connection(1, children(1))})) as b,
         listening(ha) as ears,
     ):
-        assert a.client.up(MAIN).ok
-        b.wait_up(MAIN)
+        a.client.up(MAIN)
+        for gateway in (a, b):
+            gateway.wait_up(MAIN)
         wide, narrow = [[1446], [1422]] * 2, [[1346], [1310]] * 2
         eventually("each its own", lambda: sizes() == wide)
         for turn in range(2):
