@@ -18,7 +18,7 @@ from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
 from tests.unit.guard.icmp_errors import Error, esp, udp
 from xfrmctl.lab import traffic
 from xfrmctl.lab.gateway import Gateway
-from xfrmctl.lab.topology import HOST_B, OUTER_A, OUTER_B, Topology
+from xfrmctl.lab.topology import HOST_B, INNER_A, INNER_B, OUTER_A, OUTER_B, Topology
 
 pytestmark = pytest.mark.lab
 
@@ -66,19 +66,23 @@ class Pair:
         return self.topology.ns("ga").run(["python3", "-c", script]).stdout
 
 
-def config(side: int, icmp: dict[str, str] | None = None, firewall: str = "iptables") -> str:
+def config(side: int, icmp: dict[str, str] | None = None, firewall: str = "iptables", inner: int = 2) -> str:
     """Without probes: they would find within a moment that no error here is true, and undo it."""
     settings: dict[str, Any] = {"path_mtu": {"probe": False}, "firewall": firewall} | ({"icmp": icmp} if icmp else {})
-    return text({MAIN: connection(side, {LAN: lan(side)})}, **settings)
+    nets = (list(INNER_A[:inner]), list(INNER_B[:inner]))
+    return text({MAIN: connection(side, {LAN: lan(side, local_ts=nets[side], remote_ts=nets[1 - side])})}, **settings)
 
 
 both_firewalls = pytest.mark.parametrize("firewall", ["iptables", "nftables"])
 
 
 @contextmanager
-def paired(topology: Topology, icmp: dict[str, str] | None = None, firewall: str = "iptables") -> Iterator[Pair]:
-    ours = config(0, icmp, firewall)
-    with Gateway(topology.ns("gb"), config(1)) as b, Gateway(topology.ns("ga"), ours) as a:
+def paired(
+    topology: Topology, icmp: dict[str, str] | None = None, firewall: str = "iptables", inner: int = 2
+) -> Iterator[Pair]:
+    """``inner`` 1 is a tunnel for IPv4 alone, 2 for both."""
+    ours = config(0, icmp, firewall, inner)
+    with Gateway(topology.ns("gb"), config(1, inner=inner)) as b, Gateway(topology.ns("ga"), ours) as a:
         pair = Pair(topology, a, b)
         a.wait_up(MAIN)
         b.wait_up(MAIN)
@@ -104,8 +108,11 @@ def test_true_and_forged(topology: Topology, firewall: str) -> None:
 
 @pytest.mark.rfc("1191", "5")
 def test_an_old_router_that_names_no_mtu(topology: Topology) -> None:
-    """The kernel would make 552 of it; the engine takes the next plateau, and the one below when that is too much."""
-    with paired(topology) as pair:
+    """The kernel would make 552 of it; the engine takes the next plateau, and the one below when that is too much.
+
+    With IPv6 inside the route would then say what its 1,280 bytes need (:mod:`xfrmctl.daemon.narrow`).
+    """
+    with paired(topology, inner=1) as pair:
         for quoted, plateau in ((1500, 1492), (1492, 1280)):
             pair.send(pair.error(mtu=0, quoted_length=quoted))
             eventually(f"{plateau} is believed", lambda size=plateau: pair.learned == size, 10)  # type: ignore[misc]
