@@ -198,7 +198,7 @@ class PathState:
             above = self.belief.source == MtuSource.ICMP and size > self.belief.size
             if (below or above) and self.settings.relief:
                 self.refuted = False
-                self._believe(size, now)
+                self._believe(self.search.low, now)
             self._look_on(now)
 
     def lost(self, size: int, now: float) -> bool:

@@ -54,7 +54,8 @@ class Search:
 
     ``suspect`` is the smallest size that a probe was lost with, ``losses`` how often each was.
     ``named`` are sizes that somebody has named: what has been said to be the end is checked for being it. ``proven`` is
-    set when a probe has passed; before that, ``low`` is only what every link carries.
+    set when a probe has passed; before that, ``low`` is only what every link carries, and ``least_lost`` that a probe
+    of this size was lost: it tells nothing, for nothing smaller can be believed.
     """
 
     low: int
@@ -63,6 +64,7 @@ class Search:
     first: list[int] = field(default_factory=list)
     named: set[int] = field(default_factory=set)
     proven: bool = False
+    least_lost: bool = False
     suspect: int = 0
     losses: dict[int, int] = field(default_factory=dict)
 
@@ -83,6 +85,8 @@ class Search:
         guesses = [g for g in self._reachable(GUESSES) if self.low < g < self.suspect]
         if guesses:
             return guesses[len(guesses) // 2]
+        if not self.proven and not self.least_lost:
+            return self.grid.down(self.low)  # what every link carries is often all: relief before the last byte
         middle = self.grid.down((self.low + self.suspect) // 2)
         return middle if middle > self.low else self.grid.up(self.low + 1)
 
@@ -95,6 +99,9 @@ class Search:
 
     def lost(self, size: int, enough: int) -> None:
         """A probe of this size was lost; with ``enough`` of them it does not pass."""
+        if size <= self.low:
+            self.least_lost = True
+            return
         self.losses[size] = self.losses.get(size, 0) + 1
         self.suspect = min(self.suspect, size)
         if self.losses[size] >= enough:

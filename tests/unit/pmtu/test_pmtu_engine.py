@@ -349,7 +349,29 @@ def test_ipv6_never_goes_below_1280() -> None:
     lab.icmp(PATH6, 1279)
     lab.run(60)
     assert lab.in_force[PATH6] == 1280
-    assert min(size for _, _, size in lab.probes) > 1280
+    assert min(size for _, _, size in lab.probes) == 1280
+
+
+@pytest.mark.parametrize("grid", [Grid(), Grid(8, 16)], ids=["gcm", "cbc"])
+def test_the_size_that_every_ipv6_path_carries_is_tried_before_the_last_byte_is_looked_for(grid: Grid) -> None:
+    lab = Lab()
+    lab.open(PATH6, Underlay(1280, link=1500, grid=grid))
+    while lab.in_force[PATH6] == 1500:
+        lab.run(0.01)
+    assert lab.in_force[PATH6] == 1280
+    assert len(lab.probes) <= 8
+    lab.run(60)
+    assert lab.in_force[PATH6] == 1280
+
+
+def test_a_lost_probe_of_the_least_size_does_not_end_the_search() -> None:
+    search = Search(1280, 1501)
+    while (size := search.candidate()) is not None:
+        if size == 1280 or size > 1331:
+            search.lost(size, 3)
+        else:
+            search.passed(size)
+    assert search.low == 1331
 
 
 @pytest.mark.parametrize("mtu", [1500, 1501, 65535])
