@@ -85,8 +85,8 @@ class Search:
         guesses = [g for g in self._reachable(GUESSES) if self.low < g < self.suspect]
         if guesses:
             return guesses[len(guesses) // 2]
-        if not self.proven and not self.least_lost:
-            return self.grid.down(self.low)  # what every link carries is often all: relief before the last byte
+        if not self.proven and not self.least_lost and self.low in GUESSES:
+            return self.grid.down(self.low)  # what every link of IPv6 carries is often all: relief before the last byte
         middle = self.grid.down((self.low + self.suspect) // 2)
         return middle if middle > self.low else self.grid.up(self.low + 1)
 

@@ -364,6 +364,15 @@ def test_the_size_that_every_ipv6_path_carries_is_tried_before_the_last_byte_is_
     assert lab.in_force[PATH6] == 1280
 
 
+def test_the_least_that_ipv4_believes_is_no_guess() -> None:
+    """552 would be in force for a moment, and remembered by hosts for ten minutes."""
+    lab = Lab()
+    lab.open(PATH, Underlay(1000, link=1500))
+    lab.run(60)
+    assert lab.in_force[PATH] == 1000
+    assert min(size for _, _, size in lab.probes) > 700
+
+
 def test_a_lost_probe_of_the_least_size_does_not_end_the_search() -> None:
     search = Search(1280, 1501)
     while (size := search.candidate()) is not None:
