@@ -188,6 +188,22 @@ def test_no_black_hole_and_up_again(topology: Topology, outer: int, esp: str, de
         assert passes(ha, HOST_B[0], wide)
 
 
+def test_what_was_very_narrow_is_forgotten(topology: Topology) -> None:
+    """The kernel locks a size below 552 bytes for ten minutes once a packet has met it."""
+    ha = topology.ns("ha")
+    squeeze(topology, 576)
+    with gateways(topology) as (a, b):
+        for gateway in (a, b):
+            wait_for(gateway, 576)
+        assert fits(576) < 552
+        assert passes(ha, HOST_B[0], fits(576)) and not passes(ha, HOST_B[0], fits(WIDE))
+        squeeze(topology, WIDE)
+        for gateway in (a, b):
+            wait_for(gateway, WIDE)
+        ha.run(["ip", "route", "flush", "cache"])
+        assert passes(ha, HOST_B[0], fits(WIDE))
+
+
 def test_a_path_too_narrow_for_ipv6_is_named_and_ipv4_goes_on(topology: Topology) -> None:
     ha = topology.ns("ha")
     squeeze(topology, 1300)

@@ -59,7 +59,10 @@ def part(child: ChildConfig, ends: Ends, mtu: int, *, up: bool, stopping: bool) 
         return None
     routes = blackholes(tunnel.routes, closed=child.fail_closed)
     carried = () if not up else (4,) if mtu < IPV6_FLOOR else (4, 6)
-    routes |= {Route(n, tunnel.interface, ROUTE_METRIC) for n in tunnel.routes if n.version in carried}
+    # IPv4's say the MTU, though the device has it: below 552 bytes the kernel locks what a packet has met for ten
+    # minutes (net.ipv4.route.min_pmtu), and only another route makes it forget (KERNEL-FACTS 8b).
+    sizes, name = {4: mtu, 6: None}, tunnel.interface
+    routes |= {Route(n, name, ROUTE_METRIC, sizes[n.version]) for n in tunnel.routes if n.version in carried}
     errors = tuple(_quoting_errors(child, local, remote)) if child.fail_closed and local.version == 6 else ()
     if stopping:
         return TunnelPart({}, routes, errors)
