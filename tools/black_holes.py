@@ -33,9 +33,9 @@ from xfrmctl.lab.process import exit_on_sigterm  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "black-holes.md"
 KEPT = ROOT / "build" / "black-holes"
-#: Guests at a time, each with one processor; seconds that one tunnel's cells may take in all.
-SLOTS = max(1, min(4, os.cpu_count() or 1))
+#: Seconds that one tunnel's cells may take in all.
 TIMEOUT_S = 49 * 90
+AT_ONCE = "guests side by side; a cell waits more than it computes, but too many make TCP late (default: %(default)s)"
 
 
 def kept() -> dict[str, results.Outcome]:
@@ -52,16 +52,16 @@ def doc() -> int:
     return 1 if failed else 0
 
 
-def run(cells: Iterable[Cell]) -> int:
-    """Try these cells, those of a tunnel in one boot; 1 where one with a gateway of ours fails."""
+def run(cells: Iterable[Cell], at_once: int) -> int:
+    """Try these cells, those of a tunnel in one boot, so many at once; 1 where one with a gateway of ours fails."""
     boot.need_root()
     KEPT.mkdir(parents=True, exist_ok=True)
     if not native.kernel_has_esp():
         ensure_kernel(boot.say)
     tunnels = [list(group) for _, group in itertools.groupby(ordered(cells), key=lambda cell: cell.tunnel)]
     total, done, failed, began = sum(map(len, tunnels)), 0, 0, time.monotonic()
-    print(f"{total} cells of {len(tunnels)} tunnels, {SLOTS} at a time", flush=True)
-    with ThreadPoolExecutor(SLOTS) as pool:
+    print(f"{total} cells of {len(tunnels)} tunnels, {at_once} at a time", flush=True)
+    with ThreadPoolExecutor(at_once) as pool:
         try:
             for future in as_completed(pool.submit(_tunnel, group) for group in tunnels):
                 outcomes = future.result()
@@ -107,6 +107,7 @@ def main() -> int:
     verbs.add_parser("all").add_argument("ends", nargs="*", metavar="ENDS", help=f"of {', '.join(known)}")
     verbs.add_parser("again")
     verbs.add_parser("doc")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N", help=AT_ONCE)
     arguments = parser.parse_args()
     if arguments.verb == "doc":
         return doc()
@@ -114,12 +115,13 @@ def main() -> int:
     outcomes = kept() if KEPT.exists() else {}
     if arguments.verb == "again":
         cells = [cell for ends in ENDS for cell in every(ends)]
-        return run(cell for cell in cells if cell.id in outcomes and not outcomes[cell.id].ok)
+        failed = (cell for cell in cells if cell.id in outcomes and not outcomes[cell.id].ok)
+        return run(failed, arguments.at_once)
     unknown = [name for name in arguments.ends if name not in known]
     if unknown:
         parser.error(f"no ends {unknown[0]}; there are {', '.join(known)}")
     ends = arguments.ends or known
-    return run(cell for each in ends for cell in every(each) if cell.id not in outcomes)
+    return run((cell for each in ends for cell in every(each) if cell.id not in outcomes), arguments.at_once)
 
 
 if __name__ == "__main__":

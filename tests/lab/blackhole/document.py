@@ -26,7 +26,8 @@ Each cell is a tunnel, an event and a fate of ICMP. It counts when it shows all 
 | told | a host that sends too much is told exactly the inner MTU |
 
 TCP must go on within 3 seconds of the event, within 10 where all ICMP is filtered. A connection that has no chance is
-made anew every second, as people and programs do. The ageing time is 3 s instead of ten minutes.
+made anew every second, as people and programs do. What was late is tried once more. The ageing time is 3 s instead of
+ten minutes.
 """
 SHOWN = "Cells that have shown all of it, of those tried; then the slowest TCP of them, seconds from the event."
 WORST = 40
