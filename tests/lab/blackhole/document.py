@@ -67,6 +67,8 @@ def _summary(outcomes: Outcomes) -> Iterator[str]:
 
 
 def _count(cells: list[Cell], outcomes: Outcomes) -> str:
+    if not cells:
+        return "there is none"
     tried = [outcomes[cell.id] for cell in cells if cell.id in outcomes]
     passed = sum(outcome.ok for outcome in tried)
     rest = len(cells) - len(tried)

@@ -29,6 +29,9 @@ PEER_DEAF_UDP = "the peer's kernel hears no error of the path and probes nothing
 PEER_REMEMBERS = "the peer's kernel believes an error for ten minutes (net.ipv4.route.mtu_expires, net.ipv6 alike)"
 PEER_ZERO = "the peer's kernel makes 552 of a next-hop MTU of 0 (net.ipv4.route.min_pmtu)"
 PEER_ZERO_6 = "the peer's kernel makes 552 of a next-hop MTU of 0, where no IPv6 fits and its hosts heed no error"
+NO_DEVICE = (
+    "the kernel has no IPv6 on a device below 1280 bytes, and a GRE device has what the path leaves: it is named"
+)
 NOBODY_TOLD = "nobody tells the host"
 
 
@@ -41,6 +44,8 @@ def excused(cell: Cell, witness: str, direction: int) -> str | None:
     """Why this witness is not asked for in this direction; None where it is."""
     if witness == "figure":
         return _figure(cell, direction)
+    if cell.plane == "gre" and _below_floor(cell):
+        return NO_DEVICE
     if witness == "flow":
         return _flow(cell, direction)
     if witness == "fresh":
@@ -74,7 +79,7 @@ def narrows(cell: Cell) -> bool:
 
 def rescued(cell: Cell, direction: int) -> bool:
     """Whether IPv6 inside goes on where less than 1280 bytes fit: by ESP that routers of IPv4 fragment."""
-    return _below_floor(cell) and cell.outer == "4" and not foreign(cell, direction)
+    return _below_floor(cell) and cell.outer == "4" and cell.plane != "gre" and not foreign(cell, direction)
 
 
 def largest(cell: Cell, direction: int) -> int:

@@ -34,6 +34,7 @@ ADDRESSES = 200
 _IKE = "aes256gcm16-prfsha384-x25519"
 _LINKS = {"ha": ("eth0",), "ga": ("lan", "wan"), "r": ("ra", "rb"), "gb": ("wan", "lan"), "hb": ("eth0",)}
 _INTERFACE_ID = 42
+_GRE = (["10.255.0.1/30", "fd00:255::1/64"], ["10.255.0.2/30", "fd00:255::2/64"])
 
 
 def address(number: int, outer: int) -> str:
@@ -172,7 +173,8 @@ class _Ours:
         if self._peer is not None:
             self._peer.tell(_peer_tunnel(cell, self._name, near, far))
         for side, gateway in reversed(list(enumerate(self._gateways))):
-            gateway.configure(text({self._name: _connection(cell, side, near, far)}, path_mtu={"aging": f"{AGING_S}s"}))
+            entry = _connection(cell, side, near, far, device=f"gre{self._tunnels}")
+            gateway.configure(text({self._name: entry}, path_mtu={"aging": f"{AGING_S}s"}))
             loaded = gateway.client.reload()
             assert loaded.ok, loaded.message
         brought = self._gateways[0].client.up(self._name)
@@ -254,9 +256,13 @@ def _id(side: int) -> str:
     return IDS[side].removeprefix("fqdn:")
 
 
-def _connection(cell: Cell, side: int, near: str, far: str) -> dict[str, Any]:
+def _connection(cell: Cell, side: int, near: str, far: str, device: str) -> dict[str, Any]:
     own, other = _nets(cell, side)
-    child = {"local_ts": [own], "remote_ts": [other], "esp": [CIPHERS[cell.cipher]], "dataplane": cell.plane}
+    child: dict[str, Any] = {"esp": [CIPHERS[cell.cipher]]}
+    if cell.plane == "gre":
+        child["tunnel"] = {"interface": device, "addresses": _GRE[side], "routes": [other]}
+    else:
+        child |= {"local_ts": [own], "remote_ts": [other], "dataplane": cell.plane}
     return {
         "local": {"address": (near, far)[side], "id": IDS[side]},
         "remote": {"address": (far, near)[side], "id": IDS[1 - side]},
