@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 # The lab needs root; sudo keeps the caller's environment apart from the result, so only what matters is passed on.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
 
-.PHONY: help lab lab-shell test test-host test-lab bench bench-scale fuzz matrix matrix-interop docs-black-holes docs-interop docs-config docs-findings soak lint setup setup-test clean
+.PHONY: help lab lab-shell test test-host test-deploy test-lab bench bench-scale fuzz matrix matrix-interop docs-black-holes docs-interop docs-config docs-findings soak lint setup setup-test clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,9 @@ lint: setup-test ## Style, types, import rules, spelling
 
 test-host: setup-test ## The tests that need no ESP
 	@tools/test.sh host
+
+test-deploy: setup-test ## Packages, units and roles on nodes with a real systemd
+	@tools/test.sh deploy
 
 test-lab: setup-test ## The tests that need real ESP
 	@tools/test.sh lab

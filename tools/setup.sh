@@ -29,6 +29,7 @@ lab_packages=(iproute2 iptables ipset nftables tcpdump ethtool iputils-ping proc
 kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins libnss3-tools)
+deploy_packages=(mmdebstrap systemd-container openssh-client)
 # libreswan conflicts with strongSwan, OpenIKED and BIRD would start at every boot: the lab runs them from where their
 # packages are unpacked, and only the libraries that they are linked with are installed.
 unpacked_peers=(libreswan openiked bird2)
@@ -128,6 +129,7 @@ if [ "$level" = test ]; then
     if [ -n "$had_charon" ] && [ -d /run/systemd/system ]; then
         "${as_root[@]}" systemctl disable --quiet strongswan.service 2>/dev/null || true
     fi
+    install_packages "the deployment tests" "${deploy_packages[@]}"
     for name in "${unpacked_peers[@]}"; do
         unpack_peer "$name"
     done

@@ -1,5 +1,5 @@
 #!/bin/bash
-# All checks and tests, or one part of them: tools/test.sh [lint|host|lab]. The environment is set up already.
+# All checks and tests, or one part of them: tools/test.sh [lint|host|deploy|lab]. The environment is set up already.
 # Every part runs even when an earlier one failed; the exit status is 1 if any did.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -32,28 +32,33 @@ lint() {
 }
 
 host() { # workers
-    part "tests without ESP" $bin/python -m pytest -q -m "not lab" -n "$1" --dist worksteal --junitxml $results/host.junit.xml
+    part "tests without ESP" $bin/python -m pytest -q -m "not lab and not deploy" -n "$1" --dist worksteal --junitxml $results/host.junit.xml
+}
+
+deploy() {
+    part "tests of what is deployed" "${as_root[@]}" $bin/python -m pytest -q -m deploy --junitxml $results/deploy.junit.xml tests/deploy
 }
 
 lab() { # options
     part "tests with real ESP" "${as_root[@]}" $bin/python tools/lab_tests.py "$@"
 }
 
-host_and_lab() { # side by side: the first is one process, so the second has one place less until it is over
-    host 0 >$results/host.log 2>&1 &
+rest() { # side by side: the first are one process, so the lab has one place less until they are over
+    (failed=(); host 0; deploy; [ ${#failed[@]} = 0 ]) >$results/host.log 2>&1 &
     lab --beside $!
-    wait $! || failed+=("tests without ESP")
+    wait $! || failed+=("tests beside the lab")
     cat $results/host.log
 }
 
 case ${1:-all} in
     lint) lint ;;
     host) host auto ;;
+    deploy) deploy ;;
     lab) lab ;;
     all)
         part "lab kernel" "${as_root[@]}" $bin/python -m xfrmctl.lab build
-        lint; host_and_lab ;;
-    *) echo "usage: tools/test.sh [lint|host|lab]" >&2; exit 2 ;;
+        lint; rest ;;
+    *) echo "usage: tools/test.sh [lint|host|deploy|lab]" >&2; exit 2 ;;
 esac
 
 if [ ${#failed[@]} != 0 ]; then
