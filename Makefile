@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 # The lab needs root; sudo keeps the caller's environment apart from the result, so only what matters is passed on.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,HOME)
 
-.PHONY: help lab lab-shell test test-host test-deploy test-lab bench bench-scale fuzz matrix matrix-interop docs-black-holes docs-interop docs-config docs-findings soak lint setup setup-test clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,9 @@ docs-config: ## Write docs/configuration.md from the configuration's schema
 
 docs-findings: ## Write docs/findings.md from the catalogue of findings and the faults of the lab
 	@$(PYTHON) tools/findings.py
+
+docs-man: ## Write man/xfrmctl.8 and man/xfrmctl.yaml.5 from the help texts and the schema
+	@$(PYTHON) tools/man_pages.py
 
 soak: setup-test ## A day in virtual time: two real daemons, fifty tunnels, in the lab's kernel
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run --time-travel -- $(PYTHON) -m bench.soak --hours $(or $(HOURS),24)

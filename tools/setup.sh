@@ -33,6 +33,7 @@ deploy_packages=(mmdebstrap systemd-container openssh-client)
 # libreswan conflicts with strongSwan, OpenIKED and BIRD would start at every boot: the lab runs them from where their
 # packages are unpacked, and only the libraries that they are linked with are installed.
 unpacked_peers=(libreswan openiked bird2)
+page_packages=(mandoc)
 
 missing() { # the packages among "$@" that are not installed
     local have
@@ -130,6 +131,7 @@ if [ "$level" = test ]; then
         "${as_root[@]}" systemctl disable --quiet strongswan.service 2>/dev/null || true
     fi
     install_packages "the deployment tests" "${deploy_packages[@]}"
+    install_packages "the tests of pages" "${page_packages[@]}"
     for name in "${unpacked_peers[@]}"; do
         unpack_peer "$name"
     done

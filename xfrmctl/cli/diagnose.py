@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xfrmctl.cli import complete
 from xfrmctl.cli.outcome import FAILED, USAGE, tell
 from xfrmctl.cli.session import DEFAULT_CONFIG, Json, Session, console, print_json, session
 
@@ -21,7 +22,8 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 def diagnose(
     context: typer.Context,
     connection: Annotated[
-        str | None, typer.Argument(help="One configured connection; all of them if left out.")
+        str | None,
+        typer.Argument(help="One configured connection; all of them if left out.", autocompletion=complete.connections),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", "-s", help="How long to watch counters.", min=0, max=60)] = 3.0,
     config: Annotated[

@@ -4,13 +4,19 @@ from typing import Annotated
 
 import typer
 
+from xfrmctl.cli import complete
 from xfrmctl.cli.session import Json, session
 
 
 def down(
     context: typer.Context,
-    connection: Annotated[str, typer.Argument(help="Name of a configured connection.")],
-    child: Annotated[str | None, typer.Argument(help="One child of it; the IKE SA too if left out.")] = None,
+    connection: Annotated[
+        str, typer.Argument(help="Name of a configured connection.", autocompletion=complete.connections)
+    ],
+    child: Annotated[
+        str | None,
+        typer.Argument(help="One child of it; the IKE SA too if left out.", autocompletion=complete.children),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Take a connection down, or one child of it, and tell the peer.

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+from xfrmctl.cli import complete
 from xfrmctl.cli.session import Json, session
 
 
 def events(
     context: typer.Context,
     connection: Annotated[
-        str | None, typer.Option("--connection", "-c", help="Only events of this connection.")
+        str | None,
+        typer.Option("--connection", "-c", help="Only events of this connection.", autocompletion=complete.connections),
     ] = None,
     idle: Annotated[
         float | None, typer.Option("--idle", help="End after so many seconds without an event.", min=0.1)

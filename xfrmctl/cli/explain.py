@@ -68,6 +68,7 @@ def _packet(
 ) -> "Packet":
     from ipaddress import ip_address  # noqa: PLC0415
 
+    from xfrmctl.model.nearest import nearest  # noqa: PLC0415
     from xfrmctl.netfilter.packet import ICMP, ICMPV6, PROTOCOLS, SYN, TCP, Packet  # noqa: PLC0415
 
     try:
@@ -80,9 +81,10 @@ def _packet(
         int(protocol) if protocol.isdecimal() and int(protocol) < 256 else None
     )
     if number is None:
-        raise typer.BadParameter(
-            f"{protocol!r} is no protocol: a number, or one of {', '.join(PROTOCOLS)}", param_hint="PROTO"
-        )
+        near = nearest(protocol, PROTOCOLS)
+        hint = f"did you mean {near!r}? Otherwise " if near else ""
+        known = ", ".join(PROTOCOLS)
+        raise typer.BadParameter(f"{protocol!r} is no protocol: {hint}a number, or one of {known}", param_hint="PROTO")
     if number == ICMP and ends[0].version == 6:
         number = ICMPV6
     echo = {ICMP: 8, ICMPV6: 128}.get(number)

@@ -27,6 +27,7 @@ from xfrmctl.cli import (
     show,
     trace,
     up,
+    usage,
 )
 from xfrmctl.model.errors import XfrmctlError
 
@@ -36,11 +37,20 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class Verbs(TyperGroup):
     """The verbs, and the one place where a failure becomes a message and an exit code."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb; where there is none of that name, the one that was meant is named."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            ctx.fail(usage.no_verb(args[0], self.commands))
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; an error raised on purpose is told without a traceback."""
         ctx.ensure_object(session.Session)
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            usage.improve(error)
+            raise
         except XfrmctlError as error:
             raise typer.Exit(outcome.tell(error, ctx.obj.json)) from None
         except BrokenPipeError:  # xfrmctl events | head

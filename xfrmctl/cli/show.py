@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from xfrmctl.cli import complete
 from xfrmctl.cli.outcome import FAILED
 from xfrmctl.cli.session import Json, console, print_json, session
 
@@ -12,7 +13,8 @@ from xfrmctl.cli.session import Json, console, print_json, session
 def show(
     context: typer.Context,
     connection: Annotated[
-        str | None, typer.Argument(help="One configured connection; all of them if left out.")
+        str | None,
+        typer.Argument(help="One configured connection; all of them if left out.", autocompletion=complete.connections),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -4,13 +4,18 @@ from typing import Annotated
 
 import typer
 
+from xfrmctl.cli import complete
 from xfrmctl.cli.session import Json, session
 
 
 def up(
     context: typer.Context,
-    connection: Annotated[str, typer.Argument(help="Name of a configured connection.")],
-    child: Annotated[str | None, typer.Argument(help="One child of it; all of them if left out.")] = None,
+    connection: Annotated[
+        str, typer.Argument(help="Name of a configured connection.", autocompletion=complete.connections)
+    ],
+    child: Annotated[
+        str | None, typer.Argument(help="One child of it; all of them if left out.", autocompletion=complete.children)
+    ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for it.", min=0.1, max=3600)] = 60.0,
     as_json: Json = False,
 ) -> None:

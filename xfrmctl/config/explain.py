@@ -1,7 +1,6 @@
 """What pydantic found -> problems in an operator's words, with the nearest right name for a wrong one."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -10,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from xfrmctl.config.document import Document, Key
 from xfrmctl.config.problem import SAMPLES, Problem, Wrong
+from xfrmctl.model.nearest import nearest
 
 LATER = {
     "rekey": "it belongs under ike: (the IKE SA) or under a child (its CHILD SA)",
@@ -46,8 +46,8 @@ def _problem(detail: ErrorDetails, document: Document, root: type[BaseModel]) ->
             return document.problem(key, "missing", f"add {sample}")
         case "literal_error":
             allowed = [w.strip("' ") for w in str(detail["ctx"]["expected"]).replace(" or ", ", ").split(",")]
-            near = get_close_matches(str(detail["input"]), allowed, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}? " if near else ""
+            near = nearest(str(detail["input"]), allowed)
+            hint = f"did you mean {near}? " if near else ""
             extra = ""
             if key[-2:] == ("dscp", "outbound") and isinstance(detail["input"], int):
                 return document.problem(key, *_fixed_dscp(detail["input"]))
@@ -82,13 +82,8 @@ def _short(value: object) -> str:
 def _nearest_key(name: str, known: list[str]) -> str:
     if name in LATER:
         return LATER[name]
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    plain = name.replace("-", "_").lower()
-    if plain in known:
-        near = [plain]
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known here: {', '.join(known)}"
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}"
 
 
 def _mapping_cure(root: type[BaseModel], key: Key) -> str:

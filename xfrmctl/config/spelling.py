@@ -249,7 +249,7 @@ def selector(value: object) -> TrafficSelector:
         return parse_selector(text)
     except ValueError as error:
         found = advice(str(error))
-        raise Wrong(found.cause, found.cure if found.cure.startswith(("write", "leave")) else cure) from None
+        raise Wrong(found.cause, found.cure if found.cure.startswith(("write", "leave", "did")) else cure) from None
 
 
 def proposal_of(protocol: ProtocolId) -> Callable[[object], Proposal]:

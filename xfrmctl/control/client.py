@@ -19,6 +19,7 @@ from xfrmctl.control.schema import (
     DEFAULT_WATCH_S,
     PROGRAM_HEADER,
     ActionResult,
+    NameList,
     PlanResult,
     ReloadResult,
 )
@@ -82,6 +83,10 @@ class ControlClient:
     def status_json(self) -> dict[str, Any]:
         """The whole gateway as the daemon sent it, fields included that this version does not know."""
         return self._call(dict[str, Any], "GET", "/v1/status")
+
+    def names(self, timeout_s: float = PATIENCE_S) -> dict[str, list[str]]:
+        """What is configured: connections and their children, in the order of the file."""
+        return self._call(NameList, "GET", "/v1/names", timeout_s=timeout_s).connections
 
     def connection(self, name: str) -> ConnectionInfo:
         """One configured connection."""

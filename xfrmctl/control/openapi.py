@@ -36,6 +36,7 @@ _FAULT = _answer(schema.ErrorBody, "the request cannot be served")
 _KINDS: tuple[type, ...] = (
     Snapshot,
     ConnectionInfo,
+    schema.NameList,
     schema.UpRequest,
     schema.DownRequest,
     schema.ActionResult,
@@ -56,6 +57,9 @@ def _paths() -> dict[str, Any]:
     lines = {"description": "one event a line", "content": {"application/x-ndjson": {"schema": {"type": "object"}}}}
     return {
         "/v1/status": {"get": _operation("status", "The whole gateway", {"200": _answer(Snapshot, "its state")})},
+        "/v1/names": {
+            "get": _operation("names", "What is configured", {"200": _answer(schema.NameList, "names, no state")})
+        },
         "/v1/connections/{name}": {
             "parameters": [_NAME],
             "get": _operation("connection", "One connection", {"200": _answer(ConnectionInfo, "its state")}),

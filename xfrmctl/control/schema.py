@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.nearest import advice
 from xfrmctl.model.snapshot import FailureInfo
 
 API_VERSION = "1"
@@ -13,6 +13,13 @@ PROGRAM_HEADER = "Xfrmctl-Version"
 DEFAULT_SOCKET = "/run/xfrmctl/control.sock"
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_WATCH_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameList:
+    """What is configured: each connection with the names of its children. Cheap, for completion."""
+
+    connections: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +99,4 @@ class RequestError(XfrmctlError):
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
     """404 for a connection or child that is not configured, with the nearest right word."""
-    names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    if near:
-        cure = f"did you mean {near[0]!r}?"
-    elif names:
-        shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-        cure = f"known: {shown}"
-    else:
-        cure = "none is configured"
-    return RequestError(f"no {kind} {name!r}", cure, status=404)
+    return RequestError(f"no {kind} {name!r}", advice(name, known) or "none is configured", status=404)

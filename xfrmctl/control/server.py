@@ -23,6 +23,7 @@ from xfrmctl.control.schema import (
     DownRequest,
     ErrorBody,
     ErrorInfo,
+    NameList,
     PlanResult,
     ReloadResult,
     RequestError,
@@ -53,6 +54,9 @@ class Handlers(Protocol):
 
     async def snapshot(self) -> Snapshot:
         """The state now."""
+
+    async def names(self) -> NameList:
+        """What is configured."""
 
     async def connection(self, name: str) -> ConnectionInfo:
         """One connection's state now."""
@@ -94,6 +98,7 @@ class ControlServer:
         """What is served: (method, path) and by whom."""
         return {
             ("GET", "/v1/status"): self._status,
+            ("GET", "/v1/names"): self._names,
             ("GET", "/v1/connections/{name}"): self._connection,
             ("POST", "/v1/connections/{name}/up"): self._up,
             ("POST", "/v1/connections/{name}/down"): self._down,
@@ -131,6 +136,9 @@ class ControlServer:
 
     async def _status(self, _: web.Request) -> web.Response:
         return _json(await self._handlers.snapshot())
+
+    async def _names(self, _: web.Request) -> web.Response:
+        return _json(await self._handlers.names())
 
     async def _connection(self, request: web.Request) -> web.Response:
         return _json(await self._handlers.connection(request.match_info["name"]))

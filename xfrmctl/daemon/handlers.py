@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.events import event_json
-from xfrmctl.control.schema import ActionResult, PlanResult, ReloadResult, RequestError, unknown_name
+from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
 from xfrmctl.daemon import diagnosis, restart
 from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.snapshot import failure_info
@@ -33,6 +33,11 @@ class DaemonHandlers:
     async def snapshot(self) -> Snapshot:
         """The state now."""
         return await self._daemon.snapshot()
+
+    async def names(self) -> NameList:
+        """What is configured."""
+        connections = self._daemon.engine.config.connections
+        return NameList(connections={name: [c.name for c in found.children] for name, found in connections.items()})
 
     async def connection(self, name: str) -> ConnectionInfo:
         """One connection's state now."""

@@ -19,6 +19,7 @@ app = typer.Typer(
     name="lab",
     help=__doc__ or "",
     no_args_is_help=False,
+    add_completion=False,
     rich_markup_mode=None,
     epilog="Without a verb: demo. Where this machine's kernel has no ESP, one that has is built once and booted.",
 )

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.iana import IdType
+from xfrmctl.model.nearest import nearest
 
 _PREFIXES = {
     "fqdn": IdType.FQDN,
@@ -92,6 +93,9 @@ def parse_identity(text: str) -> Identity:
     """
     kind, colon, rest = text.partition(":")
     chosen = _PREFIXES.get(kind.lower()) if colon else None
+    meant = nearest(kind, (*_PREFIXES, "dn"), 0.6) if colon and kind.isalpha() and chosen is None else None
+    if meant:  # no name has a colon, and no group of an IPv6 address looks like one of these words
+        raise ValueError(f"{kind!r} is no kind of identity: did you mean {meant!r}?")
     try:
         if chosen in (IdType.IPV4_ADDR, IdType.IPV6_ADDR):
             return Identity.of_address(ip_address(rest))

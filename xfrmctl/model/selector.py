@@ -18,6 +18,7 @@ from ipaddress import (
 )
 
 from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.nearest import nearest
 
 ANY_PORT = (0, 65535)
 OPAQUE = (65535, 0)
@@ -171,7 +172,10 @@ def _parse_suffix(text: str, version: int) -> tuple[int, tuple[int, int]]:
     name, *rest = (part.strip().lower() for part in text.split("/"))
     protocol = PROTOCOLS.get(name) or (int(name) if name.isascii() and name.isdecimal() else 0)
     if not 0 < protocol < 256:
-        raise ValueError(f"{name!r} is no protocol: write a number from 1 to 255, or one of {', '.join(PROTOCOLS)}")
+        near = nearest(name, PROTOCOLS)
+        hint = f"did you mean {near!r}? " if near else ""
+        known = ", ".join(PROTOCOLS)
+        raise ValueError(f"{name!r} is no protocol: {hint}write a number from 1 to 255, or one of {known}")
     if protocol == (ICMPV6 if version == 4 else ICMP):
         right = "icmp" if version == 4 else "icmpv6"
         raise ValueError(f"{name} is not the ICMP of IPv{version}: write {right}")

@@ -12,7 +12,6 @@ AEAD and classic ciphers never share a proposal (RFC 7296 3.3).
 """
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import lru_cache
 
 from xfrmctl.model.algorithms import (
@@ -28,6 +27,7 @@ from xfrmctl.model.algorithms import (
 )
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.iana import Encr, Esn, Integ, KeGroup, OpenEnum, Prf, ProtocolId, TransformType
+from xfrmctl.model.nearest import nearest
 
 
 class SuiteError(XfrmctlError):
@@ -206,8 +206,8 @@ def parse_proposal(text: str, protocol: ProtocolId) -> Proposal:
     for word in text.strip().lower().split("-"):
         transform = KEYWORDS.get(word)
         if transform is None:
-            near = get_close_matches(word, KEYWORDS, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(word, KEYWORDS)
+            hint = f"; did you mean {near!r}?" if near else ""
             raise SuiteError(f"unknown keyword {word!r} in proposal {text!r}{hint} Known: {', '.join(KEYWORDS)}")
         if transform not in found:
             found.append(transform)

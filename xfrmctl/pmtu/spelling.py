@@ -1,9 +1,8 @@
 """Any ESP or AH suite the tables know, also those never offered (3DES, MD5, SHA-1, NULL): for arithmetic only."""
 
-from difflib import get_close_matches
-
 from xfrmctl.model.algorithms import ENCR, INTEG, KE
 from xfrmctl.model.iana import Encr, Integ, ProtocolId
+from xfrmctl.model.nearest import nearest
 from xfrmctl.model.suite import Suite, SuiteError
 
 _CIPHERS: dict[str, tuple[Encr, int]] = {
@@ -32,8 +31,8 @@ def parse_suite(text: str) -> Suite:
             raise SuiteError(f"suite {text!r} has two of a kind ({word}): write one suite at a time")
         elif word not in _SIZELESS:
             known = [*_CIPHERS, *_INTEGRITY]
-            near = get_close_matches(word, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            near = nearest(word, known)
+            hint = f"did you mean {near!r}? " if near else ""
             raise SuiteError(f"unknown word {word!r} in suite {text!r}: {hint}Known: {', '.join(known)}")
     if ah:
         return _ah(text, cipher, integ)

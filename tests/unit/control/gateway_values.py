@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xfrmctl.control.schema import ActionResult, PlanResult, ReloadResult, RequestError, unknown_name
+from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
 from xfrmctl.control.server import ControlServer
 from xfrmctl.model.finding import ERROR, PEER, Diagnosis, Finding, Line
 from xfrmctl.model.snapshot import (
@@ -250,6 +250,9 @@ class Gateway:
         if self.bug:
             raise RuntimeError("a programming error")
         return SNAPSHOT
+
+    async def names(self) -> NameList:
+        return NameList(connections={c.name: [child.name for child in c.children] for c in SNAPSHOT.connections})
 
     async def connection(self, name: str) -> ConnectionInfo:
         known = {connection.name: connection for connection in SNAPSHOT.connections}
