@@ -11,8 +11,10 @@ from xfrmctl.cli.session import DEFAULT_CONFIG, DEFAULT_STATE, session
 
 
 class LogFormat(StrEnum):
-    """A story to read, or JSON lines for machines."""
+    """A story to read, JSON lines for machines, or entries of systemd's journal with fields; auto: journal or story."""
 
+    AUTO = "auto"
+    JOURNAL = "journal"
     STORY = "story"
     JSON = "json"
 
@@ -33,7 +35,7 @@ def daemon(
         Path | None, typer.Option("--control", help="Control socket to make (default: the global --control).")
     ] = None,
     state: Annotated[Path, typer.Option("--state", help="Directory for what must outlive a crash.")] = DEFAULT_STATE,
-    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to log.")] = LogFormat.STORY,
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to log.")] = LogFormat.AUTO,
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="What to log.")] = LogLevel.INFO,
 ) -> None:
     """Run the gateway in the foreground, until SIGTERM or ^C. SIGHUP reloads.
@@ -45,13 +47,14 @@ def daemon(
     """
     found = session(context)
     gc.disable()  # a tenth of the time that the imports take; a daemon that has started turns it on again
+    from xfrmctl.daemon.logs import chosen  # noqa: PLC0415
     from xfrmctl.daemon.main import Options, run  # noqa: PLC0415
 
     options = Options(
         config=config,
         control=control or found.control,
         state=state,
-        log_format=log_format.value,
+        log_format=chosen(log_format.value),
         log_level=log_level.value,
     )
     raise typer.Exit(run(options))

@@ -1,4 +1,4 @@
-"""The only formatter: events -> a story a person can follow, or JSON lines for machines.
+"""The only formatter: events -> a story a person can follow, with fields for the journal, or JSON for machines.
 
 net#1 > 172.16.2.1:500  IKE_SA_INIT request 0: SA, KE, No, N(NAT_DETECTION_SOURCE_IP), …  (432 bytes)
 net#1 < 172.16.2.1:500  IKE_SA_INIT response 0: SA, KE, No, …  (440 bytes)
@@ -9,6 +9,7 @@ net#1 lan: ESP in 0xc0ffee01, out 0xdeadbeef, aes256gcm16, 10.1.1.0/24 === 10.1.
 import asyncio
 import atexit
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 import structlog
 
 from xfrmctl.control.events import event_json
+from xfrmctl.daemon import journal
 from xfrmctl.daemon.clock import wall
 from xfrmctl.model.events import (
     CarriersDiffer,
@@ -99,12 +101,14 @@ class Lines:
 
 
 def configure(log_format: str, level: str) -> None:
-    """Set structlog up. ``log_format``: story or json; ``level``: debug, info, warning, error."""
-    lines = Lines(sys.stderr)
+    """Set structlog up. ``log_format``: story, json or journal; ``level``: debug, info, warning, error."""
+    lines: Lines | journal.Journal = journal.Journal() if log_format == "journal" else Lines(sys.stderr)
     shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     last: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
+        else journal.render
+        if log_format == "journal"
         else structlog.dev.ConsoleRenderer(pad_event_to=0)
         if sys.stderr.isatty()
         else plain
@@ -117,6 +121,14 @@ def configure(log_format: str, level: str) -> None:
     )
 
 
+def chosen(log_format: str) -> str:
+    """What ``auto`` means here: the journal with its fields where stderr leads to it, else a story."""
+    if log_format != "auto":
+        return log_format
+    stream = os.environ.get("JOURNAL_STREAM", "")
+    return "journal" if journal.connected(sys.stderr.fileno(), stream) and journal.SOCKET.exists() else "story"
+
+
 class Storyteller:
     """Writes each event as one line."""
 
@@ -124,7 +136,7 @@ class Storyteller:
         """After :func:`configure`, with the same arguments."""
         self._log = structlog.get_logger("ike").bind()  # bound once, not for every line
         self._level = logging.getLevelNamesMapping()[level.upper()]
-        self._json = log_format == "json"
+        self._members = log_format in ("json", "journal")
         self._windows: dict[str, tuple[float, int]] = {}
 
     def observe(self, event: Event) -> None:
@@ -133,7 +145,7 @@ class Storyteller:
         if level < self._level or (isinstance(event, DatagramDropped | IcmpErrorJudged) and self._too_many(event)):
             return
         text = tell(event)
-        if self._json:
+        if self._members:
             members = event_json(event, wall())
             name = members.pop("event")
             members.pop("at")

@@ -27,7 +27,7 @@ from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
-from xfrmctl.daemon.lifecycle import loop_factory, notify
+from xfrmctl.daemon.lifecycle import live, loop_factory, notify, reloading
 from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
@@ -66,7 +66,7 @@ EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line says. ``log_format``: story or json; ``state`` is what must outlive a crash."""
+    """What the command line says. ``log_format``: story, json or journal; ``state`` is what must outlive a crash."""
 
     config: Path
     control: Path
@@ -135,6 +135,7 @@ class Daemon:
         engine = restart.on_bound_ports(self._started_with, configuration.engine)
         return replace(engine, connections=connections, qcd_secret=self._secret if makes else b"")
 
+    @reloading
     async def reload(self) -> ReloadResult:
         """Read the file again; what has not changed is not touched, and a faulty file changes nothing."""
         try:
@@ -307,7 +308,8 @@ class Daemon:
         gc.freeze()  # modules and configuration live as long as we do: no collection need look at them again
         gc.enable()
         self._log.info("ready", version=__version__, connections=len(engine.connections))
-        notify("READY=1")
+        notify(f"READY=1\nSTATUS={len(engine.connections)} connections configured")
+        live(self._loop)
 
     async def stop(self) -> None:
         """Go: blocks first, then the SAs and a word to every peer, then everything else."""
