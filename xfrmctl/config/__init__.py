@@ -10,6 +10,7 @@ mapping       what all sections have in common: unknown keys are errors, lists m
 schema        which keys there are, their kinds, defaults and meaning (pydantic); schema_child: a child's
 explain       pydantic's findings -> problems in an operator's words
 secrets       where pre-shared keys come from, and who may read them
+handed        the files that systemd hands to its services as credentials
 credentials   certificates, private keys, CAs and CRLs from files
 identities    who we are and whom we accept, and what a certificate can confirm of it
 check         what no single value shows: overlaps, twins, missing addresses

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from xfrmctl.config.problem import ConfigError, Problem
+from xfrmctl.config.handed import credential
+from xfrmctl.config.problem import ConfigError, Problem, Wrong
 
 Key = tuple[str | int, ...]
 """Where a value stands in the data: mapping keys and list indices from the root."""
@@ -36,7 +37,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["
 
 @dataclass(frozen=True, slots=True)
 class FileReference:
-    """``!file PATH``: the value is the content of a file; relative paths start at the configuration file."""
+    """``!file PATH``, ``!credential NAME``: the value is a file's content; paths start at the configuration file."""
 
     path: str
 
@@ -159,7 +160,13 @@ class _Walk:
                 return None
             case "!file":
                 return FileReference(text)
-        self.fault(node, key, f"unknown tag {node.tag}", "the only tag is !file PATH, for secrets")
+            case "!credential":
+                try:
+                    return FileReference(str(credential(text)))
+                except Wrong as wrong:
+                    self.fault(node, key, wrong.cause, wrong.cure)
+                    return None
+        self.fault(node, key, f"unknown tag {node.tag}", "the tags are !file PATH and !credential NAME, for secrets")
         return text
 
     def mapping(self, node: yaml.MappingNode, key: Key, depth: int) -> dict[str, object]:

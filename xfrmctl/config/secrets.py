@@ -1,9 +1,9 @@
 """Where pre-shared keys come from, and who may read them.
 
-A key stands in a file of its own (``!file PATH``, relative to the configuration file) that only its owner can
-read, or, where the configuration file itself is that private, in the configuration. It is spelled as text, as
-hex after ``0x``, or as base64 after ``0s`` (the spelling of strongSwan and libreswan), in either place. One
-newline at the end of a file is not part of the key. No message ever shows a key.
+A key stands in a file of its own (``!file PATH``, relative to the configuration file) that only its owner can read; or
+systemd hands it to us (``!credential NAME``); or, where the configuration file itself is that private, it stands in the
+configuration. It is spelled as text, as hex after ``0x``, or as base64 after ``0s`` (the spelling of strongSwan and
+libreswan), in either place. One newline at the end of a file is not part of the key. No message ever shows a key.
 """
 
 import base64
@@ -12,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 
+from xfrmctl.config import handed
 from xfrmctl.config.document import FileReference
 from xfrmctl.config.problem import Wrong
 
@@ -74,7 +75,7 @@ def read_private(path: Path, make: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         cure = {
-            "FileNotFoundError": make,
+            "FileNotFoundError": handed.cure(path) if handed.is_handed(path) else make,
             "PermissionError": f"run as the owner of {path}, or as root",
         }.get(type(error).__name__, "name a readable file")
         raise Wrong(f"cannot read {path}: {error.strerror}", cure) from None
@@ -83,7 +84,7 @@ def read_private(path: Path, make: str) -> bytes:
         os.close(descriptor)
         raise Wrong(f"{path} is no ordinary file", "name a file that holds the key")
     with os.fdopen(descriptor, "rb") as stream:
-        if status.st_mode & 0o077:
+        if status.st_mode & 0o077 and not handed.is_handed(path):
             mode = stat.S_IMODE(status.st_mode)
             raise Wrong(f"others can read {path} (mode {mode:04o})", f"chmod 0600 {path}")
         content = stream.read(MAX_BYTES + 1)

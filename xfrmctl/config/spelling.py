@@ -64,7 +64,7 @@ def _text(value: object, example: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, FileReference):
-        raise Wrong("!file is for secrets only (auth.psk)", f"write the value itself, such as {example}")
+        raise Wrong("!file and !credential are for secrets only", f"write the value itself, such as {example}")
     raise Wrong(f"{_shown(value)} is not a single value", f"write one such as {example}")
 
 
@@ -395,5 +395,5 @@ FilePath = Annotated[str, PlainValidator(file_path), _schema("string", "path, fr
 Secret = Annotated[
     str | FileReference,
     PlainValidator(secret),
-    _schema("string", "!file PATH (best), or the key itself: text, 0x hex, 0s base64"),
+    _schema("string", "!file PATH (best), !credential NAME, or the key itself: text, 0x hex, 0s base64"),
 ]

@@ -155,7 +155,7 @@ ONE_FAULT = [
     ("", "auth: {psk: !file nowhere}", "", "auth.psk", "No such file", "openssl rand"),
     ("", "auth: {psk: !file .}", "", "auth.psk", "no ordinary file", "holds the key"),
     ("", "auth: {psk: !secret k}", "", "auth.psk", "unknown tag !secret", "!file PATH"),
-    ("", "local: {address: !file k}", "", "local.address", "!file is for secrets only", "192.0.2.1"),
+    ("", "local: {address: !file k}", "", "local.address", "!file and !credential are for secrets only", "192.0.2.1"),
     ("", "children: {}", "", "c.children", "no child", "local_ts"),
     ("", "children: {lan: }", "", "children.lan", "nothing is no mapping", "local_ts, remote_ts"),
     ("", "children: {lan: {local_ts: 10.1.0.0/16}}", "", "lan.remote_ts", "missing", "remote_ts: [10.1.2.0/24]"),

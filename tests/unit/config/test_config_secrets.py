@@ -140,3 +140,31 @@ def test_a_key_belongs_to_one_identity_of_many_peers(place: Path, old: str, new:
 def test_one_key_for_many_peers_is_warned_about(place: Path) -> None:
     text = MINIMAL.replace("remote: {address: 192.0.2.2}", "remote: {id: any}")
     assert any("take another's identity" in warning.cause for warning in loaded(place, text).warnings)
+
+
+def handed(place: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
+    directory = place / "handed"
+    directory.mkdir()
+    (directory / "branch-7.psk").write_text("correct-horse-battery\n")
+    (directory / "branch-7.psk").chmod(mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440])
+def test_a_secret_that_systemd_hands_over(place: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
+    """An access control list shows itself in the group's bits: whom it lets read is systemd's business."""
+    handed(place, monkeypatch, mode)
+    text = MINIMAL.replace("!file k", "!credential branch-7.psk")
+    assert loaded(place, text).engine.connections["c"].psk == b"correct-horse-battery"
+
+
+def test_a_credential_that_the_unit_does_not_load(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed(place, monkeypatch, 0o400)
+    problem = only(place, MINIMAL.replace("!file k", "!credential other"))
+    assert "LoadCredential=other:" in problem.cure
+
+
+@pytest.mark.parametrize("name", ["../k", "a/b", "..", "''", "/etc/passwd", "x" * 256])
+def test_what_can_be_no_credential(place: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"can be no credential's name"):
+        loaded(place, MINIMAL.replace("!file k", f"!credential {name}"))
