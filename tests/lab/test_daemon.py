@@ -163,14 +163,24 @@ def test_reload_and_plan(up: Gateway) -> None:
     whole = json.loads(config(0))
     del whole["connections"][FAR]
     up.configure(json.dumps(whole))
-    planned = ran(up, "plan")["lines"]
+    told = ran(up, "plan", code=2)
+    planned = told["lines"]
+    assert told["configuration_differs"] and [(c["name"], c["cost"]) for c in told["connections"]] == [(FAR, "end")]
     assert planned and all(line.startswith("-") and "10.99.0.0/24" in line for line in planned if "policy" in line)
     assert ran(up, "show")["reload_ok"] is True
     told = ran(up, "reload")
     assert told["removed"] == [FAR] and not told["changed"] and not told["added"]
     assert ran(up, "show", MAIN)["ike_sas"][0]["name"] == first
 
+    candidate = up.config_file.with_name("new.json")
+    candidate.touch(mode=0o600)
+    candidate.write_text(config(0))
+    told = ran(up, "plan", str(candidate), code=2)
+    assert [(c["name"], c["action"]) for c in told["connections"]] == [(FAR, "add")]
+    assert ran(up, "plan")["configuration_differs"] is False
+
     up.configure(json.dumps(whole).replace('"172.16.2.1"', '"172.16.2.1111"'))
+    assert "172.16.2.1111" in ran(up, "plan", code=1)["error"]["message"]
     told = ran(up, "reload", code=2)
     assert "172.16.2.1111" in told["message"] and str(up.config_file) in told["message"]
     assert ran(up, "check", str(up.config_file), code=2)["error"]["problems"]
@@ -319,7 +329,7 @@ def test_rules_that_somebody_removed_come_back(up: Gateway) -> None:
     assert standing() == {False}
     mss = 1500 - GCM_OVERHEAD - 40
     assert metric(up, "xfrmctl_clamp_standing", family="ipv4", mss=str(mss)) == 0
-    assert ran(up, "plan")["lines"]
+    assert ran(up, "plan", code=2)["lines"]
     assert ran(up, "reload")["ok"] is True
     assert standing() == {True}
     assert up.namespace.run(["iptables-save", "-t", "mangle"]).stdout.count("XFRMCTL-MSS") == rules
@@ -336,7 +346,7 @@ def test_rules_that_somebody_removed_come_back(up: Gateway) -> None:
 def test_routes_that_somebody_removed_come_back(topology: Topology, up: Gateway) -> None:
     for version in ("-4", "-6"):
         network_of(up.namespace, version, "route", "flush", "proto", "158")
-    planned = ran(up, "plan")["lines"]
+    planned = ran(up, "plan", code=2)["lines"]
     assert len(planned) == 2 and all(line.startswith("+ route fd10:2::/64") for line in planned), planned
     assert ran(up, "reload")["ok"] is True
     assert ran(up, "plan")["lines"] == []

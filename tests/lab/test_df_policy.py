@@ -181,11 +181,11 @@ def test_the_table_is_mended_and_goes_with_the_last_who_wants_it(topology: Topol
     with gateways(topology, "interface", df="set", oversize="fragment") as (a, _):
         assert stands()
         ga.run(["nft", "flush", "chain", "ip", "xfrmctl-df", "prerouting"])
-        lines = a.ctl("plan")["lines"]
+        lines = a.ctl("plan", check=False)["lines"]
         assert any("df: the table is damaged" in line for line in lines), lines
         assert a.client.reload().ok
         assert stands()
-        assert not [line for line in a.ctl("plan")["lines"] if "df" in line]
+        assert not [line for line in a.ctl("plan", check=False)["lines"] if "df" in line]
         a.kill()
         assert stands(), "the rules need no daemon"
         a.start()

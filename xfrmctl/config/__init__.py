@@ -17,6 +17,7 @@ check         what no single value shows: overlaps, twins, missing addresses
 numbering     reqid and if_id, stable over reloads and restarts
 build         schema -> values of the IKE engine
 load          the way from a path to a Configuration; digests that tell what a reload changes
+written       values of the engine -> the keys that say the same: what differs between two configurations
 jsonschema    the published JSON schema, for editors and for CI
 ============  ====================================================================================
 """

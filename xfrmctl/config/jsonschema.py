@@ -9,10 +9,10 @@ from typing import Any
 
 from xfrmctl.config.schema import DEFAULT_ESP, DEFAULT_IKE, File
 from xfrmctl.config.spelling import WRITTEN
+from xfrmctl.config.written import duration
 
 _SPELLED: dict[str, Any] = {"proposals": list(DEFAULT_IKE), "esp": list(DEFAULT_ESP), "metrics": "off"}
 _SPELLED |= {"mtu": "auto", "tries": "forever", "address": "any", "reauth": "off"}
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def json_schema() -> dict[str, Any]:
@@ -58,11 +58,6 @@ def _spell_default(name: str, entry: dict[str, Any]) -> None:
     if default is None or isinstance(default, (list, tuple, dict)):
         default = _SPELLED.get(name)
     elif isinstance(default, float) and entry.get("type") == "string":
-        default = _duration(default)
+        default = duration(default)
     if default is not None:
         entry["default"] = default
-
-
-def _duration(seconds: float) -> str:
-    """``14400`` is 4h; the largest unit that leaves nothing over."""
-    return next((f"{seconds / size:g}{unit}" for size, unit in _UNITS if not seconds % size), f"{seconds:g}s")

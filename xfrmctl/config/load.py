@@ -21,6 +21,7 @@ from xfrmctl.config.fragmentation import check_fragmentation
 from xfrmctl.config.overlaps import check_overlaps
 from xfrmctl.config.problem import ConfigError, Problem
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig
+from xfrmctl.pmtu.settings import PathOptions
 
 MAX_BYTES = 64 * 2**20
 
@@ -100,7 +101,9 @@ def loads(text: str, file: Path, previous: Configuration | None = None) -> Confi
         file=file,
         gateway=gateway,
         engine=engine,
-        digests={name: _digest(connection) for name, connection in engine.connections.items()},
+        digests={
+            name: _digest(connection, gateway.path_mtu_of.get(name)) for name, connection in engine.connections.items()
+        },
         warnings=tuple(sorted(warnings, key=lambda p: (p.line, p.column))),
     )
 
@@ -190,8 +193,8 @@ def _check_name(key: Key, name: str, report: build.Report) -> None:
         report(key, f"{name!r} cannot be a name", cure)
 
 
-def _digest(connection: ConnectionConfig) -> str:
-    content = repr(replace(connection, psk=b"", psks={})).encode()
+def _digest(connection: ConnectionConfig, path: PathOptions | None) -> str:
+    content = repr((replace(connection, psk=b"", psks={}), path)).encode()
     return hashlib.sha256(_hashed(connection) + content).hexdigest()
 
 

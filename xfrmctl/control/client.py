@@ -113,9 +113,10 @@ class ControlClient:
         """Have the configuration read again."""
         return self._call(ReloadResult, "POST", "/v1/reload", {}, 4 * PATIENCE_S)
 
-    def plan(self) -> PlanResult:
-        """What a reload would change."""
-        return self._call(PlanResult, "POST", "/v1/plan", {}, 4 * PATIENCE_S)
+    def plan(self, file: Path | None = None) -> PlanResult:
+        """What a reload would change; with ``file``, if that were the configuration file."""
+        body = {"file": str(file.absolute())} if file is not None else {}
+        return self._call(PlanResult, "POST", "/v1/plan", body, 4 * PATIENCE_S)
 
     def diagnose(self, connection: str | None = None, seconds: float = DEFAULT_WATCH_S) -> Diagnosis:
         """Look for faults; watch counters for ``seconds``."""

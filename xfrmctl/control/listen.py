@@ -1,9 +1,11 @@
 """The unix socket: private from its first moment, and never taken from a daemon that lives."""
 
+import asyncio
 import grp
 import os
 import socket
 import stat
+import struct
 from pathlib import Path
 
 from xfrmctl.model.errors import XfrmctlError
@@ -32,6 +34,17 @@ def listen(path: Path, group: str | None = None) -> socket.socket:
         raise ListenError(
             f"control socket {path}: {error.strerror}; run as root, or choose another --control"
         ) from None
+
+
+def peer_uid(transport: asyncio.BaseTransport | None) -> int | None:
+    """Who is at the other end of a connection (SO_PEERCRED, unix(7)); None where the kernel does not say."""
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None:
+        return None
+    with socket.socket(fileno=os.dup(sock.fileno())) as own:
+        credentials = own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
 
 
 def _group_id(group: str) -> int:

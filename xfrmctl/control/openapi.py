@@ -41,6 +41,7 @@ _KINDS: tuple[type, ...] = (
     schema.DownRequest,
     schema.ActionResult,
     schema.ReloadResult,
+    schema.PlanRequest,
     schema.PlanResult,
     schema.DiagnoseRequest,
     Diagnosis,
@@ -87,7 +88,12 @@ def _paths() -> dict[str, Any]:
             )
         },
         "/v1/plan": {
-            "post": _operation("plan", "What a reload would change", {"200": _answer(schema.PlanResult, "the changes")})
+            "post": _operation(
+                "plan",
+                "What a reload would change, of the daemon's own file or of another one; changes nothing",
+                {"200": _answer(schema.PlanResult, "the changes")},
+                requestBody=_body(schema.PlanRequest),
+            )
         },
         "/v1/diagnose": {
             "post": _operation(

@@ -58,9 +58,76 @@ class ReloadResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanResult:
-    """What would change, one line a change, as text an operator reads; empty where nothing would."""
+class PlanRequest:
+    """What to compare with what is in force: the daemon's own file as it is now, or another one.
 
+    ``file`` is an absolute path that the daemon can read; only root, or the daemon's own user, may name one.
+    """
+
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChange:
+    """One key, spelled with its defaults; None where it is not there. Of a ``secret`` the texts are empty."""
+
+    key: str
+    old: str | None
+    new: str | None
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildChange:
+    """One child. ``action``: add, change, remove. ``carries`` is its traffic; ``keys`` are those of a change."""
+
+    name: str
+    action: str
+    carries: str
+    keys: list[KeyChange] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionChange:
+    """One connection. ``action``: add, change, remove.
+
+    ``cost``: none; rekey (of the children in ``rekeys``, no packet is lost); anew (its IKE SA ends and is negotiated
+    again); end (its SAs end). ``interrupts`` are the children that are up now and lose their SAs. ``effect`` says it.
+    """
+
+    name: str
+    action: str
+    cost: str
+    effect: str
+    interrupts: list[str] = field(default_factory=list)
+    rekeys: list[str] = field(default_factory=list)
+    keys: list[KeyChange] = field(default_factory=list)
+    children: list[ChildChange] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayChange:
+    """Keys of ``gateway`` and ``policies``. ``cost``: none, or restart (they wait for the daemon's next start)."""
+
+    cost: str
+    effect: str
+    keys: list[KeyChange]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanResult:
+    """What a reload would change.
+
+    ``configuration_differs`` is about the configurations alone: whether there is anything to reload. ``lines`` is what
+    would change in the kernel, one a line, and may be there without it: somebody else has been at the kernel.
+    ``waiting`` are keys that an earlier reload has taken over and that wait for the daemon's next start.
+    """
+
+    file: str
+    configuration_differs: bool
+    connections: list[ConnectionChange] = field(default_factory=list)
+    gateway: list[GatewayChange] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
 

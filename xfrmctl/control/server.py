@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from xfrmctl import __version__
 from xfrmctl.control.adapters import adapter
-from xfrmctl.control.listen import listen
+from xfrmctl.control.listen import listen, peer_uid
 from xfrmctl.control.openapi import openapi
 from xfrmctl.control.schema import (
     API_HEADER,
@@ -24,6 +25,7 @@ from xfrmctl.control.schema import (
     ErrorBody,
     ErrorInfo,
     NameList,
+    PlanRequest,
     PlanResult,
     ReloadResult,
     RequestError,
@@ -73,8 +75,8 @@ class Handlers(Protocol):
     async def reload(self) -> ReloadResult:
         """Read the configuration again; ``ok`` False leaves the old one in force."""
 
-    async def plan(self) -> PlanResult:
-        """What a reload would change."""
+    async def plan(self, file: Path | None) -> PlanResult:
+        """What a reload would change; with ``file``, if that were the configuration file."""
 
     async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
         """Faults of one connection, or of all; watch counters for ``seconds``."""
@@ -165,8 +167,14 @@ class ControlServer:
         result = await self._handlers.reload()
         return _json(result, 200 if result.ok else 422)
 
-    async def _plan(self, _: web.Request) -> web.Response:
-        return _json(await self._handlers.plan())
+    async def _plan(self, request: web.Request) -> web.Response:
+        body = await _body(request, PlanRequest)
+        if body.file is not None and peer_uid(request.transport) not in (0, os.geteuid()):
+            who = "only root, or the user that the daemon runs as, may have it read a file"
+            raise RequestError(who, "run this with sudo, or leave the file out", status=403)
+        if body.file is not None and not body.file.startswith("/"):
+            raise RequestError(f"{body.file!r} is no absolute path", "begin it with /")
+        return _json(await self._handlers.plan(Path(body.file) if body.file is not None else None))
 
     async def _diagnose(self, request: web.Request) -> web.Response:
         body = await _body(request, DiagnoseRequest)

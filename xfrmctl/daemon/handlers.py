@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.events import event_json
 from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
-from xfrmctl.daemon import diagnosis, restart
+from xfrmctl.daemon import diagnosis
 from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.snapshot import failure_info
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRekeyed, Event, IkeSaRekeyed, NegotiationFailed
@@ -136,18 +137,17 @@ class DaemonHandlers:
         """Read the configuration again."""
         return await self._daemon.reload()
 
-    async def plan(self) -> PlanResult:
-        """What a reload would change in the kernel."""
+    async def plan(self, file: Path | None) -> PlanResult:
+        """What a reload would change."""
         daemon = self._daemon
         try:
-            configuration = await asyncio.to_thread(load, daemon.configuration.file, daemon.configuration)
+            newer = await asyncio.to_thread(load, file or daemon.configuration.file, daemon.configuration)
         except ConfigError as error:
             raise RequestError(str(error), "correct the file; `xfrmctl check` shows all problems", status=422) from None
-        resolved = daemon.resolved(configuration)
-        desired = daemon.reconciler.planned(resolved.connections.values())
+        step = daemon.step_to(newer)
+        desired = daemon.reconciler.planned(step.resolved, newer.gateway.policies)
         plan = await asyncio.to_thread(daemon.kernel.plan, desired)
-        successors = [f"~ rekey {name}: DF outside changes" for name in restart.rekeyed(daemon.engine.config, resolved)]
-        return PlanResult(lines=plan.render().splitlines() + successors)
+        return step.result(plan.render().splitlines())
 
     async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
         """Look for faults; one at a time, since it is work."""

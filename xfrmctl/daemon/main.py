@@ -22,7 +22,7 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, memory, restart, routes, secret
+from xfrmctl.daemon import clock, logs, memory, preview, restart, routes, secret
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
@@ -144,26 +144,27 @@ class Daemon:
             self._reload_error = str(error)
             self._log.error("reload refused, the old configuration stays in force", problems=str(error))
             return ReloadResult(ok=False, message=str(error))
-        changes = self.configuration.changes(newer)
+        step = self.step_to(newer)
+        changes, gateway = step.connections(), step.gateway()
         waiting = ", ".join(restart.pending(self._started_with, newer))
         if waiting:
             self._log.warning("takes effect at the next start", keys=waiting)
         self.configuration, self._reload_error = newer, ""
         self.reconciler.entries, self._icmp.policies = newer.gateway.policies, newer.gateway.icmp
-        resolved = self.resolved(newer)
-        successors = restart.rekeyed(self.engine.config, resolved)
-        self.runtime.step(lambda now: self.engine.reload(resolved, now))
+        self.runtime.step(lambda now: self.engine.reload(step.resolved, now))
         self.runtime.step(self.engine.handle_network)
         self.runtime.step(partial(self.paths.configure, newer.gateway.path_mtu, newer.gateway.path_mtu_of))
         self.runtime.audit()
         self._icmp.start()
         self._tunnels.configure()
         await self.reconciler.everything()
-        lists = {"added": list(changes.added), "changed": list(changes.changed), "removed": list(changes.removed)}
-        text = ", ".join(f"{len(names)} {what}" for what, names in lists.items() if names) or "nothing has changed"
-        text += restart.later(successors, waiting)
-        self._log.info("reloaded", changes=text)
-        return ReloadResult(ok=True, message=text, **lists)
+        result = preview.reloaded(changes, gateway, waiting)
+        self._log.info("reloaded", changes=result.message)
+        return result
+
+    def step_to(self, newer: Configuration) -> preview.Step:
+        """The step that a reload takes."""
+        return preview.Step(self.engine, self._started_with, self.configuration, newer, self.resolved(newer))
 
     # -- state
 

@@ -81,19 +81,28 @@ class PartMaker:
         name, child = self.engine.configured(reqid)
         if child is not None:
             return self.configured(self.engine.config.connections[name], child, stopping=stopping)
-        newest, established = self.engine.newest_child(reqid), self.established(reqid)
-        if newest is None or established is None or newest[0].config is None:
+        newest = self.engine.newest_child(reqid)
+        if newest is None or newest[0].config is None:
             return None
-        config, path = newest[1].config, (established.local, established.remote)
-        sizes = self._sizes(newest[0].config, config, established, path)
+        return self.peers(newest[0].config, newest[1].config, newest[1], stopping=stopping)
+
+    def peers(
+        self, connection: ConnectionConfig, config: ChildConfig, child: ChildSa, *, stopping: bool = False
+    ) -> Part:
+        """What a CHILD SA of one of many peers wants."""
+        established = established_of(child)
+        path = (established.local, established.remote)
+        sizes = self._sizes(connection, config, established, path)
         desired = intent.of_peer(config, established, sizes, stopping=stopping)
         desired = inside.speaking(desired, established.local_ts, self.own)
         part = Part(self._passing(desired, established.local_ts, established.remote_ts), sizes, path)
         return part if stopping else self._on_its_way(part, config, established)
 
-    def configured(self, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False) -> Part:
-        """What a configured child wants, established or not."""
-        established = self.established(child.reqid)
+    def configured(
+        self, connection: ConnectionConfig, child: ChildConfig, *, stopping: bool = False, standing: bool = True
+    ) -> Part:
+        """What a configured child wants, established or not; without ``standing`` as if it were not."""
+        established = self.established(child.reqid) if standing else None
         remote = established.remote if established else connection.remote
         local = established.local if established else connection.local
         path = (local, remote) if remote is not None else None

@@ -16,8 +16,9 @@ from xfrmctl.daemon.intent import Sizes
 from xfrmctl.daemon.parts import Part, PartMaker
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.union import Union
-from xfrmctl.ike.config import ConnectionConfig
+from xfrmctl.ike.config import EngineConfig
 from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.ike.mild import Fate
 from xfrmctl.kernel.desired import Desired, IcmpGuard
 from xfrmctl.kernel.ports import ConvergeReport, Kernel
 from xfrmctl.model.errors import XfrmctlError
@@ -192,16 +193,21 @@ class Reconciler:
         """All that should stand by the configuration in force."""
         return replace(self._union.whole(), icmp=self._icmp_wanted)
 
-    def planned(self, connections: Iterable[ConnectionConfig]) -> Desired:
-        """All that would stand with these connections, before anything is negotiated anew."""
-        new = {connection.name: connection for connection in connections}
-        parts = {ch.reqid: self.maker.configured(c, ch).desired for c in new.values() for ch in c.children}
-        parts[GATEWAY] = self._union.parts.get(GATEWAY, Desired())
+    def planned(self, config: EngineConfig, entries: tuple[SpdEntry, ...]) -> Desired:
+        """All that would stand after a reload, before anything is negotiated anew."""
+        fates = self.engine.fates(config)
+        maker = replace(self.maker, outer={}, own=self.kernel.addresses(), discards=_discards(entries))
+        parts = {GATEWAY: intent.of_gateway(entries)}
+        for connection in config.connections.values():
+            standing = fates[connection.name] in (Fate.UNTOUCHED, Fate.ADOPTED)
+            for child in connection.children:
+                parts[child.reqid] = maker.configured(connection, child, standing=standing).desired
         for reqid in self.engine.peers.reqids:
-            part, newest = self.maker.make(reqid), self.engine.newest_child(reqid)
-            name = newest[0].connection if newest is not None else ""
-            if part is not None and self.engine.config.connections.get(name) == new.get(name):
-                parts[reqid] = part.desired
+            newest = self.engine.newest_child(reqid)
+            new = config.connections.get(newest[0].connection) if newest is not None else None
+            if newest is None or new is None or fates[new.name] not in (Fate.UNTOUCHED, Fate.ADOPTED):
+                continue
+            parts[reqid] = maker.peers(new, new.child(newest[1].config.name) or newest[1].config, newest[1]).desired
         return replace(Union(parts).whole(), icmp=self._icmp_wanted)
 
     # -- making it so
@@ -212,10 +218,7 @@ class Reconciler:
             self._dirty.clear()
             self.maker.outer.clear()
             self.maker.own = self.kernel.addresses()
-            self.maker.discards = Pairs()
-            for entry in self.entries:
-                if entry.action is SpdAction.DISCARD:
-                    self.maker.discards.add(entry.remote_ts, entry.local_ts, entry)
+            self.maker.discards = _discards(self.entries)
             reqids = set(self._reqids())
             gone = self._parts.keys() - reqids
             self._recompute(reqids | gone, stopping=stopping)
@@ -322,3 +325,11 @@ class Reconciler:
         self.maker.outer.update(answers)
         self._dirty.update(reqid for reqid, part in self._parts.items() if part.path in moved)
         await self.changed()
+
+
+def _discards(entries: Iterable[SpdEntry]) -> Pairs[SpdEntry]:
+    found: Pairs[SpdEntry] = Pairs()
+    for entry in entries:
+        if entry.action is SpdAction.DISCARD:
+            found.add(entry.remote_ts, entry.local_ts, entry)
+    return found

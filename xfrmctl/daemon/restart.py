@@ -1,11 +1,9 @@
-"""What a reload does not change at once: bound sockets and what was handed to others wait for the next start, DF for a
-rekey."""
+"""What a reload does not change: bound sockets, and what was handed to others, wait for the next start."""
 
 from dataclasses import fields, replace
 
 from xfrmctl.config.build import GatewaySettings
 from xfrmctl.config.load import Configuration
-from xfrmctl.ike import mild
 from xfrmctl.ike.config import EngineConfig
 
 LIVE = frozenset({"policies", "icmp", "crash_detection", "path_mtu", "path_mtu_of"})
@@ -19,19 +17,6 @@ def pending(started: Configuration, newer: Configuration) -> list[str]:
     if _ports(started.engine) != _ports(newer.engine):
         found.append("gateway.ports")
     return found
-
-
-def rekeyed(before: EngineConfig, after: EngineConfig) -> list[str]:
-    """Children that get a successor, since their SAs can do nothing else about DF; as ``connection/child``."""
-    pairs = ((before.connections.get(name), connection) for name, connection in after.connections.items())
-    mild_ones = ((old, new) for old, new in pairs if old is not None and mild.is_mild(old, new))
-    return [f"{new.name}/{child}" for old, new in mild_ones for child in mild.renewed(old, new)]
-
-
-def later(successors: list[str], waiting: str) -> str:
-    """What a reload says of both."""
-    text = f"; for DF: rekey of {', '.join(successors)}" if successors else ""
-    return text + (f"; at the next start: {waiting}" if waiting else "")
 
 
 def on_bound_ports(started: Configuration, config: EngineConfig) -> EngineConfig:

@@ -270,24 +270,27 @@ class IkeEngine:
                     informational.delete_child(core, sa, found, reason)
         settle(self._core)
 
+    def fates(self, config: EngineConfig) -> dict[str, mild.Fate]:
+        """What :meth:`reload` with this configuration would do to every connection, by name."""
+        return mild.fates(self._core.config, roaming.settled(self._core.config, config))
+
     def reload(self, config: EngineConfig, now: float) -> None:
         """Take a new configuration; IKE SAs stand where nothing has changed, or nothing but what is mild."""
         core = self._core
         core.now = now
-        old = core.config
-        config = roaming.settled(old, config)
+        fates = self.fates(config)
+        config = roaming.settled(core.config, config)
         core.configure(config)
         reason = failures.operator("the configuration of the connection has changed")
-        for name in old.connections.keys() - config.connections.keys():
+        for name in (name for name, fate in fates.items() if fate is mild.Fate.REMOVED):
             for sa in core.of_connection(name):
                 informational.delete_ike(core, sa, failures.operator("taken out of the configuration"))
             core.timers.cancel(name, Timer.RETRY)
             del core.connections[name]
         for name, new in config.connections.items():
-            before = old.connections.get(name)
-            if before == new:
+            if fates[name] is mild.Fate.UNTOUCHED:
                 continue
-            if before is not None and mild.is_mild(before, new):
+            if fates[name] is mild.Fate.ADOPTED:
                 mild.adopt(core, new)
                 continue
             up = {c.config.name for sa in core.of_connection(name) for c in sa.children}

@@ -9,14 +9,45 @@ DF is cleared, too, where nothing else would get IPv6 through a path: for the re
 
 from collections.abc import Iterable
 from dataclasses import replace
+from enum import Enum
 
-from xfrmctl.ike.config import ConnectionConfig
+from xfrmctl.ike.config import ConnectionConfig, EngineConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges.create_child_sa import CreateChild
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.transport import begin
 from xfrmctl.model.sa import DfPolicy, Oversize
+
+
+class Fate(Enum):
+    """What a new configuration means for one connection, by name.
+
+    ADOPTED: its SAs stand and go by the new one, some of them after a rekey. ANEW: its SAs end, and it is negotiated
+    again.
+    """
+
+    ADDED = "added"
+    UNTOUCHED = "untouched"
+    ADOPTED = "adopted"
+    ANEW = "anew"
+    REMOVED = "removed"
+
+    __hash__ = object.__hash__
+
+
+def fates(old: EngineConfig, new: EngineConfig) -> dict[str, Fate]:
+    """What becomes of every connection that either configuration has: those of the new one first, in their order."""
+    found: dict[str, Fate] = {}
+    for name, after in new.connections.items():
+        before = old.connections.get(name)
+        if before is None:
+            found[name] = Fate.ADDED
+        elif before == after:
+            found[name] = Fate.UNTOUCHED
+        else:
+            found[name] = Fate.ADOPTED if is_mild(before, after) else Fate.ANEW
+    return found | {name: Fate.REMOVED for name in old.connections if name not in new.connections}
 
 
 def is_mild(old: ConnectionConfig, new: ConnectionConfig) -> bool:

@@ -5,6 +5,7 @@ from textwrap import dedent, indent
 
 import pytest
 
+from xfrmctl.config import written
 from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError, Problem
 
@@ -63,6 +64,12 @@ def only(place: Path, text: str) -> Problem:
     found = problems(place, text)
     assert len(found) == 1, [str(p) for p in found]
     return found[0]
+
+
+def keys_changed(old: Configuration, new: Configuration) -> list[str]:
+    """Keys of connection c, its children's apart, that differ."""
+    before, after = (written.of_connection(found.engine.connections["c"], None) for found in (old, new))
+    return [difference.key for difference in written.differences(before, after)]
 
 
 def minimal(child: str = "", connection: str = "", gateway: str = "") -> str:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from tests import pki
 from tests.pki import crl, issue, ocsp_response, root
-from tests.unit.config.config_files import loaded, minimal, only, problems
+from tests.unit.config.config_files import keys_changed, loaded, minimal, only, problems
 from xfrmctl.crypto.revocation import Revocation
 from xfrmctl.model.identity import parse_identity
 
@@ -146,8 +146,10 @@ def test_a_reload_sees_a_new_ocsp_response(files: Path) -> None:
     before = loaded(files, text(OCSP % "fetch: true"))
     assert loaded(files, text(OCSP % "fetch: true"), before).changes(before).changed == ()
     (files / "moon.ocsp").write_bytes(ocsp_response(issue("x", root()), root()))
-    assert before.changes(loaded(files, text(OCSP % "fetch: true"), before)).changed == ("c",)
-    assert before.changes(loaded(files, text(OCSP % "fetch: false"), before)).changed == ("c",)
+    after = loaded(files, text(OCSP % "fetch: true"), before)
+    assert before.changes(after).changed == ("c",) and keys_changed(before, after) == ["auth.ocsp"]
+    last = loaded(files, text(OCSP % "fetch: false"), before)
+    assert before.changes(last).changed == ("c",) and keys_changed(after, last) == ["auth.fetch"]
 
 
 def test_connections_share_what_they_trust(files: Path) -> None:
@@ -228,7 +230,8 @@ def test_a_reload_sees_a_new_certificate_and_a_new_crl(files: Path) -> None:
     ca = issue("Lab CA", kind="p256", number=0, ca=True, start=LONG_AGO, days=FAR)
     (files / "ca.crl").write_bytes(crl(ca, issue("x")).public_bytes(Encoding.PEM))
     after = loaded(files, text(auth), before)
-    assert before.changes(after).changed == ("c",)
+    assert before.changes(after).changed == ("c",) and keys_changed(before, after) == ["auth.crl"]
     assert before.engine.connections["c"] != after.engine.connections["c"]
     (files / "moon.pem").write_text(issue("moon", ca, names=NAMES, start=LONG_AGO, days=FAR).pem)
-    assert after.changes(loaded(files, text(auth), after)).changed == ("c",)
+    last = loaded(files, text(auth), after)
+    assert after.changes(last).changed == ("c",) and keys_changed(after, last) == ["auth.certificate"]

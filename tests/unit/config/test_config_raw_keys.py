@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.pki import issue, key, raw_key
-from tests.unit.config.config_files import loaded, minimal, only
+from tests.unit.config.config_files import keys_changed, loaded, minimal, only
 from xfrmctl.config.credentials import MAX_KEYS
 from xfrmctl.model.identity import parse_identity
 
@@ -89,7 +89,8 @@ def test_a_reload_sees_a_new_key(files: Path) -> None:
     assert loaded(files, text(BOTH), before).changes(before).changed == ()
     (files / "sun.pub").write_bytes(pem("ed25519", 8))
     after = loaded(files, text(BOTH), before)
-    assert before.changes(after).changed == ("c",)
+    assert before.changes(after).changed == ("c",) and keys_changed(before, after) == ["auth.remote_pubkey"]
     (files / "moon.pub").write_bytes(pem("p256", 9))
     (files / "moon.key").write_bytes(issue("x", number=9).key_pem.encode())
-    assert after.changes(loaded(files, text(BOTH), after)).changed == ("c",)
+    last = loaded(files, text(BOTH), after)
+    assert after.changes(last).changed == ("c",) and keys_changed(after, last) == ["auth.pubkey"]

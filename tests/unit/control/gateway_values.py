@@ -242,6 +242,9 @@ class Gateway:
         self.asked: list[tuple[Any, ...]] = []
         self.reload_ok = True
         self.bug = False
+        self.planned = PlanResult(
+            file=SNAPSHOT.config_file, configuration_differs=False, lines=["+ policy out 10.1.1.0/24 10.1.2.0/24"]
+        )
         self.feed: list[dict[str, Any]] = [{"event": "ike_sa_established", "connection": "branch-7", "at": 1.5}]
         self.endless = False
         self.streams_closed = 0
@@ -281,10 +284,11 @@ class Gateway:
             return ReloadResult(ok=False, message="x.yaml:3:1: gateway.metric: unknown key")
         return ReloadResult(ok=True, message="1 added, 1 changed", added=["new"], changed=["branch-7"])
 
-    async def plan(self) -> PlanResult:
+    async def plan(self, file: Path | None) -> PlanResult:
+        self.asked.append(("plan", file))
         if not self.reload_ok:
             raise RequestError("x.yaml:3:1: unknown key", "correct the file", status=422)
-        return PlanResult(lines=["+ policy out 10.1.1.0/24 10.1.2.0/24"])
+        return self.planned
 
     async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
         self.asked.append(("diagnose", connection, seconds))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from ipaddress import ip_address
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from tests.unit.control.gateway_values import FAILURE, FINDING, SNAPSHOT, UP, Gateway, serving
+from xfrmctl.control import listen, server
 from xfrmctl.control.client import ControlClient, RequestRefused, _Connection
 from xfrmctl.control.events import event_json
 from xfrmctl.control.openapi import openapi
+from xfrmctl.control.schema import PlanResult
 from xfrmctl.control.server import ControlServer
 from xfrmctl.control.stream import Subscription
 from xfrmctl.model.address import Endpoint
@@ -51,13 +54,16 @@ def test_client_and_server_agree(path: Path) -> None:
         assert client.down("branch-7").message == "branch-7 down"
         assert client.rekey("branch-7", "lan", 7.0).message == "branch-7 rekeyed"
         assert client.reload().changed == ["branch-7"]
-        assert client.plan().lines == ["+ policy out 10.1.1.0/24 10.1.2.0/24"]
+        assert client.plan() == gateway.planned
+        assert client.plan(Path("new.yaml")) == gateway.planned
         assert client.diagnose("branch-8", 0.5).findings == [FINDING]
         assert client.openapi() == openapi()
         assert gateway.asked == [
             ("up", "branch-7", "lan", 5.0),
             ("down", "branch-7", None),
             ("rekey", "branch-7", "lan", 7.0),
+            ("plan", None),
+            ("plan", Path("new.yaml").absolute()),
             ("diagnose", "branch-8", 0.5),
         ]
 
@@ -75,6 +81,30 @@ def test_a_refused_reload_is_a_result_and_a_refused_plan_an_error(path: Path) ->
         with pytest.raises(RequestRefused, match="unknown key") as caught:
             ControlClient(path).plan()
         assert caught.value.status == 422 and caught.value.cure == "correct the file"
+
+
+def test_only_root_and_the_daemons_user_may_have_it_read_a_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer would tell whoever may use the socket what is in files that only the daemon can read."""
+    monkeypatch.setattr(server, "peer_uid", lambda transport: 12345)
+    with serving(path) as gateway:
+        with pytest.raises(RequestRefused, match="only root") as caught:
+            ControlClient(path).plan(Path("/etc/shadow"))
+        assert caught.value.status == 403 and gateway.asked == []
+        assert ControlClient(path).plan() == gateway.planned
+
+
+def test_the_kernel_says_who_asks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int | None] = []
+    monkeypatch.setattr(server, "peer_uid", lambda transport: found.append(listen.peer_uid(transport)) or found[-1])
+    with serving(path):
+        ControlClient(path).plan(Path("/etc/xfrmctl/new.yaml"))
+    assert found == [os.geteuid()] and listen.peer_uid(None) is None
+
+
+def test_a_path_that_depends_on_where_one_stands_is_refused(path: Path) -> None:
+    with serving(path), pytest.raises(RequestRefused, match="no absolute path") as caught:
+        ControlClient(path)._call(PlanResult, "POST", "/v1/plan", {"file": "new.yaml"})
+    assert caught.value.status == 400
 
 
 def test_wrong_names_get_the_nearest_right_word(path: Path) -> None:
