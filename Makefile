@@ -61,6 +61,13 @@ docs-findings: ## Write docs/findings.md from the catalogue of findings and the 
 docs-man: ## Write man/xfrmctl.8 and man/xfrmctl.yaml.5 from the help texts and the schema
 	@$(PYTHON) tools/man_pages.py
 
+dashboards: ## Write deploy/grafana/dashboards from tools/dashboards
+	@$(PYTHON) -m tools.dashboards
+
+dashboard-schema: ## Make the schema that checks them again, from Grafana's published types: wants npm, and the internet
+	@cd tools/dashboard_schema && npm ci --ignore-scripts --no-audit --no-fund && \
+	    FILE=../../tests/unit/deploy/dashboard.schema.json npm run generate
+
 soak: setup-test ## A day in virtual time: two real daemons, fifty tunnels, in the lab's kernel
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run --time-travel -- $(PYTHON) -m bench.soak --hours $(or $(HOURS),24)
 

@@ -4,7 +4,7 @@
 #   tools/setup.sh lab     system packages of the lab, the virtual environment, and, where the running kernel
 #                          has no ESP, what building the lab kernel takes
 #   tools/setup.sh test    the same, plus strongSwan, libreswan, OpenIKED and BIRD (the foreign daemons of the
-#                          interop tests) and the test tools
+#                          interop tests), Prometheus and the test tools
 #
 # Debian 12 and 13, Ubuntu 24.04. Runs as root, or through sudo where that asks no password or has a terminal.
 set -euo pipefail
@@ -30,10 +30,10 @@ kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins libnss3-tools)
 deploy_packages=(mmdebstrap systemd-container openssh-client)
-# libreswan conflicts with strongSwan, OpenIKED and BIRD would start at every boot: the lab runs them from where their
-# packages are unpacked, and only the libraries that they are linked with are installed.
-unpacked_peers=(libreswan openiked bird2)
 page_packages=(mandoc)
+# libreswan conflicts with strongSwan; OpenIKED, BIRD and Prometheus would start at every boot: the lab runs them from
+# where their packages are unpacked, and only the libraries that they are linked with are installed.
+unpacked_peers=(libreswan openiked bird2 prometheus)
 
 missing() { # the packages among "$@" that are not installed
     local have
@@ -84,7 +84,7 @@ unpack_peer() { # package: into build/peers/package, with its libraries
             die "no package $name among the configured package sources"
         dpkg-deb -f "$place".part/*.deb Version >"$place".part/version
         # The alternatives of a dependency and its versions do not matter here: those of this distribution's release.
-        dpkg-deb -f "$place".part/*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p' >"$place".part/libraries
+        dpkg-deb -f "$place".part/*.deb Depends | tr ',' '\n' | sed -n '/^ *libjs-/d; s/^ *\(lib[^ ]*\).*/\1/p' >"$place".part/libraries
         dpkg -x "$place".part/*.deb "$place".part
         rm "$place".part/*.deb
         mv "$place".part "$place"

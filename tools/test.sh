@@ -28,7 +28,7 @@ lint() {
     part "ruff format" $bin/ruff format --check --quiet .
     part "mypy" $bin/mypy --no-error-summary
     part "imports" $bin/lint-imports
-    part "codespell" $bin/codespell xfrmctl tests bench tools docs Makefile .ci pyproject.toml
+    part "codespell" $bin/codespell xfrmctl tests bench tools docs deploy Makefile .ci pyproject.toml
 }
 
 host() { # workers
