@@ -95,7 +95,12 @@ def test_only_root_and_the_daemons_user_may_have_it_read_a_file(path: Path, monk
 
 def test_the_kernel_says_who_asks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[int | None] = []
-    monkeypatch.setattr(server, "peer_uid", lambda transport: found.append(listen.peer_uid(transport)) or found[-1])
+
+    def asked(transport: object) -> int | None:
+        found.append(listen.peer_uid(transport))
+        return found[-1]
+
+    monkeypatch.setattr(server, "peer_uid", asked)
     with serving(path):
         ControlClient(path).plan(Path("/etc/xfrmctl/new.yaml"))
     assert found == [os.geteuid()] and listen.peer_uid(None) is None
