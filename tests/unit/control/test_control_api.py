@@ -96,7 +96,7 @@ def test_only_root_and_the_daemons_user_may_have_it_read_a_file(path: Path, monk
 def test_the_kernel_says_who_asks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[int | None] = []
 
-    def asked(transport: object) -> int | None:
+    def asked(transport: asyncio.BaseTransport | None) -> int | None:
         found.append(listen.peer_uid(transport))
         return found[-1]
 
