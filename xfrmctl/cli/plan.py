@@ -14,10 +14,6 @@ from xfrmctl.model.errors import XfrmctlError
 
 DIFFERENCES = 2
 SIGNS = {"add": "+", "change": "~", "remove": "-"}
-EPILOG = (
-    "Exit codes: 0 nothing would change; 2 something would; 1 it failed: wrong usage, or a file that cannot be used; "
-    "3 no daemon answers. So `2` never means an error here."
-)
 
 
 class PlanCommand(TyperCommand):
@@ -49,6 +45,9 @@ def plan(
 
     The daemon itself reads FILE, and only for root: keep it in the directory of the configuration file, where its
     secrets are and where the daemon may read.
+
+    Exit codes for scripts: 0 nothing would change; 2 something would; 1 it failed: wrong usage, or a file that cannot
+    be used; 3 no daemon answers. Here 2 never means an error.
 
     Example: `xfrmctl plan`, `xfrmctl plan /etc/xfrmctl/new.yaml --json`
     """
