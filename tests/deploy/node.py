@@ -6,8 +6,9 @@
         site.run(one.ssh("true"))                        # over ssh, from the namespace that manages the nodes
         site.run(["ansible-playbook", ...])              # the same place: node's address is one.address
 
-A node has no kernel of its own: what needs ESP is for the lab. All nodes hang with ``host0`` on one bridge of the
-managing namespace, 10.98.0.0/24, without a way out. ``site.wire(one, two, ...)`` lays a link between two nodes.
+A node has no kernel of its own: where this machine's has no ESP, the same nodes stand in the lab's guest, at a few times
+the price. All nodes hang with ``host0`` on one bridge of the managing namespace, 10.98.0.0/24, without a way out.
+``site.wire(one, two, ...)`` lays a link between two nodes.
 """
 
 import os
@@ -27,6 +28,9 @@ from xfrmctl.lab.process import end
 
 BOOT_S, STOP_S = 60.0, 30.0
 CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW"
+HAS_BLOCKS = Path("/sys/block").exists()
+"""The lab's kernel has no block devices, and nspawn wants that directory before it gives a node a network namespace. There
+it is started inside the namespace; /proc/sys and /sys are then the guest's, which is thrown away."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: A control group of its own for each node: two inits in one group would take each other's processes for theirs.
 _IN_OWN_GROUP = r"""
@@ -73,12 +77,16 @@ class Node:
     def boot(self) -> None:
         """Start systemd and wait until it has started all there is to start."""
         argv = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--directory", str(self.tree)]
-        argv += [f"--network-namespace-path={self.namespace.path}", f"--capability={CAPABILITIES}"]
-        argv += [f"--machine={self.name}", "--console=pipe", "--boot"]
-        environment = {"PATH": _PATH, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network", "TERM": "dumb"}
+        argv += [f"--capability={CAPABILITIES}", f"--machine={self.name}", "--console=pipe", "--boot"]
+        enter, writable = ["sh", "-euc", _IN_OWN_GROUP, self._group], "network"
+        if HAS_BLOCKS:
+            argv.append(f"--network-namespace-path={self.namespace.path}")
+        else:
+            enter, writable = ["nsenter", f"--net={self.namespace.path}", *enter], "yes"
+        environment = {"PATH": _PATH, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": writable, "TERM": "dumb"}
         with (self._place / "console").open("wb") as console:
             self._nspawn = subprocess.Popen(
-                ["sh", "-euc", _IN_OWN_GROUP, self._group, *argv],
+                [*enter, *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -148,10 +156,8 @@ class Node:
     @staticmethod
     def _child(pid: int) -> int:
         """The only child of nspawn, which is the node's init; 0 while there is none."""
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        except FileNotFoundError:
-            return 0
+        found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+        children = found.stdout.split()
         return int(children[0]) if len(children) == 1 else 0
 
 
@@ -166,6 +172,8 @@ class Site:
         self.place = Path(self._temporary.name)
 
     def __enter__(self) -> Self:
+        if " cgroup" not in Path("/proc/self/mounts").read_text():  # in the lab's guest nobody has mounted them
+            _checked(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"])
         _checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.place / "key")])
         self.manager.add()
         try:
