@@ -6,8 +6,8 @@
         site.run(one.ssh("true"))                        # over ssh, from the namespace that manages the nodes
         site.run(["ansible-playbook", ...])              # the same place: node's address is one.address
 
-A node has no kernel of its own: where this machine's has no ESP, the same nodes stand in the lab's guest, at a few times
-the price. All nodes hang with ``host0`` on one bridge of the managing namespace, 10.98.0.0/24, without a way out.
+A node has no kernel of its own: where this machine's has no ESP, the same nodes stand in the lab's guest, at a few
+times the price. All nodes hang with ``host0`` on one bridge of the managing namespace, 10.98.0.0/24, without a way out.
 ``site.wire(one, two, ...)`` lays a link between two nodes.
 """
 
@@ -29,8 +29,8 @@ from xfrmctl.lab.process import end
 BOOT_S, STOP_S = 60.0, 30.0
 CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW"
 HAS_BLOCKS = Path("/sys/block").exists()
-"""The lab's kernel has no block devices, and nspawn wants that directory before it gives a node a network namespace. There
-it is started inside the namespace; /proc/sys and /sys are then the guest's, which is thrown away."""
+"""The lab's kernel has no block devices, and nspawn wants that directory before it gives a node a network namespace.
+There it is started inside the namespace; /proc/sys and /sys are then the guest's, which is thrown away."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: A control group of its own for each node: two inits in one group would take each other's processes for theirs.
 _IN_OWN_GROUP = r"""
