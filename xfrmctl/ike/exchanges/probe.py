@@ -56,7 +56,7 @@ MARK = b"xfrmctl path mtu"
 IS_PROBE = f"N({NotifyType.XFRMCTL_PATH_MTU.name})"
 """What a log and an event call its payload."""
 
-LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.1, 3.0
+LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.05, 3.0
 """Bounds of the wait for the answer to a whole copy: about four round trips between them.
 
 Short is harmless: on a path that is slower both copies are answered.
