@@ -55,6 +55,9 @@ docs-interop: ## Write docs/interop.md from the results of `make test-lab`
 docs-config: ## Write docs/configuration.md from the configuration's schema
 	@$(PYTHON) tools/config_reference.py
 
+docs-metrics: ## Write docs/metrics.md from the metrics' own words
+	@$(PYTHON) tools/metrics_reference.py
+
 docs-findings: ## Write docs/findings.md from the catalogue of findings and the faults of the lab
 	@$(PYTHON) tools/findings.py
 

@@ -23,8 +23,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from bench import report
 from bench.initiator import ESP_SUITE, IKE_SUITE, RESPONDER_ID, RESPONDER_NET, Handshake, Settings
 from xfrmctl.crypto.entropy import Entropy
@@ -164,7 +162,7 @@ def daemon_path(
         logs.configure("story", "info")
         bus.subscribe(logs.Storyteller("story").observe)
     if "metrics" in listeners:
-        bus.subscribe(EventCounters(CollectorRegistry()).observe)
+        bus.subscribe(EventCounters(time.time).observe)
     sad = EncodingSad() if "netlink" in listeners else SilentSad()
     return Runtime(engine, sad, send, bus, loop).datagram
 

@@ -57,7 +57,7 @@ def test_esp_that_is_treated_worse_than_udp_has_no_black_hole(topology: Topology
             assert passes(topology.ns("ha"), HOST_B[0], fits)
             assert not passes(topology.ns("ha"), HOST_B[0], fits + 1)
             text = ends[0].metrics()
-            assert f'xfrmctl_path_mtu_bytes{{carrier="esp",confidence="confirmed",connection="{MAIN}"' in text
+            assert f'xfrmctl_path_mtu_info{{carrier="esp",confidence="confirmed",connection="{MAIN}"' in text
 
 
 def test_who_must_not_be_asked_is_not(topology: Topology) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.lab.kernel_gateway import inside
 from tests.lab.tunnel import IDS, LAN, MAIN, PSK, brought_up, connection, eventually, lan, text
 from xfrmctl.kernel.devices import Devices
+from xfrmctl.lab.counters import sample
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.peers.strongswan import StrongSwan
@@ -213,9 +214,11 @@ def test_it_is_shown_counted_and_kept_over_a_restart(topology: Topology) -> None
         eventually("the other end says what it believes", lambda: (sizes(a).path or path).peer_mtu == NARROW)
         assert f"{NARROW} outer (probe" in a.ctl_text("show").stdout
         text = a.metrics()
+        assert sample(text, "xfrmctl_path_mtu_bytes", {"connection": MAIN}) == NARROW
         labels = f'carrier="esp",confidence="confirmed",connection="{MAIN}",source="probe"'
-        assert f"xfrmctl_path_mtu_bytes{{{labels}}} {NARROW}.0" in text
-        assert 'xfrmctl_path_mtu_probes_total{outcome="answered"}' in text
+        assert f"xfrmctl_path_mtu_info{{{labels}" in text
+        assert (sample(text, "xfrmctl_path_probes_total", {"connection": MAIN, "outcome": "answered"}) or 0) > 0
+        assert (sample(text, "xfrmctl_path_mtu_probes_total", {"outcome": "answered"}) or 0) > 0
         a.stop()
         a.start()
         a.client.up(MAIN)

@@ -10,15 +10,14 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from tests.sim.forge import QUIET, Forger, bare, established, header_of, rewrite
 from tests.sim.test_certificates import leaf, side
 from tests.sim.world import BOB, Datagram, Node, World, child, connection, pair, start
+from tests.unit.metrics.scraping import Counted
 from xfrmctl.crypto.modp import PRIMES
 from xfrmctl.ike.config import Start
 from xfrmctl.ike.fragments import MAX_FRAGMENTS
-from xfrmctl.metrics.counters import EventCounters
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import Event
 from xfrmctl.model.iana import CertEncoding, ExchangeType, KeGroup, NotifyType
@@ -31,13 +30,10 @@ class Counters:
     """What the metrics endpoint of a node would say."""
 
     def __init__(self, node: Node) -> None:
-        self.registry = CollectorRegistry()
-        counters = EventCounters(self.registry)
-        for event in node.events:
-            counters.observe(event)
+        self._counted = Counted(node.events)
 
     def __call__(self, name: str, **labels: str) -> int:
-        return int(self.registry.get_sample_value(f"xfrmctl_{name}_total", labels) or 0)
+        return int(self._counted(f"{name}_total", **labels))
 
     def dropped(self, reason: str) -> int:
         return self("datagrams_dropped", reason=reason)

@@ -73,7 +73,7 @@ def _tiles() -> list[Panel]:
         tile(
             "Sizes that are guesses",
             "Nobody has confirmed these paths: no answered probe, no router's word.",
-            Query('count(xfrmctl_path_mtu_bytes{C, confidence="assumed"}) or vector(0)'),
+            Query('count(xfrmctl_path_mtu_info{C, confidence="assumed"}) or vector(0)'),
             steps=((None, GREEN), (1, YELLOW)),
         ),
         tile(
@@ -114,7 +114,7 @@ def _now() -> Panel:
         [
             Query(
                 "xfrmctl_child_outer_mtu_bytes{K} * on (instance, connection) group_left (source, confidence, carrier) "
-                "(xfrmctl_path_mtu_bytes{C} > bool 0)"
+                "xfrmctl_path_mtu_info{C}"
             ),
             Query(f"min {by} (xfrmctl_child_inner_mtu_bytes{{K}})"),
             Query(f'min {by} (xfrmctl_child_mss_bytes{{K, family="ipv4"}})'),
@@ -147,7 +147,7 @@ def _sizes() -> list[Panel]:
             "Path MTU",
             "Largest outer packet. A step down is a route that has changed, or a black hole that was found; "
             "a step up has been found by ageing.",
-            Query("xfrmctl_path_mtu_bytes{C}", "{{instance}} {{connection}} ({{source}})"),
+            Query("xfrmctl_path_mtu_bytes{C}", "{{instance}} {{connection}}"),
             unit=BYTES,
             steps=True,
             least=None,

@@ -84,7 +84,7 @@ def _tiles() -> list[Panel]:
         tile(
             "By whose word",
             "Where the path MTU comes from: probe, icmp, link or config.",
-            Query("xfrmctl_path_mtu_bytes{C}", "{{source}}, {{confidence}}"),
+            Query("xfrmctl_path_mtu_info{C}", "{{source}}, {{confidence}}"),
             name=True,
         ),
         tile(
@@ -199,9 +199,9 @@ def _sizes() -> list[Panel]:
             width=6,
         ),
         graph(
-            "Probes of the path in use",
+            "Probes of the path",
             "Lost: larger than the path, or the path loses packets.",
-            Query("sum by (outcome) (xfrmctl_path_probes{C})", "{{outcome}}"),
+            Query("sum by (outcome) (xfrmctl_path_probes_total{C})", "{{outcome}}"),
             unit=COUNT,
             steps=True,
             width=6,

@@ -216,12 +216,13 @@ class IcmpWatch:
 
     def _verdict(self, packet: bytes) -> bool:
         """In the queue's thread."""
-        found = self._judge.judge(packet, time.monotonic())
+        began = time.monotonic()
+        found = self._judge.judge(packet, began)
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._judged, found)
+            self._loop.call_soon_threadsafe(self._judged, found, time.monotonic() - began)
         return found.accepted
 
-    def _judged(self, found: Judgement) -> None:
+    def _judged(self, found: Judgement, took_s: float) -> None:
         self._bus.publish(
             IcmpErrorJudged(
                 accepted=found.accepted,
@@ -232,6 +233,7 @@ class IcmpWatch:
                 path=found.path,
                 mtu=found.mtu,
                 quoted=found.quoted,
+                took_s=took_s,
             )
         )
 

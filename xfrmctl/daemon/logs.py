@@ -24,6 +24,7 @@ from xfrmctl.model.events import (
     ChildSaInstalled,
     ChildSaRekeyed,
     ChildSaRemoved,
+    ConfigReloaded,
     CookieDemanded,
     DatagramDropped,
     DatagramNotSent,
@@ -47,6 +48,7 @@ from xfrmctl.model.events import (
     PeerMoved,
     PeerSilent,
     RecursiveRoute,
+    RekeyCollided,
     RetryScheduled,
     TunnelAlive,
 )
@@ -201,6 +203,18 @@ def _move(event: PeerMoved | PathChanged | PathRefused | LocalAddressChanged) ->
             return f"{event.connection}: the routes lead to the peer from {event.local} now"
 
 
+def _rekey(event: IkeSaRekeyed | ChildSaRekeyed | RekeyCollided) -> str:
+    match event:
+        case IkeSaRekeyed():
+            return f"{event.old} rekeyed: {event.new}, {event.suite}"
+        case ChildSaRekeyed():
+            by = "by us" if event.initiator else "by the peer"
+            return f"{event.ike} {event.child} rekeyed {by}: {event.old.spi:#010x} -> {event.new.spi:#010x}"
+        case RekeyCollided():
+            what, whose = event.child or "IKE SA", "ours" if event.ours else "the peer's"
+            return f"{event.ike} {what}: both ends rekeyed at once, {whose} goes on"
+
+
 def _alive(event: TunnelAlive) -> str:
     if event.alive:
         return f"{event.device}: the far end answers keepalives, the device goes up"
@@ -249,6 +263,8 @@ def level_of(event: Event) -> int:
     """How important an event is; asked first, so that nothing is formatted that nobody will read."""
     if isinstance(event, Ipv6Squeezed):
         return logging.WARNING if event.lost else logging.INFO
+    if isinstance(event, ConfigReloaded):
+        return logging.INFO if event.ok else logging.ERROR
     if isinstance(event, MessageSent | MessageReceived):
         return logging.INFO if event.payloads and event.payloads != PROBE else logging.DEBUG
     return _LEVELS.get(type(event), logging.INFO)
@@ -273,11 +289,14 @@ def tell(event: Event) -> str:
                 f"out {event.outbound.spi:#010x}, "
                 f"{event.suite}, {event.mode.value} mode{encap}, {local} === {remote}"
             )
-        case IkeSaRekeyed():
-            return f"{event.old} rekeyed: {event.new}, {event.suite}"
-        case ChildSaRekeyed():
-            by = "by us" if event.initiator else "by the peer"
-            return f"{event.ike} {event.child} rekeyed {by}: {event.old.spi:#010x} -> {event.new.spi:#010x}"
+        case IkeSaRekeyed() | ChildSaRekeyed() | RekeyCollided():
+            return _rekey(event)
+        case ConfigReloaded():
+            return (
+                f"reloaded: {event.detail}"
+                if event.ok
+                else f"reload refused, the old configuration stays in force: {event.detail}"
+            )
         case PeerMoved() | PathChanged() | PathRefused() | LocalAddressChanged():
             return _move(event)
         case ChildSaRemoved():

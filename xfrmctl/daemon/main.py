@@ -8,7 +8,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, memory, preview, restart, routes, secret
+from xfrmctl.daemon import clock, logs, look, memory, preview, restart, routes, secret
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
@@ -32,6 +32,7 @@ from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
 from xfrmctl.daemon.runtime import Runtime
+from xfrmctl.daemon.scrape import GatewaySource, SaAccounts
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
 from xfrmctl.daemon.tunnelwatch import watching
 from xfrmctl.daemon.udp import UdpPorts
@@ -40,11 +41,13 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.events import Disturbed, Lost
 from xfrmctl.kernel.ports import EventSource
 from xfrmctl.kernel.system import LinuxKernel
-from xfrmctl.metrics.endpoint import Metrics, MetricsEndpoint
+from xfrmctl.metrics.endpoint import MetricsEndpoint
+from xfrmctl.metrics.scrape import Metrics
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
-from xfrmctl.model.events import Event, IcmpErrorJudged
+from xfrmctl.model.events import ConfigReloaded, Event, IcmpErrorJudged
 from xfrmctl.model.path import Path as PmtuPath
+from xfrmctl.model.sa import SaCounters, SaId
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 from xfrmctl.pmtu.inputs import IcmpReport
 
@@ -106,19 +109,20 @@ class Daemon:
         self.reconciler.narrowed = lambda reqids: self.runtime.step(partial(self.engine.clear_df, reqids))
         self._loop = loop
         self._control = ControlServer(DaemonHandlers(self), options.control, configuration.gateway.control_group)
-        self._metrics = Metrics(self.snapshot)
+        self._metrics = Metrics(GatewaySource(self), clock.wall)
+        self.runtime.accounts = SaAccounts(self.kernel, self._metrics.ledger, self._metrics.counters.stepped)
         self._endpoint: MetricsEndpoint | None = None
         self._events: EventSource | None = None
         self._network: NetworkWatch | None = None
         self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)
-        self._builder = SnapshotBuilder(self.engine, self.reconciler, self.paths, self._tunnels)
+        self.builder = SnapshotBuilder(self.engine, self.reconciler, self.paths, self._tunnels)
         self._started, self._started_wall = loop.time(), clock.wall()
         self._reload_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
         loop.set_exception_handler(lambda _, context: self._fault(context))
         storyteller = logs.Storyteller(options.log_format, options.log_level)
         watchers = (self.paths, self.reconciler, self._icmp, self._tunnels.keepalives)
-        for listener in (self._judged, *(each.observe for each in (storyteller, self._metrics.counters, *watchers))):
+        for listener in (self._judged, *(each.observe for each in (storyteller, self._metrics, *watchers))):
             self.bus.subscribe(listener)
 
     # -- configuration
@@ -142,7 +146,7 @@ class Daemon:
             newer = await asyncio.to_thread(load, self.configuration.file, self.configuration)
         except ConfigError as error:
             self._reload_error = str(error)
-            self._log.error("reload refused, the old configuration stays in force", problems=str(error))
+            self.bus.publish(ConfigReloaded(ok=False, detail=str(error)))
             return ReloadResult(ok=False, message=str(error))
         step = self.step_to(newer)
         changes, gateway = step.connections(), step.gateway()
@@ -159,7 +163,7 @@ class Daemon:
         self._tunnels.configure()
         await self.reconciler.everything()
         result = preview.reloaded(changes, gateway, waiting)
-        self._log.info("reloaded", changes=result.message)
+        self.bus.publish(ConfigReloaded(ok=True, detail=result.message))
         return result
 
     def step_to(self, newer: Configuration) -> preview.Step:
@@ -171,28 +175,18 @@ class Daemon:
     async def snapshot(self) -> Snapshot:
         """The state now, with counters fresh from the kernel. What is said to be up has its policies already."""
         await self.reconciler.changed()
-        configuration, kernel = self.configuration, self.kernel
-        slow = lambda: (kernel.clamp_counters(), kernel.df_counters(), configuration.hash)  # noqa: E731
-        clamps, df, _ = await asyncio.to_thread(slow)
-        seen = ObservedGateway(
-            now=self._loop.time(),
-            wall=clock.wall(),
-            sad=self.kernel.dump(),
-            clamps=clamps,
-            xfrm_stat=self.kernel.xfrm_stat(),
-            reassembly=kernel.reassembly(),
-            df=df,
-        )
-        state = DaemonState(
-            configuration=configuration,
-            started_wall=self._started_wall,
-            started=self._started,
-            reload_error=self._reload_error,
-            counters={},
-        )
-        snapshot = self._builder.build(state, seen)
+        seen = await self.look(self.kernel.dump())
+        snapshot = self.builder.build(self.state(), seen)
         self.runtime.audit(seen.sad)  # what was lost is shown this once, and mended
         return snapshot
+
+    async def look(self, sad: Mapping[SaId, SaCounters]) -> ObservedGateway:
+        """The kernel now; ``sad`` is what SAs have carried."""
+        return await look.around(self.kernel, sad, self.configuration, self._loop.time)
+
+    def state(self) -> DaemonState:
+        """What the daemon knows of itself."""
+        return DaemonState(self.configuration, self._started_wall, self._started, self._reload_error)
 
     async def connection(self, name: str) -> ConnectionInfo | None:
         """The same of one connection; None if there is none of this name."""
@@ -201,7 +195,7 @@ class Daemon:
         if config is None:
             return None
         seen = Observed(now=self._loop.time(), wall=clock.wall(), sad=self.kernel.dump())
-        found = self._builder.connection(config, seen)
+        found = self.builder.connection(config, seen)
         self.runtime.audit(seen.sad)
         return found
 

@@ -5,8 +5,9 @@ next one from outside is looked at.
 """
 
 import asyncio
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Protocol
 
 from xfrmctl.daemon import routes
@@ -31,7 +32,7 @@ from xfrmctl.model.effects import (
 )
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
-from xfrmctl.model.sa import SaId
+from xfrmctl.model.sa import SaId, SaMove
 
 Input = Callable[[float], None]
 """A bound method of the engine that takes ``now``."""
@@ -53,6 +54,19 @@ def missing(sas: Iterable[IkeSa], held: Container[SaId]) -> list[SaId]:
     return found
 
 
+class Accounts(Protocol):
+    """Who keeps the books of what SAs carry, and of the time that steps take."""
+
+    def moved(self, moves: Sequence[SaMove]) -> None:
+        """SAs have other names."""
+
+    def ending(self, ids: Sequence[SaId]) -> None:
+        """SAs are about to be deleted: the last chance to see what they have carried."""
+
+    def stepped(self, seconds: float) -> None:
+        """A step is over."""
+
+
 class Runtime:
     """Feeds the engine and carries out what it wants. All of it runs in the event loop's thread."""
 
@@ -67,6 +81,7 @@ class Runtime:
     ) -> None:
         """Without ``paths`` nobody probes them, and what peers say of them is not heeded."""
         self.engine = engine
+        self.accounts: Accounts | None = None
         self._paths = paths
         self._sad = sad
         self._send = send
@@ -85,6 +100,7 @@ class Runtime:
 
     def step(self, action: Input) -> None:
         """Give the engine one input and do everything that follows from it."""
+        began = perf_counter()
         action(self._loop.time())
         while items := self._drain():
             doomed: list[SaId] = []
@@ -99,6 +115,8 @@ class Runtime:
                 self._executors[type(item)](item)
             self._delete(doomed)
         self._arm()
+        if self.accounts is not None:
+            self.accounts.stepped(perf_counter() - began)
 
     def _drain(self) -> list[Effect | Event]:
         """What the engines want, the IKE engine first: what the other one hears follows from it."""
@@ -197,6 +215,8 @@ class Runtime:
             self._sad.move(effect.moves)
         except KernelRefusal as error:
             self._bus.publish(KernelTrouble(problem=str(error)))
+        if self.accounts is not None:
+            self.accounts.moved(effect.moves)
 
     def _find_paths(self, effect: Effect) -> None:
         assert isinstance(effect, FindPaths)
@@ -211,6 +231,8 @@ class Runtime:
         """Take SAs out of the kernel and off the list."""
         if not doomed:
             return
+        if self.accounts is not None:
+            self.accounts.ending(doomed)
         try:
             self._sad.delete(doomed)
         except KernelRefusal as error:

@@ -1,6 +1,6 @@
 """The state of the gateway as one value, from the engine, the reconciler and what the kernel has counted."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from xfrmctl import __version__
@@ -30,6 +30,7 @@ from xfrmctl.model.snapshot import (
     PathInfo,
     PlaneInfo,
     PolicyInfo,
+    QueueInfo,
     ReassemblyInfo,
     SaInfo,
     Snapshot,
@@ -56,9 +57,10 @@ class ObservedGateway(Observed):
     xfrm_stat: dict[str, int]
     reassembly: list[ReassemblyInfo]
     df: dict[str, int]
+    icmp_queue: QueueInfo | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DaemonState:
     """What the daemon knows of itself."""
 
@@ -66,7 +68,6 @@ class DaemonState:
     started_wall: float
     started: float
     reload_error: str
-    counters: dict[str, int]
 
 
 class SnapshotBuilder:
@@ -80,6 +81,11 @@ class SnapshotBuilder:
 
     def build(self, state: DaemonState, seen: ObservedGateway) -> Snapshot:
         """The whole gateway."""
+        connections = [self.connection(c, seen) for c in self._engine.config.connections.values()]
+        return self.around(state, seen, connections)
+
+    def around(self, state: DaemonState, seen: ObservedGateway, connections: Sequence[ConnectionInfo] = ()) -> Snapshot:
+        """The gateway around these connections."""
         return Snapshot(
             version=__version__,
             started_at=state.started_wall,
@@ -89,7 +95,7 @@ class SnapshotBuilder:
             reload_ok=not state.reload_error,
             reload_error=state.reload_error,
             half_open=self._engine.half_open,
-            connections=[self.connection(c, seen) for c in self._engine.config.connections.values()],
+            connections=list(connections),
             policies=[
                 PolicyInfo(
                     name=entry.name,
@@ -109,15 +115,38 @@ class SnapshotBuilder:
                 disturbances=list(self._reconciler.disturbances),
                 reassembly=seen.reassembly,
                 df=seen.df,
+                icmp_queue=seen.icmp_queue,
             ),
-            counters=state.counters,
+            counters={},
         )
 
     def connection(self, config: ConnectionConfig, seen: Observed) -> ConnectionInfo:
         """One connection."""
+        steps = self.in_steps(config, seen)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                found: ConnectionInfo = done.value
+                return found
+
+    def in_steps(self, config: ConnectionConfig, seen: Observed) -> Generator[None, None, ConnectionInfo]:
+        """The same, made piece by piece: a step is one child or one SA, and the engine may go on in between."""
         run_time = self._engine.connections[config.name]
         sas = self._engine.ike_sas(config.name)
-        children = [self._configured(config, c, run_time, sas) for c in config.children]
+        installed = {c.config.name for sa in sas for c in sa.children if c.installed}
+        children: list[ConfiguredChild] = []
+        for child in config.children:
+            children.append(self._configured(config, child, run_time, up=child.name in installed))
+            yield
+        ike_sas: list[IkeInfo] = []
+        for sa in sas:
+            ike_sas.append(self._ike(sa, seen))
+            yield
+            for found in tuple(sa.children):
+                if found.installed:
+                    ike_sas[-1].children.append(self._child(sa, found, seen))
+                    yield
         state, meaning = _state(children, run_time, sas, seen.now)
         peers = self._engine.peers.count(config.name) if is_one_of_many(config) else None
         if peers is not None and state in ("up", "partial"):
@@ -135,13 +164,13 @@ class SnapshotBuilder:
             retry_in_s=max(0.0, run_time.retry_at - seen.now) if run_time.retry_at is not None else None,
             last_failure=failure_info(run_time.last_failure, seen.wall - (seen.now - run_time.failed_at)),
             children=children,
-            ike_sas=[self._ike(sa, seen) for sa in sas],
+            ike_sas=ike_sas,
+            certificate_expires_at=_expiry(config),
         )
 
     def _configured(
-        self, config: ConnectionConfig, child: ChildConfig, run_time: Connection, sas: list[IkeSa]
+        self, config: ConnectionConfig, child: ChildConfig, run_time: Connection, *, up: bool
     ) -> ConfiguredChild:
-        up = any(c.installed and c.config.name == child.name for sa in sas for c in sa.children)
         if up:
             state = "up"
         elif child.name in run_time.demanded:
@@ -179,7 +208,7 @@ class SnapshotBuilder:
             nat_remote=sa.nat_remote,
             age_s=seen.now - sa.created_at,
             last_seen_s=seen.now - sa.last_seen if sa.last_seen else seen.now - sa.created_at,
-            children=[self._child(sa, c, seen) for c in sa.children if c.installed],
+            children=[],
         )
 
     def _child(self, sa: IkeSa, child: ChildSa, seen: Observed) -> ChildInfo:
@@ -205,6 +234,11 @@ class SnapshotBuilder:
             plane=_plane(config),
             fragments=fragments(child, sizes.inner_mtu, squeeze) if sizes is not None else None,
         )
+
+
+def _expiry(config: ConnectionConfig) -> float | None:
+    certificate = config.credential.certificate if config.credential is not None else None
+    return certificate.valid_to if certificate is not None else None
 
 
 def failure_info(failure: Failure | None, at: float) -> FailureInfo | None:

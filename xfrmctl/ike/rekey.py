@@ -62,17 +62,17 @@ def narrowed(
     return failures.ts_narrowed((*old.local_ts, *old.remote_ts), (*local_ts, *remote_ts), by_peer=by_peer)
 
 
-def replaced(core: Core, sa: IkeSa, old: ChildSa, new: ChildSa) -> None:
+def replaced(core: Core, sa: IkeSa, old: ChildSa, new: ChildSa, began_at: float) -> None:
     """Our rekey has succeeded: delete the old CHILD SA on both sides."""
     old.successor = new
-    tell(core, sa, old, new, initiator=True)
+    tell(core, sa, old, new, began_at=began_at)
     if old in sa.children:
         old.state = ChildState.REPLACED
         delete_child(core, sa, old, failures.rekeyed("CHILD SA"), retire=True)
 
 
-def tell(core: Core, sa: IkeSa, old: ChildSa, new: ChildSa, *, initiator: bool) -> None:
-    """Report the change of keys."""
+def tell(core: Core, sa: IkeSa, old: ChildSa, new: ChildSa, *, began_at: float | None) -> None:
+    """Report the change of keys; ``began_at`` is when we have asked for it, None where the peer has."""
     core.emit(
         ChildSaRekeyed(
             connection=sa.connection,
@@ -80,7 +80,8 @@ def tell(core: Core, sa: IkeSa, old: ChildSa, new: ChildSa, *, initiator: bool) 
             ike=sa.name,
             old=old.inbound,
             new=new.inbound,
-            initiator=initiator,
+            initiator=began_at is not None,
+            took_s=core.now - began_at if began_at is not None else None,
         )
     )
 

@@ -12,6 +12,7 @@ starts, and a gateway without it drops all errors that name a peer, which is saf
 import os
 import select
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -22,12 +23,15 @@ from xfrmctl.kernel.netlink.socket import NetlinkSocket
 from xfrmctl.kernel.ownership import ICMP_QUEUE
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.sa import SaId
+from xfrmctl.model.snapshot import QueueInfo
 
 Verdict = Callable[[bytes], bool]
 """Whether the kernel may see an IP packet."""
 
 MAX_WAITING = 256
 """Errors that wait for a verdict; more are dropped."""
+
+QUEUES = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 
 _INSTALL = "install xfrmctl[guard] and libnetfilter-queue-dev, and start again"
 
@@ -92,6 +96,22 @@ class IcmpQueue:
             packet.accept()
         else:
             packet.drop()
+
+
+def queue_state(file: Path = QUEUES) -> QueueInfo | None:
+    """What the kernel counts of the guard's queue; None where nobody listens to it.
+
+    The columns are those of ``seq_show`` in net/netfilter/nfnetlink_queue.c: number, port, waiting, mode, range,
+    dropped by a full queue, dropped for want of room in the socket, seen.
+    """
+    try:
+        rows = [line.split() for line in file.read_text().splitlines()]
+    except OSError:
+        return None  # a kernel without the module
+    for row in rows:
+        if len(row) >= 8 and row[0] == str(ICMP_QUEUE):
+            return QueueInfo(waiting=int(row[2]), dropped_full=int(row[5]), dropped_copy=int(row[6]), seen=int(row[7]))
+    return None
 
 
 class SentNumbers:

@@ -9,7 +9,7 @@ from errno import EINTR, EINVAL, EIO, ENODEV, ENOSPC, EOPNOTSUPP, ESRCH
 
 from xfrmctl.kernel.netlink import move
 from xfrmctl.kernel.netlink import sa as messages
-from xfrmctl.kernel.netlink.constants import NETLINK_XFRM, XFRM_MSG_DELSA
+from xfrmctl.kernel.netlink.constants import NETLINK_XFRM, XFRM_MSG_DELSA, XFRM_MSG_NEWSA
 from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
 from xfrmctl.kernel.offload import Offload as Offloading
 from xfrmctl.kernel.offload import offloaded
@@ -111,6 +111,29 @@ class Sad:
         if refused is not None:
             raise refused
 
+    def walk(self) -> Iterator[dict[SaId, SaCounters]]:
+        """Every SA of ours with what the kernel has counted on it, some at a time, for whoever must not hold up others.
+
+        Has a socket of its own: what else is asked meanwhile does not disturb it.
+        """
+        try:
+            with NetlinkSocket(NETLINK_XFRM) as asking:
+                for found in asking.walk(messages.dump_sas()):
+                    yield self._counters(found)
+        except OSError as error:
+            raise refusal("dump SAs", "SAD", NetlinkError(error.errno or EINTR)) from error
+
+    def counted(self, ids: Sequence[SaId]) -> list[SaCounters]:
+        """What the kernel has counted on these SAs by now; those that are gone are left out."""
+        found: list[SaCounters] = []
+        for sa in ids:
+            try:
+                answer = self._socket.get(move.get_sa(sa, self._marks.get(sa)))
+            except OSError:
+                continue  # it has gone by itself
+            found += messages.counters_from([(XFRM_MSG_NEWSA, answer)]).values()
+        return found
+
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours with what the kernel has counted on it."""
         try:
@@ -119,6 +142,9 @@ class Sad:
             raise refusal("dump SAs", "SAD", NetlinkError(error.errno or EINTR)) from error
         if self._marks or not self._looked:
             self._marks, self._looked = messages.marks_from(found), True
+        return self._counters(found)
+
+    def _counters(self, found: Sequence[tuple[int, memoryview]]) -> dict[SaId, SaCounters]:
         counters = messages.counters_from(found)
         for sa_id, shown in self._offloaded(found):
             if sa_id in counters:

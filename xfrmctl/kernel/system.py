@@ -5,7 +5,7 @@ all the rest is guarded by one lock, so that a worker thread can converge while 
 their turn.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +79,14 @@ class LinuxKernel:
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours with what the kernel has counted on it."""
         return self._sad.dump()
+
+    def walk(self) -> Iterator[dict[SaId, SaCounters]]:
+        """The same, some at a time: the kernel is asked for more only when more is wanted."""
+        return self._sad.walk()
+
+    def counted(self, ids: Sequence[SaId]) -> list[SaCounters]:
+        """What the kernel has counted on these SAs by now; those that are gone are left out."""
+        return self._sad.counted(ids)
 
     # Desired state
 

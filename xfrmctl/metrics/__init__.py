@@ -1,6 +1,8 @@
-"""Prometheus metrics: gauges from the snapshot, counters from the event stream.
+"""Prometheus metrics: gauges from what the daemon knows, counters from the event stream and from the kernel's SAs.
 
-``collector`` snapshot -> families, ``accumulate`` counters that survive a new SA, ``counters`` events ->
-counters, ``endpoint`` the HTTP server. Labels are names of the configuration and words of small fixed sets:
-never an SPI, a peer's address or anything else that a peer or a rekey could multiply.
+``gateway``, ``connections``, ``children`` say what there is to say of each, ``happenings`` what is counted by
+``counters`` (events -> ``instruments``); ``ledger`` adds up what SAs carry over all rekeys, ``accumulate`` other
+counters that begin anew. ``scrape`` puts it on a ``page`` in pieces, ``endpoint`` is the HTTP server. A ``family`` says
+of itself what docs/metrics.md has. Labels are names of the configuration and words of small fixed sets: never an SPI,
+a peer's address or anything else that a peer or a rekey could multiply.
 """

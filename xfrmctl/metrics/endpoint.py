@@ -1,17 +1,8 @@
-"""The HTTP server for Prometheus: ``/metrics`` and ``/healthz``.
-
-The snapshot is taken in the event loop; turning it into text, which takes long with many tunnels, happens in
-a thread, so that a scrape does not hold up a handshake. One scrape at a time.
-"""
-
-import asyncio
+"""The HTTP server for Prometheus: ``/metrics`` and ``/healthz``."""
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
-from xfrmctl.metrics.collector import GatewayCollector, Source
-from xfrmctl.metrics.counters import EventCounters
+from xfrmctl.metrics.scrape import Metrics
 from xfrmctl.model.errors import XfrmctlError
 
 INDEX = "xfrmctl metrics\n\n/metrics  for Prometheus\n/healthz  200 while the daemon runs\n"
@@ -19,25 +10,6 @@ INDEX = "xfrmctl metrics\n\n/metrics  for Prometheus\n/healthz  200 while the da
 
 class EndpointError(XfrmctlError):
     """The metrics address cannot be listened on; the message says why and what to do."""
-
-
-class Metrics:
-    """Everything one daemon exports: ``counters.observe`` takes events, ``render`` gives the text."""
-
-    def __init__(self, source: Source) -> None:
-        self.registry = CollectorRegistry()
-        self._source = source
-        self.collector = GatewayCollector()
-        self.registry.register(self.collector)
-        self.counters = EventCounters(self.registry)
-        self._one_at_a_time = asyncio.Lock()
-
-    async def render(self, accept: str = "") -> tuple[bytes, str]:
-        """The exposition in the format that ``accept`` asks for, and its content type."""
-        encoder, content_type = choose_encoder(accept)
-        async with self._one_at_a_time:
-            self.collector.hold(await self._source())
-            return await asyncio.to_thread(encoder, self.registry), content_type
 
 
 class MetricsEndpoint:
@@ -80,6 +52,13 @@ class MetricsEndpoint:
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def _scrape(self, request: web.Request) -> web.Response:
-        body, content_type = await self._metrics.render(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type})
+    async def _scrape(self, request: web.Request) -> web.StreamResponse:
+        text, content_type = await self._metrics.render(request.headers.get("Accept", ""))
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(web.ContentCoding.gzip)
+        await response.prepare(request)
+        for piece in text:
+            await response.write(piece)
+        await response.write_eof()
+        return response

@@ -84,17 +84,24 @@ class IkeSaEstablished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IkeSaRekeyed(Event):
-    """An IKE SA has a successor with new keys; its CHILD SAs live on. ``old`` and ``new`` are short names."""
+    """An IKE SA has a successor with new keys; its CHILD SAs live on. ``old`` and ``new`` are short names.
+
+    ``took_s`` is seconds from our first request to the successor, None where the peer has asked for it.
+    """
 
     connection: str
     old: str
     new: str
     suite: Suite | None
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSaRekeyed(Event):
-    """A CHILD SA has a successor; no packet was meant to be lost. SPIs are inbound ones."""
+    """A CHILD SA has a successor; no packet was meant to be lost. SPIs are inbound ones.
+
+    ``took_s`` is seconds from our first request to the installed SAs, None where the peer has asked for it.
+    """
 
     connection: str
     child: str
@@ -102,6 +109,20 @@ class ChildSaRekeyed(Event):
     old: SaId
     new: SaId
     initiator: bool
+    took_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RekeyCollided(Event):
+    """Both ends have asked for new keys at once (RFC 7296 2.8.1). ``child`` is "" for the IKE SA itself.
+
+    ``ours`` says whose successor goes on: ours or the peer's.
+    """
+
+    connection: str
+    child: str
+    ike: str
+    ours: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +259,7 @@ class IcmpErrorJudged(Event):
 
     ``reason`` is a metrics label of a small fixed set. ``path`` is set where the error is about a packet that we have
     really sent: ``mtu`` (0 where the router does not say) and ``quoted``, the size of that packet, can then be used.
+    ``took_s`` is what the verdict has taken.
     """
 
     accepted: bool
@@ -248,6 +270,7 @@ class IcmpErrorJudged(Event):
     path: Path | None
     mtu: int
     quoted: int
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,3 +368,14 @@ class CarriersDiffer(Event):
     path: Path
     size: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigReloaded(Event):
+    """The configuration has been read again: it is in force, or it is faulty and the one before stays.
+
+    ``detail`` says what has changed, or every problem.
+    """
+
+    ok: bool
+    detail: str

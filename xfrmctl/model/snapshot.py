@@ -195,7 +195,8 @@ class ConfiguredChild:
 class ConnectionInfo:
     """One configured connection, whether it is up or not. ``state``: up, partial, connecting, waiting, down.
 
-    ``peers`` is how many it serves just now, None where it has a configured one.
+    ``peers`` is how many it serves just now, None where it has a configured one. ``certificate_expires_at`` is of our
+    own certificate, None without one.
     """
 
     name: str
@@ -209,6 +210,7 @@ class ConnectionInfo:
     last_failure: FailureInfo | None
     children: list[ConfiguredChild]
     ike_sas: list[IkeInfo]
+    certificate_expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,11 +255,26 @@ class ReassemblyInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueInfo:
+    """The NFQUEUE in which ICMP errors wait for a verdict.
+
+    ``waiting`` are in it now, ``seen`` have ever been put into it. ``dropped_full`` found it full, ``dropped_copy``
+    found no room in our socket.
+    """
+
+    waiting: int
+    seen: int
+    dropped_full: int
+    dropped_copy: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelInfo:
     """What the kernel side reports: xfrm_stat by name, drift that could not be mended, the last refusal.
 
     ``disturbances``: what other programs had done to what is ours, as the last full look found and mended it.
-    ``df``: how many packets our rules have ``cleared`` of DF inside, and ``set`` it on outside.
+    ``df``: how many packets our rules have ``cleared`` of DF inside, and ``set`` it on outside. ``icmp_queue`` is
+    None where nobody listens to it.
     """
 
     xfrm_stat: dict[str, int]
@@ -267,6 +284,7 @@ class KernelInfo:
     disturbances: list[str]
     reassembly: list[ReassemblyInfo]
     df: dict[str, int]
+    icmp_queue: QueueInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ from xfrmctl.ike.states import ChildState, IkeState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, respond
 from xfrmctl.model.errors import KernelRefusal
+from xfrmctl.model.events import RekeyCollided
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
 from xfrmctl.wire.message import error_of, first_of, notify_of
@@ -50,7 +51,7 @@ class CreateChild:
     """Ask for one more child, or for one that ``replaces`` another.
 
     ``group`` is the key exchange method that the peer has asked for; ``rival`` is what the peer has made meanwhile to
-    replace the same child.
+    replace the same child. ``began_at`` is when we first asked.
     """
 
     child: ChildConfig
@@ -58,6 +59,7 @@ class CreateChild:
     group: KeGroup | None = None
     replaces: ChildSa | None = None
     rival: RivalChild | None = None
+    began_at: float | None = None
     exchange: ExchangeType = ExchangeType.CREATE_CHILD_SA
     spi: int = 0
     nonce: bytes = b""
@@ -71,6 +73,7 @@ class CreateChild:
         if failure is not None:
             lifecycle.failed(core, sa, failure, child=self.child.name, initiator=True)
             return None
+        self.began_at = core.now if self.began_at is None else self.began_at
         self.spi, self.nonce = core.new_child_spi(), core.new_nonce()
         groups = [t.id for p in self.child.esp for t in p.of(TransformType.KE)]
         group = self.group or (KeGroup(groups[0]) if groups else None)
@@ -104,13 +107,19 @@ class CreateChild:
             self.acquired.seq,
             with_ke=True,
             replaces=self.replaces,
+            began_at=self.began_at if self.began_at is not None else core.now,
         )
         old = self.replaces
         if old is None:
             child_answer(core, sa, step, payloads)
-        elif any(isinstance(p, Notify) and p.type.is_error for p in payloads):
+            return
+        if any(isinstance(p, Notify) and p.type.is_error for p in payloads):
             self._rekey_refused(core, sa, old, payloads)
-        elif self.rival is not None and rekey.is_redundant(step.nonces, self.rival):
+            return
+        redundant = self.rival is not None and rekey.is_redundant(step.nonces, self.rival)
+        if self.rival is not None:
+            core.emit(RekeyCollided(connection=sa.connection, child=self.child.name, ike=sa.name, ours=not redundant))
+        if redundant:
             begin(core, sa, DeleteChild(self.child.protocol, self.spi, 0))
         else:
             child_answer(core, sa, step, payloads)
@@ -135,7 +144,7 @@ class CreateChild:
             return False
         if self.replaces is not None:
             self.replaces.state = ChildState.INSTALLED
-        begin(core, sa, CreateChild(self.child, self.acquired, group, self.replaces, self.rival))
+        begin(core, sa, CreateChild(self.child, self.acquired, group, self.replaces, self.rival, self.began_at))
         return True
 
 
@@ -151,6 +160,7 @@ class InstallOurs:
     with_ke: bool = False
     child: ChildSa | None = None
     replaces: ChildSa | None = None
+    began_at: float = 0.0
 
     def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
         """The SAs are in the kernel, or the peer must be told that they are not."""
@@ -158,7 +168,7 @@ class InstallOurs:
         if refusal is None:
             core.child_installed(sa, self.child)
             if self.replaces is not None:
-                rekey.replaced(core, sa, self.replaces, self.child)
+                rekey.replaced(core, sa, self.replaces, self.child, self.began_at)
             lifecycle.kick(core, sa.connection)
             return
         failure = failures.kernel_refused(str(refusal))
@@ -331,7 +341,7 @@ class AnswerChild:
     def _succeed(self, core: Core, sa: IkeSa, old: ChildSa) -> None:
         """Take the old one's place, unless we are just replacing it ourselves: then the nonces decide."""
         old.successor = self.child
-        rekey.tell(core, sa, old, self.child, initiator=False)
+        rekey.tell(core, sa, old, self.child, began_at=None)
         request = sa.outstanding.request if sa.outstanding is not None else None
         if isinstance(request, CreateChild) and request.replaces is old:
             request.rival = RivalChild(self.child, min(self.nonces))

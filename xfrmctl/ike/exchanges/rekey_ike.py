@@ -23,7 +23,7 @@ from xfrmctl.ike.sa import ChildSa, IkeSa, Rival
 from xfrmctl.ike.states import ChildState, IkeState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, pump, respond
-from xfrmctl.model.events import IkeSaRekeyed
+from xfrmctl.model.events import IkeSaRekeyed, RekeyCollided
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
 from xfrmctl.model.suite import Proposal, Suite
@@ -39,9 +39,10 @@ SUPERSEDED_S = 30.0
 
 @dataclass(slots=True)
 class RekeyIke:
-    """Ask for new keys. ``group`` is the key exchange method that the peer has asked for."""
+    """Ask for new keys. ``group`` is the key exchange method that the peer has asked for; ``began_at``: first asked."""
 
     group: KeGroup | None = None
+    began_at: float | None = None
     exchange: ExchangeType = ExchangeType.CREATE_CHILD_SA
     spi: bytes = b""
     nonce: bytes = b""
@@ -51,6 +52,7 @@ class RekeyIke:
         """SA, Ni, KEi; nothing when the peer has replaced the IKE SA meanwhile."""
         if sa.state != IkeState.ESTABLISHED or sa.config is None or sa.suite is None:
             return None
+        self.began_at = core.now if self.began_at is None else self.began_at
         self.spi, self.nonce = core.new_spi(), core.new_nonce()
         sa.offered_spi = self.spi
         self.ke = kex.generate(self.group or sa.suite.ke or KeGroup.X25519, core.entropy)
@@ -77,7 +79,10 @@ class RekeyIke:
             return
         suite, spi_r, nonce, shared = outcome
         new = _successor(core, sa, suite, shared, (self.nonce, nonce), (self.spi, spi_r), initiator=True)
-        if rival is not None and min(self.nonce, nonce) < rival.lowest_nonce:
+        redundant = rival is not None and min(self.nonce, nonce) < rival.lowest_nonce
+        if rival is not None:
+            core.emit(RekeyCollided(connection=sa.connection, child="", ike=sa.name, ours=not redundant))
+        if rival is not None and redundant:
             core.attach(new)
             delete_ike(core, new, failures.redundant())
             inherit(core, sa, rival.sa)
@@ -86,7 +91,7 @@ class RekeyIke:
         if rival is not None:  # the peer deletes it, unless our delete of the old one overtakes our answer there
             rival.sa.move(IkeState.REKEYED)
             core.timers.set(rival.sa.serial, Timer.SUPERSEDED, core.now + SUPERSEDED_S)
-        inherit(core, sa, new)
+        inherit(core, sa, new, self.began_at)
         ours = qcd.notices(core, new.spi_i, new.spi_r)
         if ours:
             begin(core, new, Say(ours))
@@ -99,7 +104,7 @@ class RekeyIke:
         group = KeGroup(int.from_bytes(wanted.data, "big"))
         if group not in {t.id for p in sa.config.ike for t in p.of(TransformType.KE)}:
             return False
-        begin(core, sa, RekeyIke(group))
+        begin(core, sa, RekeyIke(group, self.began_at))
         return True
 
     def _read(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> tuple[Suite, bytes, bytes, bytes] | Failure:
@@ -246,8 +251,11 @@ def _successor(
     return new
 
 
-def inherit(core: Core, old: IkeSa, new: IkeSa) -> None:
-    """The CHILD SAs, and what was still to be said about them, move to the new IKE SA."""
+def inherit(core: Core, old: IkeSa, new: IkeSa, began_at: float | None = None) -> None:
+    """The CHILD SAs, and what was still to be said about them, move to the new IKE SA.
+
+    ``began_at`` is when we have asked for it, None where the peer has.
+    """
     core.attach(new)
     if old.state == IkeState.ESTABLISHED:
         old.move(IkeState.REKEYED)
@@ -267,7 +275,8 @@ def inherit(core: Core, old: IkeSa, new: IkeSa) -> None:
         core.timers.cancel(old.serial, timer)
     core.timers.set(old.serial, Timer.SUPERSEDED, core.now + SUPERSEDED_S)
     lifecycle.watch(core, new)
-    core.emit(IkeSaRekeyed(connection=new.connection, old=old.name, new=new.name, suite=new.suite))
+    took_s = core.now - began_at if began_at is not None else None
+    core.emit(IkeSaRekeyed(connection=new.connection, old=old.name, new=new.name, suite=new.suite, took_s=took_s))
     pump(core, new)
     lifecycle.kick(core, new.connection)
     pump(core, new)

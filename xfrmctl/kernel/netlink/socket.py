@@ -179,12 +179,34 @@ class NetlinkSocket:
                 return found
         raise OSError(EINTR, "the kernel's table changes faster than it can be read")
 
-    def _dump_once(self, request: Request, found: list[tuple[int, memoryview]]) -> bool:
+    def walk(self, request: Request) -> Iterator[list[tuple[int, memoryview]]]:
+        """A dump as it comes, one buffer (32 KiB at most) a step; what changes meanwhile is in it or not.
+
+        The kernel goes on where it was only when the next step is asked for. Raises OSError with the kernel's errno.
+        """
+        wanted = self._ask(request)
+        while True:
+            found: list[tuple[int, memoryview]] = []
+            for kind, flags, sequence, payload in _messages(self._receive()):
+                if sequence != wanted:
+                    continue  # the rest of a walk that somebody has not finished
+                if kind in (c.NLMSG_ERROR, c.NLMSG_DONE):
+                    _refuse(kind, flags, payload)
+                    yield found
+                    return
+                found.append((kind, payload))
+            yield found
+
+    def _ask(self, request: Request) -> int:
         self._sequence += 1
         wanted = self._sequence
         flags = request.flags | c.NLM_F_REQUEST | c.NLM_F_DUMP
         length = _NLMSGHDR.size + len(request.payload)
         self._socket.send(_NLMSGHDR.pack(length, request.type, flags, wanted, 0) + request.payload)
+        return wanted
+
+    def _dump_once(self, request: Request, found: list[tuple[int, memoryview]]) -> bool:
+        wanted = self._ask(request)
         consistent = True
         while True:
             for kind, flags, sequence, payload in _messages(self._receive()):
@@ -192,12 +214,9 @@ class NetlinkSocket:
                     continue
                 consistent = consistent and not flags & c.NLM_F_DUMP_INTR
                 if kind == c.NLMSG_ERROR:
-                    error = _error_of(flags, payload)
-                    if error is not None:
-                        raise OSError(error.code, str(error))
+                    _refuse(kind, flags, payload)
                 elif kind == c.NLMSG_DONE:
-                    if len(payload) >= _ERROR.size and (code := _ERROR.unpack_from(payload)[0]) < 0:
-                        raise OSError(-code, os.strerror(-code))
+                    _refuse(kind, flags, payload)
                     return consistent
                 else:
                     found.append((kind, payload))
@@ -260,6 +279,16 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
             return
         yield kind, flags, sequence, view[offset + _NLMSGHDR.size : offset + length]
         offset += (length + 3) & ~3
+
+
+def _refuse(kind: int, flags: int, payload: memoryview) -> None:
+    """Raise what the end of a dump says, if it says no."""
+    if kind == c.NLMSG_ERROR:
+        error = _error_of(flags, payload)
+        if error is not None:
+            raise OSError(error.code, str(error))
+    elif len(payload) >= _ERROR.size and (code := _ERROR.unpack_from(payload)[0]) < 0:
+        raise OSError(-code, os.strerror(-code))
 
 
 def _error_of(flags: int, payload: memoryview) -> NetlinkError | None:

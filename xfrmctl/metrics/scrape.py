@@ -1,0 +1,156 @@
+"""One scrape, in pieces: a gateway with 10,000 CHILD SAs is not looked at in one go, or a handshake would wait for it.
+
+Everything runs in the daemon's own thread. After every STEPS small steps (a CHILD SA read, a child written down) the
+loop gets its turn and handles whatever has come: a message waits for one piece at most, which is about as long as a
+step of the engine. A thread instead would compete for the interpreter with every system call of the loop.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from time import perf_counter
+from typing import Protocol
+
+from xfrmctl.metrics import children, connections, gateway, happenings
+from xfrmctl.metrics.accumulate import Accumulator
+from xfrmctl.metrics.counters import EventCounters
+from xfrmctl.metrics.family import Family, gauge
+from xfrmctl.metrics.ledger import Ledger
+from xfrmctl.metrics.page import OPENMETRICS, TEXT, Page
+from xfrmctl.model.events import Event
+from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, Snapshot
+
+STEPS = 16
+"""Small steps in one piece."""
+
+PIECES = gauge(
+    "xfrmctl_scrape_pieces",
+    "Pieces that the scrape before this one was cut into, so that messages need not wait for it.",
+    "Grows with the number of CHILD SAs.",
+)
+LONGEST = gauge(
+    "xfrmctl_scrape_longest_piece_seconds",
+    "The longest piece of the scrape before this one: how long a message may have waited for it.",
+    "More than some milliseconds: the host has no time for us.",
+)
+TOOK = gauge(
+    "xfrmctl_scrape_duration_seconds",
+    "Time that the scrape before this one took, with everything that happened meanwhile.",
+    "Near Prometheus' scrape_timeout: scrape less often, or with a longer timeout.",
+)
+
+FAMILIES: tuple[Family, ...] = (
+    *gateway.FAMILIES,
+    *connections.FAMILIES,
+    *children.FAMILIES,
+    *happenings.FAMILIES,
+    PIECES,
+    LONGEST,
+    TOOK,
+)
+"""Everything that a scrape can have, in its order."""
+
+
+class Pacer:
+    """Counts small steps, and gives the loop its turn between pieces of them."""
+
+    def __init__(self, steps: int = STEPS) -> None:
+        self._limit = steps
+        self._steps = 0
+        self._began = perf_counter()
+        self.pieces = 0
+        self.longest_s = 0.0
+
+    async def step(self) -> None:
+        """One small step is done."""
+        self._steps += 1
+        if self._steps >= self._limit:
+            await self.rest()
+
+    async def walk(self, steps: Iterable[object]) -> None:
+        """Do everything, one small step after the other."""
+        for _ in steps:
+            await self.step()
+
+    async def rest(self) -> None:
+        """End the piece: whatever has come is handled now."""
+        self.end()
+        await asyncio.sleep(0)
+        self._began = perf_counter()
+
+    def end(self) -> None:
+        """Take note of the piece."""
+        self._steps = 0
+        self.pieces += 1
+        self.longest_s = max(self.longest_s, perf_counter() - self._began)
+
+
+class Source(Protocol):
+    """Where a scrape comes from: the daemon."""
+
+    async def gateway(self, pacer: Pacer, ledger: Ledger) -> Snapshot:
+        """All but the connections; ``ledger`` has seen what every SA carries when this returns."""
+
+    def connections(self, pacer: Pacer) -> AsyncIterator[ConnectionInfo]:
+        """One after the other, as they are just now."""
+
+
+class Metrics:
+    """Everything one daemon exports. ``counters.observe`` takes events, ``ledger`` follows the SAs."""
+
+    def __init__(self, source: Source, wall: Callable[[], float], *, steps: int = STEPS) -> None:
+        """``wall`` gives the seconds since the epoch; ``steps`` is the size of a piece."""
+        self.counters = EventCounters(wall)
+        self.ledger = Ledger()
+        self._source = source
+        self._steps = steps
+        self._totals = Accumulator()
+        self._before: Pacer | None = None
+        self._took_s = 0.0
+        self._one_at_a_time = asyncio.Lock()
+
+    def observe(self, event: Event) -> None:
+        """Take every event once."""
+        self.counters.observe(event)
+        self.ledger.observe(event)
+
+    async def render(self, accept: str = "") -> tuple[list[bytes], str]:
+        """The exposition in pieces, in the format that ``accept`` asks for, and its content type."""
+        openmetrics = "application/openmetrics-text" in accept
+        page = Page(FAMILIES, openmetrics=openmetrics)
+        async with self._one_at_a_time:
+            began, pacer = perf_counter(), Pacer(self._steps)
+            await self._fill(page, pacer)
+            text = []
+            for piece in page.pieces():
+                text.append(piece)
+                await pacer.rest()
+            self._before, self._took_s = pacer, perf_counter() - began
+        return text, OPENMETRICS if openmetrics else TEXT
+
+    async def _fill(self, page: Page, pacer: Pacer) -> None:
+        snapshot = await self._source.gateway(pacer, self.ledger)
+        self._totals.update(gateway.readings(snapshot))
+        gateway.show(snapshot, self._totals, page)
+        known: set[tuple[str, str]] = set()
+        reqids: set[int] = set()
+        async for connection in self._source.connections(pacer):
+            await self._connection(connection, page, pacer)
+            known |= {(connection.name, child.name) for child in connection.children}
+            reqids |= {child.reqid for ike in connection.ike_sas for child in ike.children}
+        names = {connection for connection, _ in known}
+        standing = set(gateway.series(snapshot))
+        await pacer.walk(self.ledger.keep(known, reqids))
+        await pacer.walk(self.counters.keep(names))
+        await pacer.walk(self._totals.keep(lambda s: s in standing or (s[0] == connections.PROBES and s[1] in names)))
+        await pacer.walk(self.counters.show(page))
+        if self._before is not None:
+            page.put(PIECES, (), self._before.pieces)
+            page.put(LONGEST, (), self._before.longest_s)
+            page.put(TOOK, (), self._took_s)
+
+    async def _connection(self, connection: ConnectionInfo, page: Page, pacer: Pacer) -> None:
+        newest: dict[str, ChildInfo] = {}
+        await pacer.walk(children.find_newest(connection, newest))
+        self.counters.begin(connection.name)
+        connections.show(connection, newest, self._totals, page)
+        await pacer.walk(children.show(connection, newest, self.ledger, page))
