@@ -8,9 +8,9 @@ PROGRAMS = ROOT / "build" / "peers" / "prometheus" / "usr" / "bin"
 DEPLOY = ROOT / "deploy"
 
 
-def promtool(*arguments: str | Path, cwd: Path | None = None) -> str:
-    """What it prints; an AssertionError where it is not content."""
+def promtool(*arguments: str | Path, cwd: Path | None = None, given: str | None = None) -> str:
+    """What it prints, of what it is ``given`` too; an AssertionError where it is not content."""
     argv = [str(PROGRAMS / "promtool"), *map(str, arguments)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, input=given)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
