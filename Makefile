@@ -7,6 +7,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,H
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
+.PHONY: help lab lab-shell test test-host test-lab bench bench-scale fuzz matrix matrix-interop docs-black-holes docs-interop docs-config docs-findings docs-alerts dashboards dashboard-schema soak lint setup setup-test clean
+
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -63,6 +65,9 @@ docs-findings: ## Write docs/findings.md from the catalogue of findings and the 
 
 docs-man: ## Write man/xfrmctl.8 and man/xfrmctl.yaml.5 from the help texts and the schema
 	@$(PYTHON) tools/man_pages.py
+
+docs-alerts: ## Write docs/alerts.md from the alerts and the catalogue of findings
+	@$(PYTHON) tools/alerts.py
 
 dashboards: ## Write deploy/grafana/dashboards from tools/dashboards
 	@$(PYTHON) -m tools.dashboards

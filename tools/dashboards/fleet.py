@@ -60,7 +60,7 @@ def _tiles() -> list[Panel]:
         tile(
             "Connections that fail",
             "They negotiate, without success. The table below says why.",
-            Query("sum(instance:xfrmctl_connections_failing:sum{G})"),
+            Query("sum(instance:xfrmctl_connections_failing:count{G})"),
             steps=BAD_FROM_ONE,
         ),
         tile(
@@ -135,7 +135,7 @@ def _gateways() -> Panel:
             Query("max by (instance, version) (xfrmctl_build_info{G})"),
             Query("sum by (instance) (instance:xfrmctl_connections:count{G})"),
             Query("sum by (instance) (instance:xfrmctl_connections_up:sum{G})"),
-            Query("sum by (instance) (instance:xfrmctl_connections_failing:sum{G})"),
+            Query("sum by (instance) (instance:xfrmctl_connections_failing:count{G})"),
             Query("max by (instance) (xfrmctl_config_reload_ok{G})"),
             Query("max by (instance) (xfrmctl_kernel_problems{G})"),
             Query("1000 * max by (instance) (xfrmctl_start_time_seconds{G})"),
