@@ -28,6 +28,7 @@ journey    the order of events for one packet on a gateway, both directions     
 diagnose   findings: rules over gathered facts, each with evidence, cause, cures model, netfilter
 kernel     effects and desired state -> Linux                                 model
 config     YAML files -> values, errors with file:line:key                    model, ike.config
+importers  configurations of strongSwan, libreswan, VyOS -> ours, with a report  config, model
 control    HTTP + JSON on a unix socket                                       model
 metrics    Prometheus collectors over the snapshot and the events             model
 daemon     the only place where things meet                                   all but lab and cli

@@ -18,6 +18,7 @@ from xfrmctl.cli import (
     down,
     events,
     explain,
+    import_config,
     mtu,
     outcome,
     plan,
@@ -114,6 +115,7 @@ app.command("events")(events.events)
 app.command("mtu")(mtu.mtu)
 app.command("explain")(explain.explain)
 app.command("trace")(trace.trace)
+app.command("import")(import_config.import_config)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(
     typer.Typer(cls=LabVerbs, help="Two gateways with real ESP in network namespaces, to try and to test."),

@@ -38,6 +38,7 @@ VERBS = (
     "mtu",
     "trace",
     "explain",
+    "import",
     "cleanup",
     "lab",
 )

@@ -1,0 +1,1 @@
+"""Words of theirs -> words of ours: proposals, identities, selectors, times."""

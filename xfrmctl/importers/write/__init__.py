@@ -1,0 +1,1 @@
+"""Our configuration as YAML with comments, and the directory that it comes in."""
