@@ -10,6 +10,7 @@ With ``--beside`` one place is kept for that process, the tests that need no ESP
 """
 
 import argparse
+import ast
 import io
 import os
 import re
@@ -57,7 +58,8 @@ def run(path: Path) -> Outcome:
     sink = io.BytesIO()
     began = time.monotonic()
     try:
-        status = boot.run(Job(argv=argv, cwd=ROOT, timeout_s=TIMEOUT_S), sink, sink)
+        job = Job(argv=argv, cwd=ROOT, timeout_s=TIMEOUT_S, kernel_arguments=kernel_arguments(path))
+        status = boot.run(job, sink, sink)
         text = sink.getvalue().decode(errors="replace")
     except LabError as error:
         status, text = 1, f"{sink.getvalue().decode(errors='replace')}\n{error}\n"
@@ -66,6 +68,14 @@ def run(path: Path) -> Outcome:
     junit.with_suffix("").with_suffix(".log").write_text(text)
     lines = [line for line in text.splitlines() if re.search(r"\d+ (passed|failed|error|skipped|deselected)", line)]
     return Outcome(status, lines[-1].strip("= ") if lines else "no closing line", text, time.monotonic() - began)
+
+
+def kernel_arguments(path: Path) -> list[str]:
+    """What a file wants on the lab kernel's command line: its ``KERNEL_ARGUMENTS``."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "KERNEL_ARGUMENTS":
+            return list(ast.literal_eval(node.value))
+    return []
 
 
 def junit_of(path: Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.blackhole.site import Site
 from tests.lab.blackhole.walk import Walk
+from tests.lab.faults.pair import Pair
 from tests.lab.interop import Bench
 from tests.lab.nursery import Nursery
 from xfrmctl.lab import gateway
@@ -61,6 +62,20 @@ def bench(running: Bench) -> Iterator[Bench]:
     """The same, with the log of both where a test fails."""
     with running.told():
         yield running
+
+
+@pytest.fixture(scope="module")
+def policies() -> Iterator[Pair]:
+    """Two gateways of ours with a tunnel of policies, for faults that are made and taken back."""
+    with Topology() as made, Pair(made) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="module")
+def interfaces() -> Iterator[Pair]:
+    """The same with an interface."""
+    with Topology() as made, Pair(made, "interface") as pair:
+        yield pair
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
         raise RequestError(f"seconds {seconds} is out of range", f"0 to {MAX_SECONDS:.0f} seconds")
     engine = daemon.engine.config
     chosen = _chosen(engine, connection)
-    look = await asyncio.to_thread(Look)
+    look = await asyncio.to_thread(Look, watch=seconds > 0)
     before = await daemon.snapshot()
     chosen, blind = _first(chosen, before)
     _, (probes, unasked), paths = await asyncio.gather(
@@ -106,7 +106,7 @@ def without_daemon(config: Path, connection: str | None, fault: str) -> Diagnosi
     except ConfigError as error:
         blind = [f"the connections: {problem}" for problem in error.problems]
     try:
-        host, unread = Look().facts(chosen)
+        host, unread = Look(watch=False).facts(chosen)
     except KernelRefusal as error:
         host, unread = HostFacts(), [f"routes, policies and SAs: {error}; run this as root"]
     return _diagnosis(Facts(wall=wall(), connections=chosen, daemon_fault=fault, host=host), [*blind, *unread])

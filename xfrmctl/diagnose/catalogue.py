@@ -63,13 +63,15 @@ CATALOGUE = {
     "foreign-policy": "a policy of somebody else comes before ours",
     # SAs
     "sa-missing": "an SA is no longer in the kernel",
-    "esp-blocked": "ESP (protocol 50) is blocked while IKE passes",
+    "esp-blocked": "ESP (protocol 50), or AH, is blocked while IKE passes",
     "no-answers": "packets go into the tunnel, and none come out",
     "duplicate-sas": "several SAs stand for the same packets",
-    "replay-drops": "packets are dropped as replayed (reordering by QoS, doubled packets)",
+    "late-drops": "packets come too late for the replay window (reordering by QoS queues, several links)",
+    "replay-drops": "packets come twice, and are dropped as replayed",
     "sequence-numbers-end": "sequence numbers are close to their end, without ESN",
     # sizes
     "static-mtu-too-large": "a written MTU is larger than what the path carries",
+    "static-mtu-too-small": "a written MTU is well below what the path carries",
     "path-mtu-black-hole": "the path is narrow and silent: ICMP errors are filtered on the outside",
     "fragments-dropped": "fragments are dropped on the way",
     "mss-clamp-missing": "the MSS clamp does not stand",

@@ -37,9 +37,11 @@ RULES: tuple[Rule, ...] = (
     sas.missing,
     sas.one_way,
     sas.duplicates,
+    sas.late,
     sas.replays,
     sas.sequence_end,
     sizes.static_mtu,
+    sizes.small_mtu,
     sizes.black_hole,
     sizes.fragments,
     sizes.clamps,
@@ -59,6 +61,7 @@ IN_THE_WAY = (
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(IN_THE_WAY, ONE_WAY),
+    "kernel-refused": (*ONE_WAY, "no-route-to-network", "route-past-tunnel"),
     "recursive-routing": (*ONE_WAY, "no-route-to-network", *SILENT_PEER),
     "interface-missing": (*ONE_WAY, "no-route-to-network", "route-past-tunnel"),
     "rp-filter": (*ONE_WAY, *SILENT_PEER),

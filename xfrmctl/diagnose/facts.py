@@ -7,6 +7,7 @@ from functools import cached_property
 
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.observed import ObservedDevice, ObservedPolicy, ObservedSa, RouteLookup
 from xfrmctl.model.sa import DataPlane, Mode
 from xfrmctl.model.selector import TrafficSelector
@@ -15,7 +16,10 @@ from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildFacts:
-    """One child as it is configured. ``mtu`` is a written outer MTU, None for auto; ``esp`` spelled proposals."""
+    """One child as it is configured. ``mtu`` is a written outer MTU, None for auto.
+
+    ``esp`` are spelled proposals, for ESP or AH as ``protocol`` says.
+    """
 
     connection: str
     name: str
@@ -28,6 +32,7 @@ class ChildFacts:
     mtu: int | None = None
     marked: bool = False
     esp: tuple[str, ...] = ()
+    protocol: ProtocolId = ProtocolId.ESP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +89,15 @@ class PathProbe:
     """ICMP echoes to a peer that answers small ones.
 
     ``fits``: one of ``asked`` bytes with DF was answered; ``told`` is the MTU that an ICMP error on the wire allowed.
-    ``fragments``: one that had to be fragmented was answered.
+    ``fragments``: one that had to be fragmented was answered. ``carries`` is what our link carries, where one of that
+    size was answered as well and is more than was asked.
     """
 
     asked: int
     fits: bool
     told: int | None
     fragments: bool
+    carries: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

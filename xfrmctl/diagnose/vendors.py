@@ -27,17 +27,19 @@ _CISCO_HASH = {"sha256": "sha256", "sha384": "sha384", "sha512": "sha512"}
 def read(text: str, protocol: ProtocolId) -> Proposal | None:
     """A spelled proposal; None for one with an algorithm that we do not have."""
     try:
-        return parse_proposal(text.removeprefix("ah-"), protocol)
+        return parse_proposal(text, protocol)
     except SuiteError:
         return None
 
 
 def kind_of(text: str) -> ProtocolId:
-    """Whether a spelled proposal is for IKE or for a child: only the latter says something of ESN."""
-    words = set(text.split("-"))
-    if not words & {"esn", "noesn"}:
+    """Whether a spelled proposal is for IKE or for a child: only the latter says something of ESN. AH has no cipher."""
+    words = text.split("-")
+    if not {"esn", "noesn"}.intersection(words):
         return ProtocolId.IKE
-    return ProtocolId.AH if "ah" in words else ProtocolId.ESP
+    known = [KEYWORDS[word].type for word in words if word in KEYWORDS]
+    ciphers = TransformType.ENCR in known or any(word.startswith("encr:") for word in words)
+    return ProtocolId.ESP if ciphers else ProtocolId.AH
 
 
 def words_by_type(texts: Iterable[str]) -> dict[str, list[str]]:
@@ -46,7 +48,7 @@ def words_by_type(texts: Iterable[str]) -> dict[str, list[str]]:
     for word in (w for text in texts for w in text.split("-")):
         known = KEYWORDS.get(word)
         kind = known.type.name.lower() if known is not None else word.partition(":")[0]
-        if kind != "ah" and word not in found.setdefault(kind, []):
+        if word not in found.setdefault(kind, []):
             found[kind].append(word)
     return found
 
@@ -57,7 +59,7 @@ def proposal_lines(text: str) -> list[Line]:
     proposal = read(text, protocol)
     if proposal is None:
         return []
-    words = [w for w in text.split("-") if w not in ("noesn", "ah")]
+    words = [w for w in text.split("-") if w != "noesn"]
     ours, swan = ("ike: {proposals", "proposals") if protocol == ProtocolId.IKE else ("esp", "esp_proposals")
     if protocol == ProtocolId.AH:
         ours, swan = "ah", "ah_proposals"

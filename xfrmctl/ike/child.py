@@ -27,13 +27,10 @@ from xfrmctl.wire.payloads import KeyExchange, Notify, Payload, Sa, TrafficSelec
 Pair = tuple[tuple[KernelSa, SaKeys], ...]
 Packet = tuple[TrafficSelector, TrafficSelector]
 
-NO_KERNEL_SUPPORT = frozenset({2, 38, 93})
-"""ENOENT, ENOSYS, EPROTONOSUPPORT: the kernel lacks the algorithm or the protocol."""
-
 
 def refusal_notify(refusal: KernelRefusal) -> Notify:
     """What a responder tells the peer when the kernel does not take the SAs."""
-    lacking = refusal.code in NO_KERNEL_SUPPORT
+    lacking = refusal.code in failures.NO_KERNEL_SUPPORT
     return Notify(NotifyType.NO_PROPOSAL_CHOSEN if lacking else NotifyType.TEMPORARY_FAILURE)
 
 

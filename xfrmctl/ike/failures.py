@@ -6,6 +6,7 @@ Each function returns a :class:`Failure`; the engine emits it, ``show`` prints i
 from collections.abc import Iterable
 
 from xfrmctl.model.address import Endpoint
+from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, NotifyType
 from xfrmctl.model.identity import Identity, IdentityPattern
@@ -248,13 +249,22 @@ def peer_deleted(what: str) -> Failure:
     )
 
 
-def kernel_refused(detail: str) -> Failure:
+NO_KERNEL_SUPPORT = frozenset({2, 38, 93})
+"""ENOENT, ENOSYS, EPROTONOSUPPORT: the kernel lacks the algorithm or the protocol."""
+
+
+def kernel_refused(refusal: KernelRefusal) -> Failure:
     """The kernel would not take an SA."""
+    lacking = refusal.code in NO_KERNEL_SUPPORT
     return Failure(
         code=FailureCode.KERNEL_REFUSED,
-        text=f"the kernel refused: {detail}",
-        cause="an algorithm or module is missing, or the SPI is in use",
-        cure="load esp4/esp6 and the cipher's module, or choose algorithms that this kernel has",
+        text=f"the kernel refused: {refusal}",
+        cause="this kernel was built without it, or its module is not loaded and cannot be"
+        if lacking
+        else "another SA has the SPI, or the kernel finds something wrong with this one",
+        cure="load esp4/esp6 and the cipher's module, or choose algorithms that this kernel has"
+        if lacking
+        else "it is tried again with another SPI; if it goes on, report it with the log",
     )
 
 

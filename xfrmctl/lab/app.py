@@ -90,6 +90,9 @@ def run(
     time_travel: Annotated[
         bool, typer.Option("--time-travel", help="Virtual time: every sleep is instant. Always in the lab kernel.")
     ] = False,
+    kernel_argument: Annotated[
+        list[str] | None, typer.Option(help="A word for the lab kernel's command line; may be repeated.")
+    ] = None,
 ) -> None:
     """Run a command as root in a kernel with ESP, on this machine's own files; its exit status is ours.
 
@@ -98,7 +101,13 @@ def run(
     Example: xfrmctl lab run --time-travel -- sh -c "sleep 86400; date"
     """
     with _told():
-        job = Job(argv=command, timeout_s=timeout, memory_mb=memory, time_travel=time_travel)
+        job = Job(
+            argv=command,
+            timeout_s=timeout,
+            memory_mb=memory,
+            time_travel=time_travel,
+            kernel_arguments=kernel_argument or (),
+        )
         raise typer.Exit(boot.run(job))
 
 

@@ -36,8 +36,8 @@ def need_root() -> None:
 
 
 def needs_guest(job: Job) -> bool:
-    """Virtual time exists only in a guest; otherwise the running kernel is used where it can do ESP."""
-    return (job.time_travel and inside() is None) or not native.kernel_has_esp()
+    """Virtual time and a command line exist only for a guest; else the running kernel is used where it can do ESP."""
+    return ((job.time_travel or bool(job.kernel_arguments)) and inside() is None) or not native.kernel_has_esp()
 
 
 def run(job: Job, out: BinaryIO | None = None, err: BinaryIO | None = None, tell: Say = say) -> int:

@@ -97,6 +97,7 @@ def _command(kernel: Path, job: Job, labdir: Path, processor: int, mode: str, *c
         "con=null",
         "ssl=null",
         *consoles,
+        *job.kernel_arguments,
     ]
     if job.time_travel:
         arguments.append("time-travel")

@@ -32,6 +32,8 @@ class Job:
     memory_mb: int = 1536
     #: Every sleep is instant, by the guest's clock as long as ever: hours of protocol time in seconds.
     time_travel: bool = False
+    #: More words for the lab kernel's command line: a kernel that lacks something (``initcall_blacklist=esp6_init``).
+    kernel_arguments: Sequence[str] = ()
 
     def script(self, where: str) -> str:
         """The job as a shell script; ``where`` says what it runs in ("guest" or "native")."""

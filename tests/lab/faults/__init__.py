@@ -13,6 +13,9 @@ BY_HAND = {
     "own-certificate-expired": "the same, seen by the peer itself",
     "own-certificate-not-yet-valid": "the same, seen by the peer itself",
     "selectors-taken": "two peers behind one NAT with the same networks",
+    "kernel-refused": "a kernel without ChaCha20; without ESP over IPv6; without xfrm interfaces",
+    "spi-collision": "two strongSwans behind one NAT choose one SPI",
+    "duplicate-sas": "a strongSwan makes two CHILD SAs of two children that come to the same networks",
     "sequence-numbers-end": "an SA is set to its last million numbers",
 }
 """Findings whose faults are made by tests of their own."""

@@ -1,6 +1,6 @@
 """What every fault of the lab is held to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tests.lab.faults.fault import Fault
 from tests.lab.faults.pair import Pair
@@ -15,12 +15,29 @@ def told(fault: Fault, found: list[Finding]) -> None:
     assert found[0].cause and (found[0].cure_here or found[0].cure_peer)
 
 
-def check(pair: Pair, fault: Fault) -> None:
-    """The finding and no other, and no finding when the fault is over."""
-    with pair.fault(fault):
+def check(pair: Pair, fault: Fault, *, back: bool = True) -> None:
+    """The finding and no other, so nothing of the fault before it either; with ``back`` the tunnel is up again."""
+    with pair.fault(fault, back=back):
         told(fault, pair.diagnose(fault.side, fault.seconds))
+
+
+def healthy(pair: Pair) -> None:
+    """No finding at either end, with traffic both ways and without."""
+    for side in (0, 1):
+        assert pair.diagnose(side, 0) == []
     with pair.traffic():
-        assert pair.diagnose(fault.side, 0.3) == []
+        for side in (0, 1):
+            assert pair.diagnose(side) == []
+
+
+def in_turn(faults: Iterable[Fault]) -> list[Fault]:
+    """In an order in which no two neighbours have one finding: each proves that the one before it is over."""
+    turns: dict[str, int] = {}
+    found: list[tuple[int, Fault]] = []
+    for fault in faults:
+        turns[fault.finding] = turns.get(fault.finding, 0) + 1
+        found.append((turns[fault.finding], fault))
+    return [fault for _, fault in sorted(found, key=lambda one: one[0])]
 
 
 def names(faults: Sequence[Fault]) -> list[str]:

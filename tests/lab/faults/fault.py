@@ -1,8 +1,10 @@
 """A fault as data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from xfrmctl.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +15,8 @@ class Fault:
     ``stopped``: gateway B's daemon does not run; ``again``: the tunnel is negotiated anew under the fault.
     ``side`` is whose view is asked, 0 for A. ``evidence`` must stand in the finding's evidence or symptom.
     ``noise`` are commands that run as long as the fault stands; ``reload``: the daemon then has to put things right.
-    ``wait_s`` is how long the fault stands before it is looked at, ``seconds`` how long counters are watched.
+    ``settled``: what a gateway's state must have come to before the fault is looked at; ``seconds`` is how long
+    counters are watched then.
     """
 
     name: str
@@ -26,8 +29,8 @@ class Fault:
     stopped: bool = False
     again: bool = False
     side: int = 0
-    wait_s: float = 0.0
-    seconds: float = 1.0
+    settled: Callable[[Snapshot], bool] | None = None
+    seconds: float = 0.5
     noise: tuple[str, ...] = ()
     reload: bool = False
 

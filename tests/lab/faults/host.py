@@ -1,6 +1,7 @@
 """Faults of the host around the tunnel: forwarding, routes, firewall, sizes."""
 
 from tests.lab.faults.fault import Fault
+from xfrmctl.model.snapshot import Snapshot
 
 PAIR = "-s 10.1.1.0/24 -d 10.1.2.0/24"
 BACK = "-s 10.1.2.0/24 -d 10.1.1.0/24"
@@ -23,6 +24,19 @@ FILTERED = tuple(
     )
 )
 NARROW = ("ra", "rb")
+
+
+def is_down(state: Snapshot) -> bool:
+    """The peer has been missed."""
+    return all(connection.state != "up" for connection in state.connections)
+
+
+def is_narrow(state: Snapshot) -> bool:
+    """Probes have found the path to be narrower than the link."""
+    sas = [sa for connection in state.connections for ike in connection.ike_sas for sa in ike.children]
+    paths = [sa.mtu.path for sa in sas if sa.mtu is not None and sa.mtu.path is not None]
+    return any(path.mtu < path.link_mtu for path in paths)
+
 
 HOST = (
     Fault(name="INPUT drops IKE", finding="firewall-drops-ike", evidence="--dport 500 -j DROP", again=True).by_rule(
@@ -57,7 +71,7 @@ HOST = (
             "ga: ip route add 172.16.2.1/32 dev alt",
         ),
         undo=("ga: ip link delete alt", "ga: sysctl -w net.ipv4.conf.wan.rp_filter=0"),
-        wait_s=3,
+        settled=is_down,
     ),
     Fault(
         name="behind the peer nothing answers, ESP in UDP",
@@ -134,9 +148,6 @@ HOST = (
         make=("ga: iptables -w -t mangle -F",),
         reload=True,
     ),
-    Fault(
-        name="rules in the other variant of iptables", finding="iptables-variants-mixed", evidence="iptables-legacy"
-    ).by_rule("ga", "-A INPUT -p tcp --dport 22 -j ACCEPT", "iptables-legacy"),
     Fault(name="ESP blocked on the way", finding="esp-blocked", evidence="IKE with 172.16.2.1").by_rule(
         "r", "-I FORWARD -p esp -j DROP"
     ),
@@ -151,12 +162,42 @@ HOST = (
         undo=("ga: ip xfrm policy delete src 10.1.1.0/24 dst 10.1.2.0/25 dir out",),
     ),
     Fault(
-        name="the path reorders",
-        finding="replay-drops",
+        name="a queue that lets voice overtake",
+        finding="late-drops",
         evidence="the window is 32 packets",
         a={"children": {"lan": {"replay_window": 32}}},
+        make=(
+            f"r: tc qdisc add dev ra root handle 1: prio bands 2 priomap {'1 ' * 16}",
+            "r: tc qdisc add dev ra parent 1:2 handle 12: netem delay 400ms limit 10000",
+            "r: tc filter add dev ra parent 1: protocol ip u32 match ip dsfield 0xb8 0xfc flowid 1:1",
+        ),
+        undo=("r: tc qdisc delete dev ra root",),
+        noise=("ha: ping -n -q -i 0.005 -Q 0xb8 10.1.2.10",),
+    ),
+    Fault(
+        name="the path doubles packets",
+        finding="replay-drops",
+        evidence="dropped of",
         make=("r: tc qdisc add dev ra root netem duplicate 50%",),
         undo=("r: tc qdisc delete dev ra root",),
+    ),
+    Fault(
+        name="ESP blocked in one direction",
+        finding="esp-blocked",
+        evidence="IKE with 172.16.1.1",
+        side=1,
+    ).by_rule("r", "-I FORWARD -i ra -p esp -j DROP"),
+    Fault(
+        name="the written MTU is too small",
+        finding="static-mtu-too-small",
+        evidence="an ICMP echo of 1500 bytes with DF is answered",
+        a={"children": {"lan": {"mtu": 1400}}},
+    ),
+    Fault(
+        name="the written MTU is too small for IPv6 inside",
+        finding="static-mtu-too-small",
+        evidence="mtu: 1300",
+        a={"children": {"lan": {"mtu": 1300}}},
     ),
     Fault(
         name="the written MTU is too large",
@@ -182,10 +223,12 @@ POLICY = (
         undo=("ga: nft delete table inet rpf", "ga: ip route delete 10.1.2.0/24 dev lan"),
     ),
     Fault(
-        name="policies are bound to an interface that nobody has made",
+        name="policies are bound to another interface than somebody has made",
         finding="interface-missing",
-        evidence="no device has if_id 0x4d",
+        evidence="no device has if_id 0x4d; mine has 0x4e",
         a={"children": {"lan": {"if_id": 77}}},
+        make=("ga: ip link add mine type xfrm dev wan if_id 78", "ga: ip link set mine up"),
+        undo=("ga: ip link delete mine",),
         again=True,
     ),
     Fault(
@@ -213,12 +256,47 @@ POLICY = (
         undo=("ga: ip route delete blackhole 10.1.2.0/24",),
     ),
     Fault(
+        name="the interface of the policies is down",
+        finding="interface-missing",
+        evidence="mine has if_id 0x4d, and is down",
+        a={"children": {"lan": {"if_id": 77}}},
+        make=("ga: ip link add mine type xfrm dev wan if_id 77",),
+        undo=("ga: ip link delete mine",),
+        again=True,
+    ),
+    Fault(
+        name="a route to the peer alone",
+        finding="no-route-to-network",
+        evidence="ip route get 10.1.2.1: nowhere",
+        make=("ga: ip route add 172.16.2.0/24 via 172.16.1.254", "ga: ip route delete default"),
+        undo=("ga: ip route add default via 172.16.1.254", "ga: ip route delete 172.16.2.0/24"),
+    ),
+    Fault(
+        name="AH blocked on the way",
+        finding="esp-blocked",
+        evidence="IKE with 172.16.2.1",
+        a={"children": {"lan": {"ah": ["sha256"]}}},
+        b={"children": {"lan": {"ah": ["sha256"]}}},
+        again=True,
+    ).by_rule("r", "-I FORWARD -p ah -j DROP"),
+    Fault(
+        name="INPUT drops AH",
+        finding="firewall-drops-ah",
+        evidence="-A INPUT -p ah -j DROP",
+        a={"children": {"lan": {"ah": ["sha256"]}}},
+        b={"children": {"lan": {"ah": ["sha256"]}}},
+        again=True,
+    ).by_rule("ga", "-I INPUT -p ah -j DROP"),
+    Fault(
         name="the device is exempt from policies",
         finding="policy-bypassed",
         evidence="disable_xfrm = 1",
         make=("ga: sysctl -w net.ipv4.conf.wan.disable_xfrm=1", "ga: ip route flush cache"),
         undo=("ga: sysctl -w net.ipv4.conf.wan.disable_xfrm=0",),
     ),
+    Fault(
+        name="rules in the other variant of iptables", finding="iptables-variants-mixed", evidence="iptables-legacy"
+    ).by_rule("ga", "-A INPUT -p tcp --dport 22 -j ACCEPT", "iptables-legacy"),
 )
 
 INTERFACE = (
@@ -239,10 +317,10 @@ NARROWED = (
         make=(*(line.format("-A") for line in FILTERED), *(f"r: ip link set {dev} mtu 1400" for dev in NARROW)),
         undo=(*(line.format("-D") for line in FILTERED), *(f"r: ip link set {dev} mtu 1500" for dev in NARROW)),
         again=True,
-        wait_s=10,
+        settled=is_narrow,
     ),
 )
-"""What the daemons believe of the path outlives it, so it needs a topology of its own."""
+"""What the daemons believe of the path outlives it: the last one of its topology."""
 
 RECURSIVE = (
     Fault(
@@ -251,7 +329,6 @@ RECURSIVE = (
         evidence="dev ipsec0",
         make=("ga: ip route add 172.16.2.1/32 dev ipsec0",),
         undo=("ga: ip route delete 172.16.2.1/32 dev ipsec0",),
-        wait_s=3,
     ),
 )
 """The same: what was believed of a path through itself is a tunnel's MTU again and again."""

@@ -1,6 +1,11 @@
 """Faults of what the two are configured for, and of the way that IKE takes."""
 
-from tests.lab.faults.fault import Fault
+from functools import partial
+
+from tests.lab.faults.fault import Fault as AnyFault
+
+Fault = partial(AnyFault, again=True, seconds=0.0)
+"""Without a tunnel there is nothing to watch."""
 
 LAN_A, LAN_B = ["10.1.1.0/24"], ["10.1.2.0/24"]
 IKE_A, IKE_B = "aes256gcm16-prfsha384-x25519", "aes128-sha256-modp2048"
@@ -13,7 +18,6 @@ NEGOTIATION = (
         finding="psk-mismatch",
         evidence="fqdn:moon.example.org",
         b={"auth": {"psk": "quite another key for the laboratory"}},
-        again=True,
     ),
     Fault(
         name="another key, seen by the responder",
@@ -21,7 +25,6 @@ NEGOTIATION = (
         evidence="does not verify",
         side=1,
         b={"auth": {"psk": "quite another key for the laboratory"}},
-        again=True,
     ),
     Fault(
         name="no common IKE proposal, seen by the initiator",
@@ -29,7 +32,6 @@ NEGOTIATION = (
         evidence=f"we: {IKE_A}",
         a={"ike": {"proposals": [IKE_A]}},
         b={"ike": {"proposals": [IKE_B]}},
-        again=True,
     ),
     Fault(
         name="no common IKE proposal, seen by the responder",
@@ -38,7 +40,6 @@ NEGOTIATION = (
         evidence="ke: we modp2048; peer x25519: nothing in common",
         a={"ike": {"proposals": [IKE_A]}},
         b={"ike": {"proposals": [IKE_B]}},
-        again=True,
     ),
     Fault(
         name="no common ESP proposal",
@@ -47,7 +48,6 @@ NEGOTIATION = (
         evidence="encr: we aes128; peer aes256gcm16: nothing in common",
         a={"children": {"lan": {"esp": ["aes256gcm16"]}}},
         b={"children": {"lan": {"esp": ["aes128-sha256"]}}},
-        again=True,
     ),
     Fault(
         name="selectors without a common packet",
@@ -55,7 +55,6 @@ NEGOTIATION = (
         side=1,
         evidence="the peer's 10.9.0.0/24: has no packet in common with any of ours",
         a={"children": {"lan": {"local_ts": LAN_A, "remote_ts": ["10.9.0.0/24"]}}},
-        again=True,
     ),
     Fault(
         name="the peer is somebody else",
@@ -63,26 +62,23 @@ NEGOTIATION = (
         side=1,
         evidence="fqdn:mars.example.org",
         a={"local": {"id": "fqdn:mars.example.org"}},
-        again=True,
     ),
 )
 
 REACH = (
-    Fault(
-        name="UDP 500 blocked", finding="udp-500-blocked", evidence="UDP 500: silent; UDP 4500: answered", again=True
-    ).by_rule("r", DROP_500),
+    Fault(name="UDP 500 blocked", finding="udp-500-blocked", evidence="UDP 500: silent; UDP 4500: answered").by_rule(
+        "r", DROP_500
+    ),
     Fault(
         name="UDP 4500 blocked",
         finding="udp-4500-blocked",
         evidence="UDP 500: answered; UDP 4500: silent",
         a={"ike": {"encap": "always"}},
-        again=True,
     ).by_rule("r", DROP_4500),
     Fault(
         name="both IKE ports blocked",
         finding="ike-blocked",
         evidence="ICMP echo to 172.16.2.1: answered",
-        again=True,
         make=(f"r: iptables -w {DROP_500}", f"r: iptables -w {DROP_4500}"),
         undo=(f"r: iptables -w {DROP_500.replace('-I', '-D')}", f"r: iptables -w {DROP_4500.replace('-I', '-D')}"),
     ),
@@ -91,15 +87,13 @@ REACH = (
         finding="ike-not-running",
         evidence="UDP 500: refused",
         stopped=True,
-        again=True,
     ),
-    Fault(
-        name="the peer is away", finding="peer-unreachable", evidence="ICMP echo to 172.16.2.1: silent", again=True
-    ).by_rule("r", "-I FORWARD -d 172.16.2.1 -j DROP"),
+    Fault(name="the peer is away", finding="peer-unreachable", evidence="ICMP echo to 172.16.2.1: silent").by_rule(
+        "r", "-I FORWARD -d 172.16.2.1 -j DROP"
+    ),
     Fault(
         name="a firewall drops large messages of IKE",
         finding="peer-ignores-us",
         evidence="UDP 500: answered; UDP 4500: answered",
-        again=True,
     ).by_rule("r", "-I FORWARD -p udp --dport 500 -m length --length 200:65535 -j DROP"),
 )

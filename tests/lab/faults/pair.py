@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import json
 import shlex
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -151,7 +150,10 @@ class Pair:
                         gateway.client.down(MAIN)
                 self.gateways[0].client.up(MAIN, timeout_s=6)
             with self.traffic(), self.noise(fault.noise):
-                time.sleep(fault.wait_s)
+                settled = fault.settled
+                if settled is not None:
+                    gateway = self.gateways[fault.side]
+                    eventually(f"settled: {fault.name}", lambda: settled(gateway.status()), 30, 0.2)
                 yield
         finally:
             self.run(fault.undo)

@@ -38,7 +38,9 @@ MAIN = ConnectionFacts(
 def quiet(child: ChildInfo) -> ChildInfo:
     """The same without anything remarkable."""
     mtu = replace(child.mtu, mss_ipv4=1298, mss_ipv6=None) if child.mtu is not None else None
-    inbound, outbound = (replace(sa, replay_drops=0, integrity_failures=0) for sa in (child.inbound, child.outbound))
+    inbound, outbound = (
+        replace(sa, replay_drops=0, late_drops=0, integrity_failures=0) for sa in (child.inbound, child.outbound)
+    )
     return replace(child, inbound=inbound, outbound=outbound, encap=None, mtu=mtu)
 
 

@@ -33,7 +33,7 @@ from xfrmctl.model.observed import (
 )
 from xfrmctl.model.sa import DataPlane, Direction
 from xfrmctl.model.selector import parse_selector
-from xfrmctl.model.snapshot import ClampInfo
+from xfrmctl.model.snapshot import ChildInfo, ClampInfo, FragmentInfo
 from xfrmctl.netfilter.save import parse
 
 US, PEER = ip_address("172.16.1.1"), ip_address("172.16.2.1")
@@ -302,14 +302,19 @@ def test_duplicates_stay_rekeying_does_not() -> None:
     assert ids(child_facts(before=others, after=others)) == []
 
 
-def test_replays_that_go_on_or_are_many() -> None:
+@pytest.mark.parametrize(
+    ("counter", "wanted", "line"),
+    [("late_drops", "late-drops", "replay_window: 1024"), ("replay_drops", "replay-drops", "sequence number twice")],
+)
+def test_drops_of_the_replay_check_that_go_on_or_are_many(counter: str, wanted: str, line: str) -> None:
     def dropped(number: int) -> Any:
-        return replace(SA, inbound=replace(SA.inbound, replay_drops=number))
+        change: dict[str, Any] = {counter: number}
+        return replace(SA, inbound=replace(SA.inbound, **change))
 
     assert ids(two(dropped(3), dropped(3))) == []  # 3 of 1200, long ago
-    assert ids(two(dropped(3), dropped(4))) == ["replay-drops"]
+    assert ids(two(dropped(3), dropped(4))) == [wanted]
     found = only(two(dropped(40), dropped(40)))
-    assert found.id == "replay-drops" and "xfrmctl: replay_window: 1024" in lines(found, "here")
+    assert found.id == wanted and any(line in text for text in lines(found, "here"))
 
 
 @pytest.mark.parametrize(
@@ -395,6 +400,25 @@ def test_a_written_mtu_that_is_too_large() -> None:
     assert ids(child_facts(replace(LAN, mtu=1600))) == ["static-mtu-too-large"]  # our own link has 1500
 
 
+def test_a_written_mtu_that_is_too_small() -> None:
+    probe = PathProbe(asked=1400, fits=True, told=None, fragments=True, carries=1500)
+    sa = replace(SA, mtu=replace(SA.mtu, outer_mtu=1400) if SA.mtu else None, fragments=None)
+
+    def written(mtu: int, probe: PathProbe, sa: ChildInfo = sa) -> Facts:
+        state = facts(connected(sa)).after
+        return child_facts(replace(LAN, mtu=mtu), before=state, after=state, paths={"main": probe})
+
+    found = only(written(1400, probe))
+    assert (found.id, found.severity) == ("static-mtu-too-small", "warning") and "1500 bytes" in found.evidence[1]
+    assert ids(written(1400, replace(probe, carries=None))) == []
+    assert ids(written(1400, replace(probe, carries=1450))) == []  # somebody is careful
+    assert ids(child_facts(LAN, paths={"main": probe})) == []  # found, not written
+    squeezed = FragmentInfo(df="copy", oversize="icmp", outer="", ipv4_with_df="", ipv4_without_df="", ipv6="",
+                            ipv6_lost=True)  # fmt: skip
+    lost = only(written(1400, replace(probe, carries=1450), replace(sa, fragments=squeezed)))
+    assert (lost.id, lost.severity) == ("static-mtu-too-small", "error")
+
+
 def clamped(*rules: str, mss: int = 1298) -> Facts:
     text = "*mangle\n:POSTROUTING ACCEPT [0:0]\n:XFRMCTL-MSS - [0:0]\n" + "".join(f"{r}\n" for r in rules)
     text += f"[0:0] -A XFRMCTL-MSS -m set --match-set xfrmctl-4-{mss} src,dst -j TCPMSS --set-mss {mss}\nCOMMIT\n"
@@ -428,5 +452,8 @@ def test_rules_in_both_variants() -> None:
     ours = clamped(JUMP).host.tables
     other = tuple(replace(t, source="iptables-legacy") for t in firewall("[0:0] -A INPUT -p tcp -j ACCEPT"))
     assert ids(child_facts(at=host(tables=(*ours, *other)))) == ["iptables-variants-mixed"]
+    twice = tuple(replace(t, source="iptables-legacy") for t in ours)
+    found = only(child_facts(at=host(tables=(*ours, *twice))))
+    assert found.id == "iptables-variants-mixed" and "in both" in found.symptom
     empty = tuple(replace(t, source="iptables-legacy") for t in firewall())
     assert ids(child_facts(at=host(tables=(*ours, *empty)))) == []

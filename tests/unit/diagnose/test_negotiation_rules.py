@@ -6,9 +6,11 @@ from ipaddress import ip_address
 import pytest
 
 from tests.unit.diagnose.gateway_facts import LAN, MAIN, MOON, SUN, WALL, connected, down, facts, ids, lines, only
+from xfrmctl.diagnose import vendors
 from xfrmctl.diagnose.facts import CertificateFacts
 from xfrmctl.ike import certificate_failures, failures
 from xfrmctl.model.address import Endpoint
+from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, ProtocolId
 from xfrmctl.model.identity import parse_identity
@@ -76,6 +78,14 @@ def test_the_diff_says_what_is_common() -> None:
 def test_cisco_spells_it_otherwise(text: str, cisco: str) -> None:
     found = only(facts(down(failures.peer_refused_proposal("IKE", ike(text)))))
     assert f"Cisco IOS: {cisco}" in lines(found)
+
+
+def test_a_proposal_without_a_cipher_is_for_ah() -> None:
+    failure = failures.peer_refused_proposal("AH", [parse_proposal("sha256", ProtocolId.AH)])
+    found = only(facts(down(failure)))
+    assert found.id == "no-common-esp-proposal"
+    assert "xfrmctl: ah: [sha256]" in lines(found) and "libreswan: ah=sha2_256" in lines(found)
+    assert vendors.kind_of("encr:99-noesn") is ProtocolId.ESP
 
 
 def test_selectors_show_what_meets_nothing_and_the_mirror_image() -> None:
@@ -164,8 +174,10 @@ def test_peers_that_want_the_same_addresses() -> None:
 
 
 def test_what_the_kernel_does_not_have() -> None:
-    found = only(facts(down(failures.kernel_refused("add SA: rfc4106(gcm(aes)): Function not implemented"))))
-    assert found.id == "kernel-refused" and "gcm" in found.evidence[0]
+    found = only(facts(down(failures.kernel_refused(KernelRefusal("install SA", 38, "rfc7539esp: not implemented")))))
+    assert found.id == "kernel-refused" and "rfc7539esp" in found.evidence[0]
+    assert "xfrmctl: esp: [aes256gcm16]" in lines(found, "here")
+    assert "strongSwan: esp_proposals = aes256gcm16" in lines(found)
 
 
 def test_every_code_has_its_finding_or_is_harmless() -> None:

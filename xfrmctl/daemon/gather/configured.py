@@ -42,4 +42,5 @@ def _child(connection: str, config: ChildConfig) -> ChildFacts:
         mtu=config.mtu,
         marked=config.options.mark_out is not None,
         esp=tuple(str(p) for p in config.esp),
+        protocol=config.protocol,
     )

@@ -85,7 +85,8 @@ def probe_path(local: IPAddress | None, remote: IPAddress, size: int, link: int)
             return None
         fits, told = _exchange(sock, wire, remote, size, _PROBE)
         whole, _ = _exchange(other, wire, remote, link + 400, _DONT)
-        return PathProbe(asked=size, fits=fits, told=told, fragments=whole)
+        wider = fits and size < link and _exchange(sock, wire, remote, link, _PROBE)[0]
+        return PathProbe(asked=size, fits=fits, told=told, fragments=whole, carries=link if wider else None)
 
 
 def _exchange(

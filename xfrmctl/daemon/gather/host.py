@@ -18,12 +18,14 @@ _GLOBAL_SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.i
 
 
 class Look:
-    """The first of two looks at what counts; :meth:`facts` is the second one."""
+    """The first of two looks at what counts; :meth:`facts` is the second one.
 
-    def __init__(self) -> None:
+    Without ``watch`` the rules are read only then: what they have counted meanwhile is not known.
+    """
+
+    def __init__(self, *, watch: bool = True) -> None:
         self._counters = dict(_counters())
-        tables, _ = firewall.read()
-        self._counted = firewall.counted(tables)
+        self._counted = firewall.counted(firewall.read()[0]) if watch else None
 
     def facts(self, connections: Sequence[ConnectionFacts]) -> tuple[HostFacts, list[str]]:
         """Everything, and what could not be looked at."""
@@ -42,7 +44,7 @@ class Look:
                 routes={address: observer.route(address) for address in wanted[:MOST_ROUTES]},
                 unguarded={peer: observer.route(peer, mark=UNDERLAY_MARK) for peer in peers},
                 tables=tables,
-                counted=firewall.moved(self._counted, firewall.counted(tables)),
+                counted=firewall.moved(self._counted, firewall.counted(tables)) if self._counted is not None else {},
                 moved={name: value - self._counters.get(name, 0) for name, value in after.items()},
                 foreign_policies=tuple(p for p in observer.policies() if not p.ours),
                 sas=tuple(observer.sas()),

@@ -14,11 +14,12 @@ from xfrmctl.diagnose.netfilter.values import SNAT, Addresses, Fit, Fragments, N
 from xfrmctl.diagnose.netfilter.walk import DROPS, Fate, dropped, fates, partly_dropped, translated
 from xfrmctl.diagnose.rules.forwarding import is_for_others, networks, shell
 from xfrmctl.diagnose.rules.reach import wants_probe
+from xfrmctl.diagnose.rules.sas import NUMBER
 from xfrmctl.model.address import IPNetwork
 from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
 from xfrmctl.model.sa import DataPlane, Mode
 
-ESP, AH, UDP, ICMP, ICMPV6 = 50, 51, 17, 1, 58
+UDP, ICMP, ICMPV6 = 17, 1, 58
 MOST_PAIRS = 16
 """Pairs of networks of one child that are followed through the rules."""
 
@@ -98,7 +99,7 @@ def _forward(facts: Facts, child: ChildFacts, name: str, packet: Packet, when: s
         connection=child.connection,
         child=child.name,
         symptom=f"packets from {packet.source} to {packet.destination} are dropped by our own firewall, {when}",
-        evidence=[fate.text, f"it has counted {fate.packets or 0} packets, {moved:+d} in {facts.seconds:.0f} s"],
+        evidence=[fate.text, f"it has counted {fate.packets or 0} packets, {moved:+d} in {facts.seconds:.1f} s"],
         cause="no rule before it accepts them",
         cure_here="accept the tunnel's networks before that rule",
         lines=[shell(f"{tool} -I FORWARD -s {packet.source} -d {packet.destination} -j ACCEPT"),
@@ -122,7 +123,7 @@ def forward_drops_a_part(facts: Facts) -> Iterator[Finding]:
                             id="forward-drop-part", severity=WARNING, connection=child.connection, child=child.name,
                             symptom=f"some packets from {packet.source} to {packet.destination} are dropped by our own "
                             "firewall",
-                            evidence=[fate.text, f"{moved:+d} packets in {facts.seconds:.0f} s"],
+                            evidence=[fate.text, f"{moved:+d} packets in {facts.seconds:.1f} s"],
                             cause="the rule is about a part of what the tunnel carries",
                             cure_here="see whether that is meant; if not, accept those packets before it",
                         )  # fmt: skip
@@ -146,7 +147,7 @@ def nat_eats(facts: Facts) -> Iterator[Finding]:
                 symptom=f"{some}packets from {out.source} to {out.destination} get another source address, and then "
                 "no policy is for them: they leave in clear, or not at all",
                 evidence=[fate.text, f"it has counted {fate.packets or 0} connections, {moved:+d} in "
-                          f"{facts.seconds:.0f} s"],
+                          f"{facts.seconds:.1f} s"],
                 cause="source NAT happens before the kernel looks for the policy, and no exemption comes before it",
                 cure_here="exempt what is for the tunnel, before that rule; connections that stand keep their "
                 "translation until they end (conntrack -D)",
@@ -192,12 +193,12 @@ def _spoken(facts: Facts, connection: ConnectionFacts) -> list[tuple[str, int, i
     sas = [sa for child in connection.children for sa in facts.up(child)]
     info = facts.infos.get(connection.name)
     silent = info is not None and not sas and wants_probe(info)
-    first = connection.children[0].esp[:1] if connection.children else ()
+    protocols = {child.protocol for child in connection.children}
     found: list[tuple[str, int, int | None]] = [("ike", UDP, 500)]
     if silent or any(sa.encap for sa in sas):
         found.append(("esp-in-udp", UDP, 4500))
     if not any(sa.encap for sa in sas):
-        found.append(("ah", AH, None) if any(text.startswith("ah") for text in first) else ("esp", ESP, None))
+        found += [(p.name.lower(), NUMBER[p], None) for p in NUMBER if p in protocols]
     return found
 
 
@@ -259,7 +260,7 @@ def invalid_drops(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 id="conntrack-invalid", severity=WARNING, connection=child.connection, child=child.name,
                 symptom="conntrack calls packets INVALID, and our own firewall drops them",
-                evidence=[fate.text, f"{facts.host.counted[fate.key]:+d} packets in {facts.seconds:.0f} s; "
+                evidence=[fate.text, f"{facts.host.counted[fate.key]:+d} packets in {facts.seconds:.1f} s; "
                           f"it stands in the way from {packet.source} to {packet.destination}"],
                 cause="conntrack sees one direction of a connection only (asymmetric routing), or TCP windows that it "
                 "does not know: from before its start, or after a tunnel has moved",

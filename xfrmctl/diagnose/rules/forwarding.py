@@ -139,12 +139,18 @@ def wrong_interface(facts: Facts) -> Iterator[Finding]:
         if any(d.up for d in held):
             continue
         named = facts.host.devices.get(child.interface or "")
+        problems = facts.after.kernel.problems if facts.after is not None and named is None else []
+        refused = [p for p in problems if child.interface and p.startswith(f"update interface: {child.interface} ")]
+        if refused:
+            yield _no_interfaces(child, refused[0])
+            continue
         if held:
             seen = f"{held[0].name} has if_id {child.if_id:#x}, and is down"
         elif named is not None:
             seen = f"{named.name} has if_id {named.if_id:#x}"
         else:
-            seen = f"no device has if_id {child.if_id:#x}"
+            others = [f"{d.name} has {d.if_id:#x}" for d in facts.host.devices.values() if d.kind == "xfrm"]
+            seen = f"no device has if_id {child.if_id:#x}" + (f"; {', '.join(others[:3])}" if others else "")
         name = held[0].name if held else child.interface or "NAME"
         yield Finding(
             id="interface-missing", severity=ERROR, connection=child.connection, child=child.name,
@@ -155,6 +161,19 @@ def wrong_interface(facts: Facts) -> Iterator[Finding]:
             lines=[shell(f"ip link set {name} up") if held
                    else shell(f"ip link add {name} type xfrm dev WAN if_id {child.if_id:#x} && ip link set {name} up")],
         )  # fmt: skip
+
+
+def _no_interfaces(child: ChildFacts, problem: str) -> Finding:
+    return Finding(
+        id="kernel-refused", severity=ERROR, connection=child.connection, child=child.name,
+        symptom=f"the SAs stand, and no packet comes to them: the kernel has refused to make {child.interface}",
+        evidence=[problem],
+        cause="this kernel was built without xfrm interfaces (Linux 4.19 is the first that has them), or the module is "
+        "not loaded and cannot be",
+        cure_here="load the module, or do without an interface; nothing changes for the peer",
+        lines=[shell("modprobe xfrm_interface; ip link add test type xfrm if_id 1 && ip link delete test"),
+               Line(end=HERE, product="xfrmctl", text="dataplane: policy")],
+    )  # fmt: skip
 
 
 def xfrm_disabled(facts: Facts) -> Iterator[Finding]:
@@ -201,7 +220,7 @@ def _asymmetric(facts: Facts, connection: ConnectionFacts, arrives: str, leaves:
         symptom=f"what the peer sends to {connection.local} is dropped on {arrives}, before IPsec sees it",
         evidence=[f"{connection.local} is on {arrives}, and the route to {connection.remote} goes out on {leaves}",
                   ", ".join(f"{key} = {facts.host.sysctls.get(key)}" for key in keys),
-                  f"TcpExt IPReversePathFilter: {moved:+d} in {facts.seconds:.0f} s"],
+                  f"TcpExt IPReversePathFilter: {moved:+d} in {facts.seconds:.1f} s"],
         cause="reverse-path filtering is strict there: a source is taken only where packets to it would leave",
         cure_here="make the filter loose on that device, or route the peer out of it",
         lines=[shell(f"sysctl -w net.ipv4.conf.{arrives}.rp_filter=2 net.ipv4.conf.all.rp_filter=0"),

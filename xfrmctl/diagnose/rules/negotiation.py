@@ -40,6 +40,9 @@ _IDS = {
     FailureCode.KERNEL_REFUSED: "kernel-refused",
     FailureCode.LIFETIME_EXPIRED: "sa-lost",
 }
+EVERYWHERE = "aes256gcm16"
+"""An algorithm that hardly a kernel with ESP lacks (``CONFIG_CRYPTO_GCM``)."""
+
 _CLOCK = "timedatectl set-ntp true"
 
 
@@ -129,9 +132,17 @@ def _details(
         ]
         return [*evidence, failure.cause], cure, lines
     if name == "kernel-refused":
-        check = Line(end=HERE, product="shell", text="modprobe esp4 esp6 xfrm_user xfrm_interface; cat /proc/crypto")
-        return [failure.text], "", [check]
+        return [failure.text], *_without(connection)
     return evidence or [failure.text], "", []
+
+
+def _without(connection: ConnectionFacts) -> tuple[str, list[Line]]:
+    """What to load; else algorithms that every kernel with ESP has, for both ends."""
+    lines = [Line(end=HERE, product="shell", text="modprobe -a esp4 esp6 ah4 ah6 xfrm_user; cat /proc/crypto")]
+    if any(child.protocol is ProtocolId.ESP for child in connection.children):
+        lines.append(Line(end=HERE, product="xfrmctl", text=f"esp: [{EVERYWHERE}]"))
+        lines += vendors.proposal_lines(f"{EVERYWHERE}-noesn")
+    return "offer what our kernel has, if it is the algorithm that is lacking", lines
 
 
 def _proposals(failure: FailureInfo, evidence: list[str]) -> tuple[list[str], str, list[Line]]:

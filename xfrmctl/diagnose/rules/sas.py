@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from xfrmctl.diagnose.facts import ChildFacts, Facts
 from xfrmctl.diagnose.rules.forwarding import shell
 from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding, Line
+from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.observed import ObservedSa
 from xfrmctl.model.snapshot import ChildInfo, IkeInfo
 
@@ -21,6 +22,9 @@ REAL_TRAFFIC = 3
 """So many packets went out beside our own probes: somebody uses the tunnel."""
 
 REPLAY_SHARE = 0.01
+
+NUMBER = {ProtocolId.ESP: 50, ProtocolId.AH: 51}
+"""IANA's protocol numbers."""
 
 
 def missing(facts: Facts) -> Iterator[Finding]:
@@ -66,23 +70,29 @@ def duplicates(facts: Facts) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def replays(facts: Facts) -> Iterator[Finding]:
-    """Packets that came too late for the replay window, or twice."""
+def _drops(facts: Facts, before: int, now: int, sa: ChildInfo) -> str:
+    """A counter of drops as evidence; "" where it neither moves nor is large."""
+    moved = now - before
+    if moved <= 0 and now <= REPLAY_SHARE * (sa.inbound.packets or 1):
+        return ""
+    return f"SPI {sa.inbound.spi}: {now} dropped of {sa.inbound.packets}, {moved:+d} in {facts.seconds:.1f} s"
+
+
+def late(facts: Facts) -> Iterator[Finding]:
+    """Packets that came later than the replay window reaches (RFC 4303 3.4.3)."""
     for child in facts.children():
         for before, now, _ in facts.lasting(child):
-            moved = now.inbound.replay_drops - before.inbound.replay_drops
-            much = now.inbound.replay_drops > REPLAY_SHARE * (now.inbound.packets or 1)
-            if moved <= 0 and not (now.inbound.replay_drops and much):
+            seen = _drops(facts, before.inbound.late_drops, now.inbound.late_drops, now)
+            if not seen:
                 continue
             window = now.plane.replay_window
             wider = max(1024, 4 * window)
             yield Finding(
-                id="replay-drops", severity=WARNING, connection=child.connection, child=child.name,
-                symptom="packets are dropped as replayed",
-                evidence=[f"SPI {now.inbound.spi}: {now.inbound.replay_drops} dropped of {now.inbound.packets}, "
-                          f"{moved:+d} in {facts.seconds:.0f} s; the window is {window} packets"],
-                cause="the path reorders by more than the window (QoS queues, several links), doubles packets, or "
-                "somebody replays them",
+                id="late-drops", severity=WARNING, connection=child.connection, child=child.name,
+                symptom="packets are dropped as too old: they came later than the replay window reaches",
+                evidence=[f"{seen}; the window is {window} packets"],
+                cause="the path reorders by more than the window: a QoS queue lets some of the tunnel's packets "
+                "overtake others, or they go over several links",
                 cure_here="widen the window; or give what has different priorities SAs of its own",
                 cure_peer="the same for what we send, if its counter moves as well",
                 lines=[Line(end="here", product="xfrmctl", text=f"replay_window: {wider}"),
@@ -91,6 +101,29 @@ def replays(facts: Facts) -> Iterator[Finding]:
                        Line(end=PEER, product="Cisco IOS", text="crypto ipsec security-association replay window-size "
                             "1024")],
             )  # fmt: skip
+
+
+def replays(facts: Facts) -> Iterator[Finding]:
+    """Packets that came twice."""
+    for child in facts.children():
+        for before, now, _ in facts.lasting(child):
+            seen = _drops(facts, before.inbound.replay_drops, now.inbound.replay_drops, now)
+            if seen:
+                yield Finding(
+                    id="replay-drops", severity=WARNING, connection=child.connection, child=child.name,
+                    symptom="packets come a second time, and are dropped as replayed",
+                    evidence=[seen],
+                    cause="something on the path doubles packets (a bridge loop, a mirror port that leads back, a "
+                    "link that repeats frames), or somebody replays what was captured: the first copy got through, "
+                    "so nothing is lost",
+                    cure_here="capture before and behind each hop to see where the copy begins; a wider window does "
+                    "not help",
+                    cure_peer="the same for what we send, if its counter moves as well",
+                    lines=[shell(f"tcpdump -ni WAN 'ip[20:4] = {now.inbound.spi}'   (the same sequence number twice)"),
+                           Line(end=PEER, product="strongSwan", text="cat /proc/net/xfrm_stat   (XfrmInStateSeqError)"),
+                           Line(end=PEER, product="libreswan", text="cat /proc/net/xfrm_stat   (XfrmInStateSeqError)"),
+                           Line(end=PEER, product="Cisco IOS", text="show crypto ipsec sa detail | include replay")],
+                )  # fmt: skip
 
 
 def sequence_end(facts: Facts) -> Iterator[Finding]:
@@ -134,7 +167,7 @@ def _one_way(facts: Facts, child: ChildFacts, before: ChildInfo, now: ChildInfo,
     peer = ike.remote.rpartition(":")[0]
     evidence = [
         f"out: {now.outbound.packets} packets, {now.outbound.packets - before.outbound.packets:+d} in "
-        f"{facts.seconds:.0f} s; in: {now.inbound.packets}, +0",
+        f"{facts.seconds:.1f} s; in: {now.inbound.packets}, +0",
         f"IKE with {ike.remote}: {ike.state}, heard {ike.last_seen_s:.0f} s ago",
     ]
     if probes:
@@ -154,16 +187,21 @@ def _one_way(facts: Facts, child: ChildFacts, before: ChildInfo, now: ChildInfo,
             "its firewall, its route back), or only one direction is used",
             cure_here="", cure_peer="look whether its counters of packets that came in move", lines=look,
         )  # fmt: skip
+    name, low = child.protocol.name, child.protocol.name.lower()
+    udp = child.protocol is ProtocolId.ESP  # there is no UDP encapsulation of AH
     return Finding(
         id="esp-blocked", severity=ERROR, connection=child.connection, child=child.name,
         symptom="packets go into the tunnel, and none come out of it, while IKE is alive", evidence=evidence,
-        cause="ESP (protocol 50) is dropped on the way, or at the peer, while UDP passes. Where the peer's counters "
-        "say that it comes in there, the fault is behind the peer, or on the way back",
-        cure_here=f"have ESP let through, both ways, between {ike.local.rpartition(':')[0]} and {peer}; or put it in "
-        "UDP, which passes",
-        cure_peer="let ESP in; compare its counters with ours",
-        lines=[Line(end="here", product="xfrmctl", text="ike: {encap: always}"),
-               shell(f"tcpdump -ni WAN host {peer} and esp"),
-               Line(end=PEER, product="shell", text="iptables -I INPUT -p esp -j ACCEPT"),
-               Line(end=PEER, product="Cisco IOS", text="access-list OUTSIDE permit esp any any"), *look],
+        cause=f"{name} (protocol {NUMBER[child.protocol]}) is dropped on the way, or at the peer, while UDP passes. "
+        "Where the peer's counters say that it comes in there, the fault is behind the peer, or on the way back",
+        cure_here=f"have {name} let through, both ways, between {ike.local.rpartition(':')[0]} and {peer}"
+        + ("; or put it in UDP, which passes" if udp else "; or take ESP, which can go in UDP: no NAT lets AH through"),
+        cure_peer=f"let {name} in; compare its counters with ours",
+        lines=[*([Line(end="here", product="xfrmctl", text="ike: {encap: always}")] if udp else ()),
+               shell(f"tcpdump -ni WAN host {peer} and {low}"),
+               Line(end=PEER, product="shell", text=f"iptables -I INPUT -p {low} -j ACCEPT"),
+               *([Line(end=PEER, product="strongSwan", text="encap = yes"),
+                  Line(end=PEER, product="libreswan", text="encapsulation=yes")] if udp else ()),
+               Line(end=PEER, product="Cisco IOS", text=f"access-list OUTSIDE permit {low}{'p' if low == 'ah' else ''} "
+                    "any any"), *look],
     )  # fmt: skip

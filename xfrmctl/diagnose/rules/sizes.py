@@ -13,7 +13,11 @@ from xfrmctl.model.snapshot import ChildInfo
 CLAMPS = ("XFRMCTL-MSS", "xfrmctl")
 """The chain of iptables, the table of nf_tables that clamp (:mod:`xfrmctl.kernel.ownership`)."""
 
+VARIANTS = ("iptables-nft", "iptables-legacy")
 TCP = 6
+
+WASTE = 64
+"""Bytes. A written MTU that is so much below what the path carries is a finding; less is somebody's caution."""
 
 
 def _xfrmctl(text: str) -> Line:
@@ -74,6 +78,37 @@ def static_mtu(facts: Facts) -> Iterator[Finding]:
             cause="a written MTU is taken as it is, and nothing is probed",
             cure_here="leave the key out: what the path carries is then found, and kept",
             lines=[_xfrmctl("mtu: auto"), _xfrmctl("xfrmctl reload")],
+        )  # fmt: skip
+
+
+def small_mtu(facts: Facts) -> Iterator[Finding]:
+    """A written MTU that is well below what the path carries, or too small for IPv6 inside."""
+    for child in facts.children():
+        probe, sas = facts.paths.get(child.connection), facts.up(child)
+        if child.mtu is None or probe is None or probe.carries is None or not sas:
+            continue
+        mtu, fragments = sas[-1].mtu, sas[-1].fragments
+        lost = fragments is not None and fragments.ipv6_lost
+        if mtu is None or mtu.outer_mtu != child.mtu or not (lost or probe.carries - child.mtu >= WASTE):
+            continue
+        effect = "every packet inside is smaller than it could be" if not lost else \
+            "larger IPv6 packets than that are lost, for IPv6 is never told of less than 1280"  # fmt: skip
+        yield Finding(
+            id="static-mtu-too-small", severity=ERROR if lost else WARNING,
+            connection=child.connection, child=child.name,
+            symptom=f"mtu: {child.mtu} is written, {mtu.inner_mtu} bytes fit inside, and the path carries more: "
+            f"{effect}",
+            evidence=[f"{child.connection}.children.{child.name}.mtu: {child.mtu}",
+                      f"an ICMP echo of {probe.carries} bytes with DF is answered"],
+            cause="a written MTU is taken as it is, and nothing is probed. Right it is only if a second path, that "
+            "takes over at times, carries no more",
+            cure_here="leave the key out: what the path carries is then found, and followed when it changes",
+            cure_peer="if its MTU or MSS was written to match, take it back there as well",
+            lines=[_xfrmctl("mtu: auto"), _xfrmctl("xfrmctl reload"),
+                   Line(end=PEER, product="xfrmctl", text="mtu: auto"),
+                   Line(end=PEER, product="strongSwan", text="charon.plugins.kernel-netlink.mtu = 0"),
+                   Line(end=PEER, product="libreswan", text="mtu=   (take the line out)"),
+                   Line(end=PEER, product="Cisco IOS", text="no ip mtu / no ip tcp adjust-mss")],
         )  # fmt: skip
 
 
@@ -169,7 +204,7 @@ def _before_clamp(facts: Facts, packet: Packet) -> Fate | None:
 
 
 def mixed_variants(facts: Facts) -> Iterator[Finding]:
-    """Rules in both variants of iptables: ours in the one, somebody's in the other."""
+    """Rules in both variants of iptables: ours in the one, somebody's or old ones of ours in the other."""
     counts: dict[str, int] = {}
     ours: set[str] = set()
     for table in facts.host.tables:
@@ -178,8 +213,17 @@ def mixed_variants(facts: Facts) -> Iterator[Finding]:
         counts[table.source] = counts.get(table.source, 0) + len(foreign)
         if len(rules) > len(foreign):
             ours.add(table.source)
-    others = [source for source in ("iptables-nft", "iptables-legacy") if counts.get(source) and source not in ours]
-    if ours & {"iptables-nft", "iptables-legacy"} and others:
+    others = [source for source in VARIANTS if counts.get(source) and source not in ours]
+    if ours >= set(VARIANTS):
+        yield Finding(
+            id="iptables-variants-mixed", severity=WARNING,
+            symptom="the MSS clamp stands in both variants of iptables, and only one of them is kept up to date",
+            evidence=[f"XFRMCTL-MSS in {source}-save" for source in VARIANTS],
+            cause="the host was switched over, or rules of the one variant were restored in the other",
+            cure_here="take ours out of the variant that plain iptables does not mean (iptables -V says which it does)",
+            lines=[shell(f"{source}-save | grep -v XFRMCTL | {source}-restore") for source in VARIANTS],
+        )  # fmt: skip
+    elif ours & set(VARIANTS) and others:
         yield Finding(
             id="iptables-variants-mixed", severity=WARNING,
             symptom=f"the MSS clamp stands in {' and '.join(sorted(ours))}, other rules in {others[0]}: packets pass "

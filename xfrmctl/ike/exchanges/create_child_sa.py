@@ -171,7 +171,7 @@ class InstallOurs:
                 rekey.replaced(core, sa, self.replaces, self.child, self.began_at)
             lifecycle.kick(core, sa.connection)
             return
-        failure = failures.kernel_refused(str(refusal))
+        failure = failures.kernel_refused(refusal)
         delete_child(core, sa, self.child, failure)
         if self.replaces is not None:
             rekey.again_later(core, sa, self.replaces)
@@ -333,7 +333,7 @@ class AnswerChild:
             if self.old is not None:
                 self._succeed(core, sa, self.old)
             return
-        failure = failures.kernel_refused(str(refusal))
+        failure = failures.kernel_refused(refusal)
         core.remove_child(sa, self.child, failure)
         respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal_notify(refusal)])
         lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)

@@ -248,7 +248,7 @@ class AnswerAuth:
             _established(core, sa)
             core.child_installed(sa, self.child)
             return
-        failure = failures.kernel_refused(str(refusal))
+        failure = failures.kernel_refused(refusal)
         core.remove_child(sa, self.child, failure)
         respond(core, sa, ExchangeType.IKE_AUTH, [*self.payloads, refusal_notify(refusal)])
         _established(core, sa)

@@ -155,6 +155,6 @@ class Activate:
         """Without it the CHILD SA is of no use."""
         self.child.pending_outbound = None
         if refusal is not None and self.child in sa.children:
-            failure = failures.kernel_refused(str(refusal))
+            failure = failures.kernel_refused(refusal)
             delete_child(core, sa, self.child, failure)
             lifecycle.child_gone(core, sa, self.child.config.name, failure)
