@@ -100,10 +100,14 @@ kernel_has_esp() { # as root: the same question as xfrmctl/lab/kernel/native.py 
         ip link add probe0 type xfrm if_id 1' >/dev/null 2>&1
 }
 
+has_candidate() { # package
+    [ -n "$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9].*\)/\1/p')" ]
+}
+
 kernel_source_package() { # Debian names the version in the package; Ubuntu has one without
     local name
     for name in linux-source-6.12 linux-source; do
-        if [ -n "$(apt-cache policy "$name" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9].*\)/\1/p')" ]; then
+        if has_candidate "$name"; then
             echo "$name"
             return 0
         fi
@@ -132,6 +136,10 @@ if [ "$level" = test ]; then
     fi
     install_packages "the deployment tests" "${deploy_packages[@]}"
     install_packages "the tests of pages" "${page_packages[@]}"
+    # Ubuntu's Chromium is a snap: there the tests in a browser are left out, and say so.
+    if [ -z "$(command -v chromium)" ] && has_candidate chromium-headless-shell; then
+        install_packages "the tests in a browser" chromium-headless-shell
+    fi
     for name in "${unpacked_peers[@]}"; do
         unpack_peer "$name"
     done

@@ -29,6 +29,7 @@ diagnose   findings: rules over gathered facts, each with evidence, cause, cures
 kernel     effects and desired state -> Linux                                 model
 config     YAML files -> values, errors with file:line:key                    model, ike.config
 importers  configurations of strongSwan, libreswan, VyOS -> ours, with a report  config, model
+page       the status page for a browser: snapshot and history -> HTML            model
 control    HTTP + JSON on a unix socket                                       model
 metrics    Prometheus collectors over the snapshot and the events             model
 daemon     the only place where things meet                                   all but lab and cli

@@ -23,6 +23,8 @@ TRUE_STARTS = True
 LAN6, FAR = "lan6", "far"
 """The second child, by an interface, and a connection whose peer does not exist."""
 
+PAGE = "127.0.0.1:9880"
+
 GCM_OVERHEAD = 54
 """Of AES-GCM-16 in IPv4: what an outer MTU is larger than the inner one, for sizes that need no padding."""
 
@@ -38,7 +40,7 @@ def config(side: int, **gateway: Any) -> str:
     if not side:
         far = {"net": {"local_ts": INNER_A[0], "remote_ts": "10.99.0.0/24", "start": "none"}}
         connections[FAR] = connection(0, far, remote={"address": "172.16.2.99"}, retry={"first": "20s", "max": "40s"})
-    return text(connections, **gateway)
+    return text(connections, status_page=PAGE, **gateway)
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +216,26 @@ def test_events(up: Gateway) -> None:
     finally:
         follower.kill()
         follower.wait()
+
+
+# ---- the page for a browser
+
+
+def test_the_status_page(topology: Topology, up: Gateway) -> None:
+    """With the kernel's numbers, and what `diagnose` finds: nothing."""
+
+    def found() -> bool:
+        return "Nothing found" in up.fetch(PAGE, "/")
+
+    assert traffic.ping(topology.ns("ha"), HOST_B[0], count=3).loss == 0
+    page = up.fetch(PAGE, "/")
+    assert "1 of 2 connections up" in page and MAIN in page and FAR in page
+    page = up.fetch(PAGE, f"/connection/{MAIN}")
+    (ike,) = up.status().connections[0].ike_sas
+    for child in ike.children:
+        assert child.inbound.spi in page and child.outbound.spi in page
+    assert "1500 bytes (source: " in page and f"{1500 - GCM_OVERHEAD} bytes, overhead {GCM_OVERHEAD}" in page
+    eventually("faults have been looked for", found, timeout_s=60, every_s=1)
 
 
 # ---- numbers: ours and the kernel's

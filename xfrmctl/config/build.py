@@ -63,6 +63,7 @@ class GatewaySettings:
     """
 
     metrics: ListenAddress | None = None
+    status_page: ListenAddress | None = None
     policies: tuple[SpdEntry, ...] = ()
     control_group: str | None = None
     crash_detection: bool = True
@@ -104,6 +105,7 @@ def gateway(found: schema.File) -> GatewaySettings:
     ]
     return GatewaySettings(
         metrics=found.gateway.metrics,
+        status_page=found.gateway.status_page,
         policies=(*bypass, *written),
         control_group=found.gateway.control_group,
         crash_detection=found.gateway.crash_detection,

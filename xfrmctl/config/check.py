@@ -6,8 +6,9 @@ Works on the built values, so that defaults and numbers count too. Errors go to 
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from ipaddress import ip_address
 
-from xfrmctl.config.build import Report
+from xfrmctl.config.build import GatewaySettings, Report
 from xfrmctl.config.document import Key
 from xfrmctl.config.secrets import GOOD_BYTES
 from xfrmctl.config.selectors import check_selectors
@@ -34,6 +35,14 @@ def check(connections: Mapping[str, ConnectionConfig], report: Report, warn: Rep
             _check_child(connection, child, report, warn)
     _check_twins(connections.values(), report)
     check_devices(connections.values(), report)
+
+
+def check_listeners(gateway: GatewaySettings, warn: Report) -> None:
+    """Whoever reaches the page reads it."""
+    page = gateway.status_page
+    if page is not None and not ip_address(page.host).is_loopback:
+        cause = f"the page has no password, and whoever reaches {page} sees peers, networks and faults"
+        warn(("gateway", "status_page"), cause, "listen on 127.0.0.1, and come by: ssh -L 9880:127.0.0.1:9880 GATEWAY")
 
 
 def check_policies(

@@ -11,7 +11,12 @@ from xfrmctl.config.schema import DEFAULT_ESP, DEFAULT_IKE, File
 from xfrmctl.config.spelling import WRITTEN
 from xfrmctl.config.written import duration
 
-_SPELLED: dict[str, Any] = {"proposals": list(DEFAULT_IKE), "esp": list(DEFAULT_ESP), "metrics": "off"}
+_SPELLED: dict[str, Any] = {
+    "proposals": list(DEFAULT_IKE),
+    "esp": list(DEFAULT_ESP),
+    "metrics": "off",
+    "status_page": "off",
+}
 _SPELLED |= {"mtu": "auto", "tries": "forever", "address": "any", "reauth": "off"}
 
 

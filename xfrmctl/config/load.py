@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from xfrmctl.config import build, schema
 from xfrmctl.config.build import GatewaySettings
-from xfrmctl.config.check import check, check_policies
+from xfrmctl.config.check import check, check_listeners, check_policies
 from xfrmctl.config.document import Document, Key, parse
 from xfrmctl.config.explain import explain, place_of
 from xfrmctl.config.fragmentation import check_fragmentation
@@ -92,6 +92,7 @@ def loads(text: str, file: Path, previous: Configuration | None = None) -> Confi
     engine = build.engine(found, file, previous.engine.connections if previous else {}, report)
     gateway = build.gateway(found)
     check(engine.connections, report, warn)
+    check_listeners(gateway, warn)
     check_fragmentation(engine.connections.values(), gateway.firewall, report)
     check_policies(gateway.policies, engine.connections.values(), report, warn)
     check_overlaps(engine.connections.values(), gateway.written_policies, report, warn, line_of)

@@ -132,6 +132,9 @@ class Gateway(Strict):
 
     metrics: Listen = None
     """Where Prometheus finds ``/metrics``. It has no password: keep it on loopback. Changes need a restart."""
+    status_page: Listen = None
+    """Where a browser finds a page with tunnels, their last hour and the findings of `diagnose`, such as
+    ``127.0.0.1:9880``. It has no password: keep it on loopback, and come by `ssh -L`. Changes need a restart."""
     bypass: tuple[Bypass, ...] = ()
     """Traffic that never enters a tunnel, in both directions, whatever the children say."""
     ports: Annotated[Ports, Section] = Field(default_factory=Ports)

@@ -36,12 +36,12 @@ from xfrmctl.daemon.scrape import GatewaySource, SaAccounts
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
 from xfrmctl.daemon.tunnelwatch import watching
 from xfrmctl.daemon.udp import UdpPorts
+from xfrmctl.daemon.web import WebServers
 from xfrmctl.ike.config import EngineConfig
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.events import Disturbed, Lost
 from xfrmctl.kernel.ports import EventSource
 from xfrmctl.kernel.system import LinuxKernel
-from xfrmctl.metrics.endpoint import MetricsEndpoint
 from xfrmctl.metrics.scrape import Metrics
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
@@ -108,10 +108,11 @@ class Daemon:
         self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop, self.paths)
         self.reconciler.narrowed = lambda reqids: self.runtime.step(partial(self.engine.clear_df, reqids))
         self._loop = loop
-        self._control = ControlServer(DaemonHandlers(self), options.control, configuration.gateway.control_group)
+        handlers = DaemonHandlers(self)
+        self._control = ControlServer(handlers, options.control, configuration.gateway.control_group)
         self._metrics = Metrics(GatewaySource(self), clock.wall)
         self.runtime.accounts = SaAccounts(self.kernel, self._metrics.ledger, self._metrics.counters.stepped)
-        self._endpoint: MetricsEndpoint | None = None
+        self._web = WebServers(self._metrics, self.snapshot, handlers.diagnose)
         self._events: EventSource | None = None
         self._network: NetworkWatch | None = None
         self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)
@@ -290,10 +291,7 @@ class Daemon:
         self._events = self.kernel.open_events()
         self._loop.add_reader(self._events.fileno(), self._kernel_readable)
         self._network = NetworkWatch(self._loop, self._network_changed)
-        listen = self.configuration.gateway.metrics
-        if listen is not None:
-            self._endpoint = MetricsEndpoint(self._metrics, listen.host, listen.port)
-            await self._endpoint.start()
+        await self._web.start(self.configuration.gateway)
         self._ports.listen(self._loop)
         self._background(self.reconciler.run())
         self._background(self._audit())
@@ -337,8 +335,7 @@ class Daemon:
         self._echoes.stop()
         self._icmp.stop()
         self._tunnels.close()
-        if self._endpoint is not None:
-            await self._endpoint.stop()
+        await self._web.stop()
         await self._control.stop()
         if self._events is not None:
             self._loop.remove_reader(self._events.fileno())

@@ -219,18 +219,22 @@ class Gateway:
             time.sleep(0.05)
 
     def metrics(self, address: str = "127.0.0.1:9877") -> str:
-        """The text of the metrics endpoint, asked from inside the namespace."""
+        """The text of the metrics endpoint."""
+        return self.fetch(address, "/metrics")
+
+    def fetch(self, address: str, path: str) -> str:
+        """What an HTTP server of the daemon answers, asked from inside the namespace."""
         host, _, port = address.rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=10)
         with self.namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as sock, contextlib.closing(connection):
             sock.settimeout(10)
             sock.connect((host, int(port)))
             connection.sock = sock
-            connection.request("GET", "/metrics")
+            connection.request("GET", path)
             response = connection.getresponse()
             text = response.read().decode()
         if response.status != http.HTTPStatus.OK:
-            raise LabError(f"http://{address}/metrics answers {response.status}: {text}")
+            raise LabError(f"http://{address}{path} answers {response.status}: {text}")
         return text
 
     def log_lines(self) -> Sequence[str]:

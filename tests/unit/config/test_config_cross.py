@@ -45,3 +45,11 @@ def test_unique_has_three_words(place: Path) -> None:
 def test_responder_only(place: Path) -> None:
     found = loaded(place, minimal("", "remote: {id: any}")).engine.connections["c"]
     assert found.remote is None and found.remote_id is None and found.children[0].start == Start.NONE
+
+
+@pytest.mark.parametrize(("address", "warned"), [("127.0.0.1", 0), ("[::1]", 0), ("192.0.2.1", 1), ("0.0.0.0", 1)])
+def test_a_page_for_everybody_is_warned_of(place: Path, address: str, warned: int) -> None:
+    found = loaded(place, minimal("", "", f"status_page: '{address}:9880'"))
+    assert found.gateway.status_page is not None and found.gateway.status_page.port == 9880
+    assert [w.key for w in found.warnings] == ["gateway.status_page"] * warned
+    assert all("no password" in w.cause and "ssh -L" in w.cure for w in found.warnings)
