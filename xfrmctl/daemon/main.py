@@ -112,7 +112,7 @@ class Daemon:
         self._control = ControlServer(handlers, options.control, configuration.gateway.control_group)
         self._metrics = Metrics(GatewaySource(self), clock.wall)
         self.runtime.accounts = SaAccounts(self.kernel, self._metrics.ledger, self._metrics.counters.stepped)
-        self._web = WebServers(self._metrics, self.snapshot, handlers.diagnose)
+        self._web = WebServers(self._metrics, GatewaySource(self), handlers.diagnose)
         self._events: EventSource | None = None
         self._network: NetworkWatch | None = None
         self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)

@@ -1,25 +1,29 @@
-"""What a daemon serves over TCP: metrics for Prometheus, the status page for a browser, where they are wanted."""
+"""What a daemon serves over TCP: metrics for Prometheus, the status page for a browser, where they are wanted.
+
+Both look at everything, and give the loop its turn between small pieces of it.
+"""
 
 import platform
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from xfrmctl.config.build import GatewaySettings
 from xfrmctl.control.schema import DEFAULT_WATCH_S
 from xfrmctl.metrics.endpoint import MetricsEndpoint
-from xfrmctl.metrics.scrape import Metrics
+from xfrmctl.metrics.scrape import Metrics, Pacer, Source
 from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import Snapshot
 from xfrmctl.page.server import StatusPage, Watch
 
 
 class WebServers:
-    """Both, or one, or none. ``source`` gives the state now; ``diagnose`` looks for faults of all for some seconds."""
+    """Both, or one, or none. ``source`` is the page's; ``diagnose`` looks for faults of all for some seconds."""
 
     def __init__(
         self,
         metrics: Metrics,
-        source: Callable[[], Awaitable[Snapshot]],
+        source: Source,
         diagnose: Callable[[str | None, float], Awaitable[Diagnosis]],
     ) -> None:
         self._metrics, self._source, self._diagnose = metrics, source, diagnose
@@ -30,8 +34,13 @@ class WebServers:
         if (listen := gateway.metrics) is not None:
             await self._start(MetricsEndpoint(self._metrics, listen.host, listen.port))
         if (listen := gateway.status_page) is not None:
-            watch = Watch(self._source, partial(self._diagnose, None, DEFAULT_WATCH_S))
+            watch = Watch(self._snapshot, partial(self._diagnose, None, DEFAULT_WATCH_S))
             await self._start(StatusPage(watch, platform.node(), listen.host, listen.port))
+
+    async def _snapshot(self) -> Snapshot:
+        pacer = Pacer()
+        around = await self._source.gateway(pacer, self._metrics.ledger)
+        return replace(around, connections=[connection async for connection in self._source.connections(pacer)])
 
     async def _start(self, server: MetricsEndpoint | StatusPage) -> None:
         await server.start()

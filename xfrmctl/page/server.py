@@ -90,7 +90,7 @@ class Watch:
         while True:
             began = now()
             with suppress(XfrmctlError):  # the kernel would not say: the next time it may
-                self.history.observe(await self.snapshot(), began)
+                await asyncio.to_thread(self.history.observe, await self.snapshot(), began)
             await asyncio.sleep(max(STEP_S, (now() - began) / SHARE))
 
     async def snapshot(self) -> Snapshot:
