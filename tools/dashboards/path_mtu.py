@@ -92,7 +92,7 @@ def _tiles() -> list[Panel]:
         ),
         tile(
             "IPv6 lost",
-            "Children through which less than 1280 bytes fit, and nothing helps: oversize: fragment, or a wider path.",
+            "Children through which less than 1280 bytes fit, and nothing helps; `xfrmctl show` says why.",
             Query("sum(xfrmctl_child_ipv6_lost{K})"),
             steps=BAD_FROM_ONE,
         ),
