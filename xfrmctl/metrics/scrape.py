@@ -22,6 +22,9 @@ from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, Snapshot
 STEPS = 16
 """Small steps in one piece."""
 
+CHEAP = 16
+"""Lines of a counter that are as much work as a CHILD SA."""
+
 PIECES = gauge(
     "xfrmctl_scrape_pieces",
     "Pieces that the scrape before this one was cut into, so that messages need not wait for it.",
@@ -66,10 +69,11 @@ class Pacer:
         if self._steps >= self._limit:
             await self.rest()
 
-    async def walk(self, steps: Iterable[object]) -> None:
-        """Do everything, one small step after the other."""
-        for _ in steps:
-            await self.step()
+    async def walk(self, steps: Iterable[object], *, cheap: int = 1) -> None:
+        """Do everything, one small step after the other; ``cheap`` of them are as much work as one."""
+        for number, _ in enumerate(steps, 1):
+            if number % cheap == 0:
+                await self.step()
 
     async def rest(self) -> None:
         """End the piece: whatever has come is handled now."""
@@ -139,10 +143,11 @@ class Metrics:
             reqids |= {child.reqid for ike in connection.ike_sas for child in ike.children}
         names = {connection for connection, _ in known}
         standing = set(gateway.series(snapshot))
-        await pacer.walk(self.ledger.keep(known, reqids))
-        await pacer.walk(self.counters.keep(names))
-        await pacer.walk(self._totals.keep(lambda s: s in standing or (s[0] == connections.PROBES and s[1] in names)))
-        await pacer.walk(self.counters.show(page))
+        await pacer.walk(self.ledger.keep(known, reqids), cheap=CHEAP)
+        await pacer.walk(self.counters.keep(names), cheap=CHEAP)
+        stays = lambda series: series in standing or (series[0] == connections.PROBES and series[1] in names)  # noqa: E731
+        await pacer.walk(self._totals.keep(stays), cheap=CHEAP)
+        await pacer.walk(self.counters.show(page), cheap=CHEAP)
         if self._before is not None:
             page.put(PIECES, (), self._before.pieces)
             page.put(LONGEST, (), self._before.longest_s)
@@ -150,7 +155,7 @@ class Metrics:
 
     async def _connection(self, connection: ConnectionInfo, page: Page, pacer: Pacer) -> None:
         newest: dict[str, ChildInfo] = {}
-        await pacer.walk(children.find_newest(connection, newest))
+        await pacer.walk(children.find_newest(connection, newest), cheap=CHEAP)
         self.counters.begin(connection.name)
         connections.show(connection, newest, self._totals, page)
         await pacer.walk(children.show(connection, newest, self.ledger, page))

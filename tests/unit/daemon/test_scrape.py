@@ -1,0 +1,270 @@
+"""A scrape of 10,000 CHILD SAs lets the loop go on: counted in turns of the loop, not in seconds."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, ip_address
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.sim.world import ALICE, BOB, child, connection
+from tests.unit.daemon.test_runtime import Wire, engine
+from xfrmctl.config.load import Configuration
+from xfrmctl.crypto.entropy import DeterministicEntropy
+from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.paths import PathKeeper
+from xfrmctl.daemon.reconcile import Reconciler
+from xfrmctl.daemon.scrape import GatewaySource
+from xfrmctl.daemon.snapshot import DaemonState, ObservedGateway, SnapshotBuilder
+from xfrmctl.daemon.tunnelwatch import TunnelWatch
+from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
+from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.ike.states import ChildState, IkeState
+from xfrmctl.kernel.fake import FakeKernel
+from xfrmctl.kernel.ownership import reqid_for
+from xfrmctl.metrics import children
+from xfrmctl.metrics.ledger import Ledger
+from xfrmctl.metrics.page import LINES, Page
+from xfrmctl.metrics.scrape import CHEAP, STEPS, Metrics
+from xfrmctl.model.address import Endpoint
+from xfrmctl.model.events import ChildSaInstalled, Event, IkeSaEstablished
+from xfrmctl.model.sa import SaCounters, SaId
+from xfrmctl.pmtu.settings import PathOptions
+
+MANY = 10_000
+PER_BUFFER = 45
+"""SAs in one buffer of a dump: 32 KiB (``netlink_dump``) of some 700 bytes each."""
+
+OURS = ip_address("192.0.2.1")
+TEMPLATE = child()
+
+
+def peer(number: int) -> IPv4Address:
+    return IPv4Address(0x0A000000 + number)
+
+
+def several(count: int = MANY) -> list[ConnectionConfig]:
+    """A connection for each child."""
+    template = connection(str(OURS), str(peer(1)), TEMPLATE)
+    return [
+        replace(template, name=f"net{n}", remote=peer(n), children=(replace(TEMPLATE, reqid=reqid_for(n)),))
+        for n in range(1, count + 1)
+    ]
+
+
+def one() -> list[ConnectionConfig]:
+    """One connection with all children; they are called alike but for a number."""
+    found = [replace(TEMPLATE, name=f"lan{n}", reqid=reqid_for(n)) for n in range(1, MANY + 1)]
+    return [connection(str(OURS), str(peer(1)), *found)]
+
+
+@dataclass
+class Gateway:
+    """A daemon's parts, with an IKE SA for each connection and a CHILD SA for each child that nobody has negotiated."""
+
+    configured: list[ConnectionConfig]
+    sad: list[SaCounters] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        config = EngineConfig(connections={c.name: c for c in self.configured})
+        self.engine = IkeEngine(config, DeterministicEntropy(b"many"))
+        kernel = cast(Any, FakeKernel())
+        paths = PathKeeper(self.engine, kernel, PathOptions(probe=False), loop.time)
+        self.reconciler = Reconciler(self.engine, kernel, Bus(), paths)
+        self.kernel = SimpleNamespace(walk=self._walk)
+        tunnels = cast(TunnelWatch, SimpleNamespace(info=lambda _: None, problems=list))
+        self.builder = SnapshotBuilder(self.engine, self.reconciler, paths, tunnels)
+        number = 0
+        for serial, connected in enumerate(self.configured, 1):
+            sa = self._ike(serial, connected)
+            for wanted in connected.children:
+                number += 1
+                self._child(number, sa, wanted)
+
+    def _ike(self, serial: int, config: ConnectionConfig) -> IkeSa:
+        assert config.remote is not None
+        sa = IkeSa(
+            serial=serial,
+            initiator=True,
+            spi_i=serial.to_bytes(8, "big"),
+            spi_r=serial.to_bytes(8, "little"),
+            local=Endpoint(OURS, 500),
+            remote=Endpoint(config.remote, 500),
+            created_at=0.0,
+            state=IkeState.ESTABLISHED,
+            config=config,
+            established_at=0.0,
+        )
+        core = self.engine._core
+        core.add(sa)
+        core.attach(sa)
+        return sa
+
+    def _child(self, number: int, sa: IkeSa, config: ChildConfig) -> None:
+        (suite,) = TEMPLATE.esp[0].suites()
+        found = ChildSa(
+            config=config,
+            reqid=config.reqid,
+            suite=suite,
+            inbound=SaId(OURS, config.protocol, 0x10000000 + number),
+            outbound=SaId(sa.remote.address, config.protocol, 0x20000000 + number),
+            local_ts=config.local_ts,
+            remote_ts=config.remote_ts,
+            encap=None,
+            initiator=True,
+            created_at=0.0,
+        )
+        self.engine._core.add_child(sa, found)
+        found.state = ChildState.INSTALLED
+        for sa_id in (found.inbound, found.outbound):
+            self.sad.append(
+                SaCounters(
+                    id=sa_id,
+                    reqid=found.reqid,
+                    bytes=100 * number,
+                    packets=number,
+                    replay_drops=0,
+                    integrity_failures=0,
+                    added_at=1,
+                    used_at=1,
+                )
+            )
+        self.events.append(
+            ChildSaInstalled(
+                connection=sa.connection,
+                child=config.name,
+                reqid=found.reqid,
+                ike=sa.name,
+                inbound=found.inbound,
+                outbound=found.outbound,
+                suite=suite,
+                mode=found.mode,
+                local_ts=found.local_ts,
+                remote_ts=found.remote_ts,
+                encap=None,
+            )
+        )
+
+    def _walk(self) -> Iterator[dict[SaId, SaCounters]]:
+        for at in range(0, len(self.sad), PER_BUFFER):
+            yield {found.id: found for found in self.sad[at : at + PER_BUFFER]}
+
+    async def look(self, sad: dict[SaId, SaCounters]) -> ObservedGateway:
+        return ObservedGateway(
+            now=10.0, wall=11.0, sad=sad, clamps=[], xfrm_stat={}, reassembly=[], df={}, icmp_queue=None
+        )
+
+    def state(self) -> DaemonState:
+        configuration = cast(Configuration, SimpleNamespace(file="f", hash="h"))
+        return DaemonState(configuration, 1.0, 1.0, "")
+
+
+class Work:
+    """Counts what the scrape does between two turns of the loop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: Counter[str] = Counter()
+        self.worst: Counter[str] = Counter()
+        self.turns = 0
+        self._watch(monkeypatch, Page, "put")
+        self._watch(monkeypatch, Page, "add")
+        self._watch(monkeypatch, SnapshotBuilder, "_child")
+        self._watch(monkeypatch, SnapshotBuilder, "_configured")
+        self._watch(monkeypatch, Ledger, "look")
+
+    def _watch(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        before = getattr(owner, name)
+
+        def counting(*given: Any, **more: Any) -> Any:
+            self.done[name] += 1
+            return before(*given, **more)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    def turn(self) -> None:
+        """The loop has had its turn."""
+        self.turns += 1
+        self.worst |= self.done
+        self.done.clear()
+
+
+def scraper(gateway: Gateway) -> Metrics:
+    metrics = Metrics(GatewaySource(cast(Any, gateway)), lambda: 1.0)
+    for event in gateway.events:
+        metrics.observe(event)
+    return metrics
+
+
+@pytest.mark.parametrize("configured", [several, one])
+def test_between_two_turns_of_the_loop_little_is_done(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> tuple[Work, str]:
+        gateway = Gateway(configured())
+        metrics = scraper(gateway)
+        work = Work(monkeypatch)
+        scrape = asyncio.ensure_future(metrics.render())
+        while not scrape.done():
+            await asyncio.sleep(0)
+            work.turn()
+        pieces, _ = scrape.result()
+        assert all(piece.count(b"\n") <= 2 * LINES + 2 for piece in pieces)
+        return work, b"".join(pieces).decode()
+
+    work, text = asyncio.run(run())
+    assert work.turns > MANY / STEPS
+    assert work.worst["look"] <= 1  # a buffer of the dump
+    assert work.worst["_child"] <= STEPS and work.worst["_configured"] <= STEPS
+    assert work.worst["put"] <= STEPS * (len(children.FAMILIES) + 20)
+    assert work.worst["add"] <= STEPS * CHEAP
+    assert text.count("\nxfrmctl_child_up{") == MANY
+    name = "net9999" if configured is several else "net"
+    label = "lan" if configured is several else "lan9999"
+    assert f'xfrmctl_child_packets_total{{child="{label}",connection="{name}",direction="in"}} 9999.0\n' in text
+
+
+def test_a_handshake_during_a_scrape_takes_as_many_turns_as_without() -> None:
+    """Each of its messages is handled in the turn in which it comes: it waits for one piece, and for no more."""
+
+    def up(wire: Wire) -> bool:
+        return sum(isinstance(event, IkeSaEstablished) for event in wire.events) == 2
+
+    async def turns(scraping: bool) -> int:
+        wire = Wire()
+        alice = wire.add(ALICE, engine(ALICE, BOB, Start.START, ("10.1.1.0/24", "10.1.2.0/24")))
+        wire.add(BOB, engine(BOB, ALICE, Start.NONE, ("10.1.2.0/24", "10.1.1.0/24")))
+        metrics = scraper(Gateway(several(1000)))
+        scrape = asyncio.ensure_future(metrics.render()) if scraping else None
+        for _ in range(20):
+            await asyncio.sleep(0)
+        alice.step(alice.engine.start_all)
+        count = 0
+        while not up(wire):
+            await asyncio.sleep(0)
+            count += 1
+            assert scrape is None or not scrape.done()
+        if scrape is not None:
+            scrape.cancel()
+        return count
+
+    assert asyncio.run(turns(True)) == asyncio.run(turns(False)) <= 6
+
+
+def test_a_reload_in_the_middle_of_a_scrape_does_it_no_harm() -> None:
+    async def run() -> str:
+        gateway = Gateway(several(200))
+        metrics = scraper(gateway)
+        scrape = asyncio.ensure_future(metrics.render())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        for gone in gateway.configured[100:]:
+            del gateway.engine.connections[gone.name]
+        return b"".join((await scrape)[0]).decode()
+
+    text = asyncio.run(run())
+    assert 'connection="net100"' in text
+    assert 'connection="net200"' not in text
