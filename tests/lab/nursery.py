@@ -177,7 +177,7 @@ def _call(result: int) -> None:
 
 def main() -> None:
     """Be the nursery, or what has come out of it."""
-    import xfrmctl.daemon.main  # noqa: PLC0415 - what a daemon needs, before the first one does
+    import xfrmctl.daemon.process  # noqa: PLC0415 - what a daemon needs, before the first one does
     import xfrmctl.kernel.netlink.tables  # noqa: F401, PLC0415
     from xfrmctl.cli.main import main as program  # noqa: PLC0415
 

@@ -48,7 +48,8 @@ def daemon(
     found = session(context)
     gc.disable()  # a tenth of the time that the imports take; a daemon that has started turns it on again
     from xfrmctl.daemon.logs import chosen  # noqa: PLC0415
-    from xfrmctl.daemon.main import Options, run  # noqa: PLC0415
+    from xfrmctl.daemon.main import Options  # noqa: PLC0415
+    from xfrmctl.daemon.process import run  # noqa: PLC0415
 
     options = Options(
         config=config,

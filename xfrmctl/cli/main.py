@@ -26,6 +26,7 @@ from xfrmctl.cli import (
     reload,
     session,
     show,
+    top,
     trace,
     up,
     usage,
@@ -108,6 +109,7 @@ app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("rekey")(rekey.rekey)
 app.command("show")(show.show)
+app.command("top")(top.top)
 app.command("diagnose")(diagnose.diagnose)
 app.command("reload")(reload.reload)
 app.command("plan", cls=plan.PlanCommand)(plan.plan)

@@ -50,6 +50,11 @@ def console() -> "Console":
     return Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
 
+def print_line(value: object) -> None:
+    """A value as one line of JSON on stdout, at once: a reader may wait for it."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
 def print_json(value: object) -> None:
     """A value as JSON on stdout."""
     plain: Any = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -3,10 +3,10 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
@@ -26,8 +26,12 @@ from xfrmctl.control.schema import (
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
+from xfrmctl.model.traffic import Traffic
 
 T = TypeVar("T")
+Filters = Sequence[tuple[str, str]]
+"""Names and values of a query; a name may stand several times."""
+
 PATIENCE_S = 30.0
 """How long an ordinary answer may take."""
 
@@ -76,13 +80,17 @@ class ControlClient:
     def __init__(self, path: Path | str = DEFAULT_SOCKET) -> None:
         self.path = Path(path)
 
-    def status(self) -> Snapshot:
-        """The whole gateway."""
-        return self._call(Snapshot, "GET", "/v1/status")
+    def status(self, filters: Filters = ()) -> Snapshot:
+        """The whole gateway, or what is wanted of it: pairs as (state, not-up), see ``control.query``."""
+        return self._call(Snapshot, "GET", _query("/v1/status", filters))
 
-    def status_json(self) -> dict[str, Any]:
-        """The whole gateway as the daemon sent it, fields included that this version does not know."""
-        return self._call(dict[str, Any], "GET", "/v1/status")
+    def status_json(self, filters: Filters = ()) -> dict[str, Any]:
+        """The same as the daemon sent it, fields included that this version does not know."""
+        return self._call(dict[str, Any], "GET", _query("/v1/status", filters))
+
+    def traffic(self, filters: Filters = ()) -> Traffic:
+        """One look at the counters of what is wanted."""
+        return self._call(Traffic, "GET", _query("/v1/traffic", filters))
 
     def names(self, timeout_s: float = PATIENCE_S) -> dict[str, list[str]]:
         """What is configured: connections and their children, in the order of the file."""
@@ -127,11 +135,14 @@ class ControlClient:
         """The API's description."""
         return self._call(dict[str, Any], "GET", "/v1/openapi.json")
 
-    def events(self, idle_s: float | None = None) -> Iterator[dict[str, Any]]:
-        """Follow events until the daemon ends the stream; with ``idle_s``, until so long nothing has come."""
+    def events(self, idle_s: float | None = None, filters: Filters = ()) -> Iterator[dict[str, Any]]:
+        """Follow events until the daemon ends the stream; with ``idle_s``, until so long nothing has come.
+
+        ``filters`` are those of ``control.query``, as (severity, warning).
+        """
         connection = _Connection(self.path, PATIENCE_S)
         try:
-            response = self._send(connection, "GET", "/v1/events", None)
+            response = self._send(connection, "GET", _query("/v1/events", filters), None)
             refusal = self._refusal(response.status, response.read() if response.status != 200 else b"")
             if refusal is not None:
                 raise refusal
@@ -225,6 +236,10 @@ class ControlClient:
             return RequestRefused(status, str(found["error"]["message"]), str(found["error"]["cure"]))
         except (ValueError, KeyError, TypeError):
             return RequestRefused(status, f"the daemon answered {status}", "see its log: journalctl -u xfrmctl")
+
+
+def _query(where: str, filters: Filters) -> str:
+    return f"{where}?{urlencode(filters)}" if filters else where
 
 
 def _path(name: str) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from xfrmctl import __version__
-from xfrmctl.control import schema
+from xfrmctl.control import query, schema
 from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
+from xfrmctl.model.traffic import Traffic
 
 _REF = "#/components/schemas/{model}"
 
@@ -32,11 +33,29 @@ _NAME = {
     "description": "name of a configured connection",
     "schema": {"type": "string"},
 }
+
+
+def _filters(known: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": f"{text}; repeat it for alternatives",
+            "schema": {"type": "array", "items": {"type": "string"}},
+            "explode": True,
+        }
+        for name, text in known.items()
+    ]
+
+
+_FILTERS = _filters(query.FILTERS)
 _FAULT = _answer(schema.ErrorBody, "the request cannot be served")
 _KINDS: tuple[type, ...] = (
     Snapshot,
     ConnectionInfo,
     schema.NameList,
+    Traffic,
     schema.UpRequest,
     schema.DownRequest,
     schema.ActionResult,
@@ -57,7 +76,16 @@ def _paths() -> dict[str, Any]:
     action = {"200": _answer(schema.ActionResult, "done"), "409": _answer(schema.ActionResult, "failed")}
     lines = {"description": "one event a line", "content": {"application/x-ndjson": {"schema": {"type": "object"}}}}
     return {
-        "/v1/status": {"get": _operation("status", "The whole gateway", {"200": _answer(Snapshot, "its state")})},
+        "/v1/status": {
+            "parameters": _FILTERS,
+            "get": _operation(
+                "status", "The gateway, or what the filters leave", {"200": _answer(Snapshot, "its state")}
+            ),
+        },
+        "/v1/traffic": {
+            "parameters": _FILTERS,
+            "get": _operation("traffic", "Counters of all CHILD SAs, for rates", {"200": _answer(Traffic, "one look")}),
+        },
         "/v1/names": {
             "get": _operation("names", "What is configured", {"200": _answer(schema.NameList, "names, no state")})
         },
@@ -103,7 +131,10 @@ def _paths() -> dict[str, Any]:
                 requestBody=_body(schema.DiagnoseRequest),
             )
         },
-        "/v1/events": {"get": _operation("events", "Follow what happens", {"200": lines})},
+        "/v1/events": {
+            "parameters": _filters(query.EVENT_FILTERS),
+            "get": _operation("events", "Follow what happens", {"200": lines}),
+        },
         "/v1/openapi.json": {"get": _operation("openapi", "This description", {"200": {"description": "OpenAPI 3.1"}})},
     }
 

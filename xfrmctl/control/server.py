@@ -15,6 +15,8 @@ from xfrmctl import __version__
 from xfrmctl.control.adapters import adapter
 from xfrmctl.control.listen import listen, peer_uid
 from xfrmctl.control.openapi import openapi
+from xfrmctl.control.pour import AT_ONCE, pour
+from xfrmctl.control.query import event_selection, selection
 from xfrmctl.control.schema import (
     API_HEADER,
     API_VERSION,
@@ -34,7 +36,9 @@ from xfrmctl.control.schema import (
 from xfrmctl.control.stream import Subscription
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.finding import Diagnosis
+from xfrmctl.model.selection import ALL_EVENTS, EVERYTHING, EventSelection, Selection
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
+from xfrmctl.model.traffic import Traffic
 
 MAX_BODY = 65536
 MAX_TIMEOUT_S = 3600.0
@@ -54,14 +58,17 @@ class Handlers(Protocol):
     A method may raise RequestError (answered as it says) or any other XfrmctlError (500 with its text).
     """
 
-    async def snapshot(self) -> Snapshot:
-        """The state now."""
+    async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
+        """The state now of what is wanted."""
 
     async def names(self) -> NameList:
         """What is configured."""
 
     async def connection(self, name: str) -> ConnectionInfo:
         """One connection's state now."""
+
+    async def traffic(self, wanted: Selection) -> Traffic:
+        """One look at the counters of what is wanted."""
 
     async def up(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
         """Bring up a connection or one child; wait at most ``timeout_s``."""
@@ -81,8 +88,8 @@ class Handlers(Protocol):
     async def diagnose(self, connection: str | None, seconds: float) -> Diagnosis:
         """Faults of one connection, or of all; watch counters for ``seconds``."""
 
-    def events(self) -> AsyncIterator[dict[str, Any]]:
-        """What happens from now on; closed (``aclose``) when the reader has gone."""
+    def events(self, wanted: EventSelection = ALL_EVENTS) -> AsyncIterator[dict[str, Any]]:
+        """What has happened and what happens from now on; closed (``aclose``) when the reader has gone."""
 
 
 class ControlServer:
@@ -102,6 +109,7 @@ class ControlServer:
             ("GET", "/v1/status"): self._status,
             ("GET", "/v1/names"): self._names,
             ("GET", "/v1/connections/{name}"): self._connection,
+            ("GET", "/v1/traffic"): self._traffic,
             ("POST", "/v1/connections/{name}/up"): self._up,
             ("POST", "/v1/connections/{name}/down"): self._down,
             ("POST", "/v1/connections/{name}/rekey"): self._rekey,
@@ -136,14 +144,18 @@ class ControlServer:
         except FileNotFoundError:
             pass
 
-    async def _status(self, _: web.Request) -> web.Response:
-        return _json(await self._handlers.snapshot())
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        snapshot = await self._handlers.snapshot(selection(request.query))
+        return await pour(request, snapshot) if len(snapshot.connections) > AT_ONCE else _json(snapshot)
 
     async def _names(self, _: web.Request) -> web.Response:
         return _json(await self._handlers.names())
 
     async def _connection(self, request: web.Request) -> web.Response:
         return _json(await self._handlers.connection(request.match_info["name"]))
+
+    async def _traffic(self, request: web.Request) -> web.Response:
+        return _json(await self._handlers.traffic(selection(request.query)))
 
     async def _up(self, request: web.Request) -> web.Response:
         return await self._wait_for(self._handlers.up, request)
@@ -184,8 +196,8 @@ class ControlServer:
         return web.json_response(openapi())
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
+        stream = Subscription(self._handlers.events(event_selection(request.query)))
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        stream = Subscription(self._handlers.events())
         self._streams.add(stream)
         try:
             await response.prepare(request)

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
-from xfrmctl.control.events import event_json
 from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
 from xfrmctl.daemon import diagnosis
 from xfrmctl.daemon.clock import wall
-from xfrmctl.daemon.snapshot import failure_info
+from xfrmctl.daemon.snapshot import Observed, failure_info
+from xfrmctl.daemon.status import carried
+from xfrmctl.metrics.scrape import Pacer
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRekeyed, Event, IkeSaRekeyed, NegotiationFailed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.finding import Diagnosis
+from xfrmctl.model.selection import ALL_EVENTS, EVERYTHING, EventSelection, Selection
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
+from xfrmctl.model.traffic import Traffic
 
 if TYPE_CHECKING:
     from xfrmctl.daemon.main import Daemon
-
-STREAM_LIMIT = 10_000
-"""Events that wait for a slow follower before the oldest are dropped."""
 
 
 class DaemonHandlers:
@@ -31,9 +31,16 @@ class DaemonHandlers:
         self._daemon = daemon
         self._diagnosing = asyncio.Lock()
 
-    async def snapshot(self) -> Snapshot:
-        """The state now."""
-        return await self._daemon.snapshot()
+    async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
+        """The state now of what is wanted."""
+        return await self._daemon.snapshot(wanted)
+
+    async def traffic(self, wanted: Selection) -> Traffic:
+        """One look at the counters of what is wanted."""
+        daemon, pacer = self._daemon, Pacer()
+        began = daemon.now()
+        seen = Observed(now=began, wall=wall(), began=began, sad=await carried(daemon.kernel, pacer))
+        return await daemon.traffic.look(wanted, seen, daemon.kernel.xfrm_stat(), began - daemon.started, pacer)
 
     async def names(self) -> NameList:
         """What is configured."""
@@ -154,18 +161,7 @@ class DaemonHandlers:
         async with self._diagnosing:
             return await diagnosis.diagnose(self._daemon, connection, seconds)
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """What happens from now on."""
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(STREAM_LIMIT)
-
-        def observe(event: Event) -> None:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(event_json(event, wall()))
-
-        unsubscribe = self._daemon.bus.subscribe(observe)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            unsubscribe()
+    def events(self, wanted: EventSelection = ALL_EVENTS) -> AsyncIterator[dict[str, Any]]:
+        """What has happened and what happens from now on. Raises RequestError."""
+        self._daemon.story.check(wanted)
+        return self._daemon.story.follow(wanted)

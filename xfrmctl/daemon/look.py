@@ -12,14 +12,19 @@ from xfrmctl.model.sa import SaCounters, SaId
 
 
 async def around(
-    kernel: LinuxKernel, sad: Mapping[SaId, SaCounters], configuration: Configuration, now: Callable[[], float]
+    kernel: LinuxKernel,
+    sad: Mapping[SaId, SaCounters],
+    configuration: Configuration,
+    now: Callable[[], float],
+    began: float,
 ) -> ObservedGateway:
-    """All of it; ``sad`` is what SAs have carried by now. The programs of the firewall run in a thread."""
+    """All of it; ``sad`` is what SAs have carried, read from ``began`` on. The firewall's programs run in a thread."""
     slow = lambda: (kernel.clamp_counters(), kernel.df_counters(), configuration.hash)  # noqa: E731
     clamps, df, _ = await asyncio.to_thread(slow)
     return ObservedGateway(
         now=now(),
         wall=clock.wall(),
+        began=began,
         sad=sad,
         clamps=clamps,
         xfrm_stat=kernel.xfrm_stat(),

@@ -6,8 +6,6 @@ clear at start or stop (DESIGN 3.11).
 
 import asyncio
 import gc
-import signal
-import sys
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,18 +20,22 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, look, memory, preview, restart, routes, secret
+from xfrmctl.daemon import clock, logs, look, memory, preview, restart, routes, secret, status
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
-from xfrmctl.daemon.lifecycle import live, loop_factory, notify, reloading
+from xfrmctl.daemon.lifecycle import live, notify, reloading
 from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
-from xfrmctl.daemon.runtime import Runtime
+from xfrmctl.daemon.runtime import Runtime, missing
 from xfrmctl.daemon.scrape import GatewaySource, SaAccounts
+from xfrmctl.daemon.select import Chooser
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
+from xfrmctl.daemon.story import Story
+from xfrmctl.daemon.tally import Tally
+from xfrmctl.daemon.traffic import TrafficTable
 from xfrmctl.daemon.tunnelwatch import watching
 from xfrmctl.daemon.udp import UdpPorts
 from xfrmctl.daemon.web import WebServers
@@ -42,12 +44,13 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.events import Disturbed, Lost
 from xfrmctl.kernel.ports import EventSource
 from xfrmctl.kernel.system import LinuxKernel
-from xfrmctl.metrics.scrape import Metrics
+from xfrmctl.metrics.scrape import Metrics, Pacer
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.events import ConfigReloaded, Event, IcmpErrorJudged
 from xfrmctl.model.path import Path as PmtuPath
 from xfrmctl.model.sa import SaCounters, SaId
+from xfrmctl.model.selection import EVERYTHING, Selection
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 from xfrmctl.pmtu.inputs import IcmpReport
 
@@ -63,8 +66,6 @@ found a moment later only two seconds after that.
 
 REMEMBER_S = 300.0
 """How often what is believed of paths is written down, beside each stop."""
-
-EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +117,16 @@ class Daemon:
         self._events: EventSource | None = None
         self._network: NetworkWatch | None = None
         self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)
-        self.builder = SnapshotBuilder(self.engine, self.reconciler, self.paths, self._tunnels)
-        self._started, self._started_wall = loop.time(), clock.wall()
+        self._tally = Tally()
+        self.story = Story(self.engine, self.bus, clock.wall)
+        self.traffic = TrafficTable(self.engine, self.reconciler, self._tally)
+        self.builder = SnapshotBuilder(self.engine, self.reconciler, self.paths, self._tunnels, self._tally)
+        self.started, self._started_wall = loop.time(), clock.wall()
         self._reload_error = ""
         self._tasks: set[asyncio.Task[None]] = set()
         loop.set_exception_handler(lambda _, context: self._fault(context))
         storyteller = logs.Storyteller(options.log_format, options.log_level)
-        watchers = (self.paths, self.reconciler, self._icmp, self._tunnels.keepalives)
+        watchers = (self._tally, self.story, self.paths, self.reconciler, self._icmp, self._tunnels.keepalives)
         for listener in (self._judged, *(each.observe for each in (storyteller, self._metrics, *watchers))):
             self.bus.subscribe(listener)
 
@@ -173,21 +177,27 @@ class Daemon:
 
     # -- state
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
         """The state now, with counters fresh from the kernel. What is said to be up has its policies already."""
         await self.reconciler.changed()
-        seen = await self.look(self.kernel.dump())
-        snapshot = self.builder.build(self.state(), seen)
-        self.runtime.audit(seen.sad)  # what was lost is shown this once, and mended
-        return snapshot
+        began, pacer = self.now(), Pacer()
+        seen = await self.look(began, await status.carried(self.kernel, pacer))
+        shown = [c async for c in status.connections(self.engine, self.builder, seen, pacer, Chooser(wanted))]
+        if missing(self.engine.ike_sas(), seen.sad):
+            self.runtime.audit()  # what was lost is shown this once, and mended
+        return self.builder.around(self.state(), seen, shown)
 
-    async def look(self, sad: Mapping[SaId, SaCounters]) -> ObservedGateway:
-        """The kernel now; ``sad`` is what SAs have carried."""
-        return await look.around(self.kernel, sad, self.configuration, self._loop.time)
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._loop.time()
+
+    async def look(self, began: float, sad: Mapping[SaId, SaCounters]) -> ObservedGateway:
+        """The kernel now; ``sad`` is what SAs have carried, read from ``began`` on."""
+        return await look.around(self.kernel, sad, self.configuration, self._loop.time, began)
 
     def state(self) -> DaemonState:
         """What the daemon knows of itself."""
-        return DaemonState(self.configuration, self._started_wall, self._started, self._reload_error)
+        return DaemonState(self.configuration, self._started_wall, self.started, self._reload_error)
 
     async def connection(self, name: str) -> ConnectionInfo | None:
         """The same of one connection; None if there is none of this name."""
@@ -195,7 +205,7 @@ class Daemon:
         config = self.engine.config.connections.get(name)
         if config is None:
             return None
-        seen = Observed(now=self._loop.time(), wall=clock.wall(), sad=self.kernel.dump())
+        seen = Observed(now=self.now(), wall=clock.wall(), began=self.now(), sad=self.kernel.dump())
         found = self.builder.connection(config, seen)
         self.runtime.audit(seen.sad)
         return found
@@ -346,45 +356,3 @@ class Daemon:
             self._ports.close(self._loop)
             self._ports = None
         self.kernel.close()
-
-
-async def _serve(options: Options, configuration: Configuration) -> int:
-    loop = asyncio.get_running_loop()
-    daemon = Daemon(options, configuration, loop)
-    done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, done.set)
-    reloads: set[asyncio.Task[ReloadResult]] = set()
-
-    def hangup() -> None:
-        task = loop.create_task(daemon.reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, hangup)
-    try:
-        await daemon.start()
-    except BaseException:
-        with suppress(Exception):
-            await daemon.close()
-        raise
-    await done.wait()
-    await daemon.stop()
-    return EXIT_OK
-
-
-def run(options: Options) -> int:
-    """Be the daemon until a signal comes; returns the exit code. Says on stderr what is wrong with a configuration."""
-    logs.configure(options.log_format, options.log_level)
-    try:
-        configuration = load(options.config)
-        for warning in configuration.warnings:
-            print(warning, file=sys.stderr)
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_serve(options, configuration))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return EXIT_CONFIG
-    except XfrmctlError as error:
-        print(f"xfrmctl daemon: {error}", file=sys.stderr)
-        return EXIT_FAILED

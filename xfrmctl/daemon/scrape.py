@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from xfrmctl.daemon import status
 from xfrmctl.daemon.snapshot import ObservedGateway
 from xfrmctl.metrics.ledger import Ledger
 from xfrmctl.metrics.scrape import Pacer
@@ -27,29 +28,21 @@ class GatewaySource:
         """All but the connections; the SAD is read as the kernel gives it out."""
         daemon = self._daemon
         await daemon.reconciler.changed()
+        began = daemon.now()
         sad: dict[SaId, SaCounters] = {}
         for found in daemon.kernel.walk():
             ledger.look(found.values())
             sad |= found
             await pacer.rest()
-        self._seen = await daemon.look(sad)
+        self._seen = await daemon.look(began, sad)
         return daemon.builder.around(daemon.state(), self._seen)
 
     async def connections(self, pacer: Pacer) -> AsyncIterator[ConnectionInfo]:
         """One after the other, as they are just now: a scrape is no single moment."""
         engine, seen = self._daemon.engine, self._seen
         assert seen is not None
-        for config in list(engine.config.connections.values()):
-            if config.name not in engine.connections:
-                continue  # a reload has taken it out meanwhile
-            steps = self._daemon.builder.in_steps(config, seen)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as done:
-                    yield done.value
-                    break
-                await pacer.step()
+        async for found in status.connections(engine, self._daemon.builder, seen, pacer):
+            yield found
 
 
 class Counted(Protocol):

@@ -325,6 +325,7 @@ def build(
         created_at=core.now,
         mode=mode,
         df=df,
+        lifetime=lifetime,
     )
     return child, ((inbound, keys_in), (outbound, keys_out))
 

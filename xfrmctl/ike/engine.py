@@ -27,6 +27,7 @@ from xfrmctl.ike.exchanges.probe import Probes
 from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.peers import Peers
 from xfrmctl.ike.sa import ChildSa, IkeSa
+from xfrmctl.ike.standing import Standing, standing
 from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, pump
 from xfrmctl.model.address import Endpoint
@@ -68,6 +69,10 @@ class IkeEngine:
         if connection is not None:
             return self._core.of_connection(connection)
         return list(self._core.sas.values())
+
+    def standing(self, sa: IkeSa) -> Standing:
+        """Where an IKE SA stands just now: what it does, and what is due when."""
+        return standing(self._core, sa)
 
     @property
     def idle(self) -> bool:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from xfrmctl.crypto.kex import PrivateKe
 from xfrmctl.crypto.keys import IkeKeys
 from xfrmctl.crypto.protect import Protection
-from xfrmctl.ike.config import ChildConfig, ConnectionConfig
+from xfrmctl.ike.config import UNLIMITED, ChildConfig, ConnectionConfig
 from xfrmctl.ike.mobility import Mobility
 from xfrmctl.ike.roundtrip import RoundTrip
 from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
 from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.iana import ExchangeType, HashAlgorithm, ProtocolId
 from xfrmctl.model.identity import Identity
-from xfrmctl.model.sa import DfPolicy, Encap, KernelSa, Mode, SaId, SaKeys
+from xfrmctl.model.sa import DfPolicy, Encap, KernelSa, Lifetime, Mode, SaId, SaKeys
 from xfrmctl.model.selector import TrafficSelector
 from xfrmctl.model.suite import Suite
 from xfrmctl.wire.header import Header
@@ -83,7 +83,8 @@ class ChildSa:
     """One CHILD SA: a pair of kernel SAs. Its keys are not kept.
 
     A responder to a rekey must not send on the new SA before the initiator can receive: ``pending_outbound`` waits
-    until the old one is deleted. ``successor`` is the CHILD SA that has taken this one's place.
+    until the old one is deleted. ``successor`` is the CHILD SA that has taken this one's place. ``lifetime`` has the
+    limits that the kernel was given: the soft ones differ a little each time.
     """
 
     config: ChildConfig
@@ -98,6 +99,7 @@ class ChildSa:
     created_at: float
     mode: Mode = Mode.TUNNEL
     df: DfPolicy = DfPolicy.COPY
+    lifetime: Lifetime = UNLIMITED
     state: ChildState = ChildState.INSTALLING
     pending_outbound: tuple[KernelSa, SaKeys] | None = field(default=None, repr=False)
     successor: "ChildSa | None" = field(default=None, repr=False)

@@ -25,7 +25,9 @@ class FailureInfo:
 class SaInfo:
     """One direction of a CHILD SA, counted by the kernel. ``missing`` means the kernel no longer has it.
 
-    ``replay_drops`` came a second time; ``late_drops`` were older than the replay window reaches.
+    ``replay_drops`` came a second time; ``late_drops`` were older than the replay window reaches. ``idle_s`` is how
+    long ago the last packet passed, None where none has. ``*_left_*`` is what the SA may still carry before it is
+    rekeyed (soft) or ends (hard), None without such a limit.
     ``offload`` is ``crypto on eth0``, or ``no: `` and why not; "" where nobody has asked for it.
     """
 
@@ -38,6 +40,11 @@ class SaInfo:
     missing: bool
     soft_expires_in_s: float | None
     hard_expires_in_s: float | None
+    soft_left_bytes: int | None
+    hard_left_bytes: int | None
+    soft_left_packets: int | None
+    hard_left_packets: int | None
+    idle_s: float | None
     offload: str
 
 
@@ -113,10 +120,17 @@ class FragmentInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildInfo:
-    """One CHILD SA; ``peer`` is whose it is where a connection serves many, "" where it has a configured one."""
+    """One CHILD SA; ``peer`` is whose it is where a connection serves many, "" where it has a configured one.
+
+    ``state`` is a word of ``ike.states``, ``meaning`` says it in plain English. ``initiator``: we have
+    asked for it.
+    """
 
     name: str
     peer: str
+    state: str
+    meaning: str
+    initiator: bool
     suite: str
     mode: str
     dataplane: str
@@ -135,8 +149,30 @@ class ChildInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeInfo:
+    """Our request that is under way: sent ``attempt`` times of ``attempts`` at most, the last time ``sent_s`` ago.
+
+    ``next_in_s`` is when it is sent again, or, after the last attempt, when the peer counts as dead.
+    """
+
+    exchange: str
+    message_id: int
+    payloads: list[str]
+    attempt: int
+    attempts: int
+    sent_s: float
+    next_in_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IkeInfo:
-    """One IKE SA. ``state`` is a word of ``ike.states``; ``meaning`` says it in plain English."""
+    """One IKE SA. ``state`` is a word of ``ike.states``; ``meaning`` says where it stands just now in plain English.
+
+    ``local_proof`` and ``remote_proof`` are how each end has proved its identity, "" before. ``queued`` conversations
+    wait for the one ``under_way``. ``*_in_s`` are None for never; ``dpd_in_s`` is when the peer is asked whether it
+    lives, unless it is heard before. ``next_request`` and ``next_expected`` are message ids. ``fragment_size`` is the
+    largest packet of IKE, 0 without fragmentation. ``rtt_s`` is how long answers take, None before the first.
+    """
 
     name: str
     state: str
@@ -148,11 +184,23 @@ class IkeInfo:
     remote: str
     local_id: str
     remote_id: str
+    local_proof: str
+    remote_proof: str
     suite: str | None
     nat_local: bool
     nat_remote: bool
+    mobike: bool
+    fragment_size: int
     age_s: float
     last_seen_s: float
+    rtt_s: float | None
+    rekey_in_s: float | None
+    reauth_in_s: float | None
+    dpd_in_s: float | None
+    next_request: int
+    next_expected: int
+    queued: int
+    under_way: ExchangeInfo | None
     children: list[ChildInfo]
 
 
@@ -178,7 +226,10 @@ class TunnelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredChild:
-    """A child of the configuration, whether it is up or not. ``state``: up, connecting, down, trap."""
+    """A child of the configuration, whether it is up or not. ``state``: up, connecting, down, trap.
+
+    ``rekeys`` is how often its keys have been renewed since the daemon's start.
+    """
 
     name: str
     state: str
@@ -188,7 +239,23 @@ class ConfiguredChild:
     remote_ts: list[str]
     dataplane: str
     start: str
+    rekeys: int
     tunnel: TunnelInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryInfo:
+    """What has happened to a connection since the daemon's start, as often as it has.
+
+    ``silences``: requests that the peer left unanswered through all their retransmissions.
+    """
+
+    established: int
+    ike_rekeys: int
+    child_rekeys: int
+    failures: int
+    retransmissions: int
+    silences: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +263,7 @@ class ConnectionInfo:
     """One configured connection, whether it is up or not. ``state``: up, partial, connecting, waiting, down.
 
     ``peers`` is how many it serves just now, None where it has a configured one. ``certificate_expires_at`` is of our
-    own certificate, None without one.
+    own certificate, None without one. ``history`` counts from the daemon's start.
     """
 
     name: str
@@ -208,6 +275,7 @@ class ConnectionInfo:
     attempts: int
     retry_in_s: float | None
     last_failure: FailureInfo | None
+    history: HistoryInfo
     children: list[ConfiguredChild]
     ike_sas: list[IkeInfo]
     certificate_expires_at: float | None = None
@@ -289,7 +357,7 @@ class KernelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The whole gateway."""
+    """The whole gateway. ``configured`` connections there are; filters may have left fewer in ``connections``."""
 
     version: str
     started_at: float
@@ -299,6 +367,7 @@ class Snapshot:
     reload_ok: bool
     reload_error: str
     half_open: int
+    configured: int
     connections: list[ConnectionInfo]
     policies: list[PolicyInfo]
     clamps: list[ClampInfo]

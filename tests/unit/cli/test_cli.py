@@ -14,6 +14,7 @@ from tests.unit.control.gateway_values import DOWN, IKE, SNAPSHOT, UP, Gateway, 
 from xfrmctl.cli import words
 from xfrmctl.cli.main import app
 from xfrmctl.control.schema import ChildChange, ConnectionChange, GatewayChange, KeyChange, PlanResult
+from xfrmctl.model.selection import EVERYTHING, Selection
 from xfrmctl.model.snapshot import Snapshot
 
 CONFIG = """\
@@ -31,6 +32,7 @@ VERBS = (
     "up",
     "down",
     "show",
+    "top",
     "reload",
     "plan",
     "events",
@@ -182,7 +184,9 @@ def test_mtu_mistakes() -> None:
     assert "no room" in Run("mtu", "aes256gcm16", "-m", "68", "-6", "-u").err.replace("\n", " ")
 
 
-@pytest.mark.parametrize("verb", [("show",), ("up", "c"), ("down", "c"), ("reload",), ("plan",), ("events",)])
+@pytest.mark.parametrize(
+    "verb", [("show",), ("top", "--once"), ("up", "c"), ("down", "c"), ("reload",), ("plan",), ("events",)]
+)
 def test_no_daemon_is_3(verb: tuple[str, ...], sock: Path) -> None:
     run = Run("--control", str(sock), *verb)
     assert run.code == 3 and f"no daemon listens at {sock}" in run.err and "cure: start it" in run.err
@@ -303,15 +307,6 @@ def test_plan(sock: Path) -> None:
         assert json.loads(Run(*control, "--json").out)["error"]["cure"] == "correct the file"
 
 
-def test_events(sock: Path) -> None:
-    with serving(sock) as gateway:
-        gateway.feed += [{"event": "retry_scheduled", "connection": "branch-8", "delay_s": 2.0, "at": 2}]
-        run = Run("--control", str(sock), "events", "--idle", "0.5")
-        assert "branch-7: ike sa established" in run.out and "branch-8: retry scheduled (delay_s=2.0)" in run.out
-        found = Run("--control", str(sock), "events", "--idle", "0.5", "--json", "-c", "branch-8").out
-        assert [json.loads(line)["event"] for line in found.splitlines()] == ["retry_scheduled"]
-
-
 @pytest.mark.parametrize("width", [60, 80, 140, 200])
 def test_show_on_any_terminal(sock: Path, width: int) -> None:
     with serving(sock):
@@ -347,7 +342,7 @@ def test_show_brackets_of_selectors_and_trouble(sock: Path) -> None:
     ike = replace(IKE, children=[child])
 
     class Troubled(Gateway):
-        async def snapshot(self) -> Snapshot:
+        async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
             kernel = replace(SNAPSHOT.kernel, problems=["policy [out] is missing"], disturbances=["[-j ACCEPT] stood"])
             clamps = [replace(clamp, standing=False) for clamp in SNAPSHOT.clamps]
             connections = [replace(UP, ike_sas=[ike]), DOWN]

@@ -5,19 +5,23 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
 from xfrmctl.control.server import ControlServer
 from xfrmctl.model.finding import ERROR, PEER, Diagnosis, Finding, Line
+from xfrmctl.model.selection import ALL_EVENTS, EVERYTHING, EventSelection, Selection, is_pattern
 from xfrmctl.model.snapshot import (
     ChildInfo,
     ClampInfo,
     ConfiguredChild,
     ConnectionInfo,
+    ExchangeInfo,
     FailureInfo,
     FragmentInfo,
+    HistoryInfo,
     IkeInfo,
     KernelInfo,
     MtuInfo,
@@ -28,6 +32,7 @@ from xfrmctl.model.snapshot import (
     SaInfo,
     Snapshot,
 )
+from xfrmctl.model.traffic import Traffic, TrafficRow
 
 FAILURE = FailureInfo(
     code="no_proposal_chosen",
@@ -52,6 +57,11 @@ def sa(spi: str, octets: int, packets: int) -> SaInfo:
         missing=False,
         soft_expires_in_s=None,
         hard_expires_in_s=3600.0,
+        soft_left_bytes=None,
+        hard_left_bytes=5_000_000_000 - octets,
+        soft_left_packets=None,
+        hard_left_packets=None,
+        idle_s=2.0,
         offload="",
     )
 
@@ -59,6 +69,9 @@ def sa(spi: str, octets: int, packets: int) -> SaInfo:
 CHILD = ChildInfo(
     name="lan",
     peer="",
+    state="installed",
+    meaning="both SAs are in the kernel",
+    initiator=True,
     suite="aes256gcm16-noesn",
     mode="tunnel",
     dataplane="policy",
@@ -122,19 +135,39 @@ IPV4 = ReassemblyInfo(
 IKE = IkeInfo(
     name="branch-7#3",
     state="established",
-    meaning="authenticated, CHILD SAs can be made",
+    meaning="both ends have proved their identity; asking whether the peer lives",
     initiator=True,
-    spi_initiator="0x0102030405060708",
-    spi_responder="0x1112131415161718",
+    spi_initiator="0102030405060708",
+    spi_responder="1112131415161718",
     local="172.16.1.1:4500",
     remote="172.16.2.1:4500",
     local_id="fqdn:moon.example.org",
     remote_id="fqdn:sun.example.org",
+    local_proof="psk",
+    remote_proof="psk",
     suite="aes256gcm16-prfsha384-x25519",
     nat_local=True,
     nat_remote=False,
+    mobike=True,
+    fragment_size=1280,
     age_s=3700.0,
     last_seen_s=4.0,
+    rtt_s=0.012,
+    rekey_in_s=10_700.0,
+    reauth_in_s=None,
+    dpd_in_s=26.0,
+    next_request=7,
+    next_expected=2,
+    queued=1,
+    under_way=ExchangeInfo(
+        exchange="INFORMATIONAL",
+        message_id=6,
+        payloads=[],
+        attempt=2,
+        attempts=8,
+        sent_s=0.5,
+        next_in_s=1.3,
+    ),
     children=[CHILD],
 )
 
@@ -149,6 +182,7 @@ def configured(name: str, state: str) -> ConfiguredChild:
         remote_ts=["10.1.2.0/24"],
         dataplane="policy",
         start="trap",
+        rekeys=3 if state == "up" else 0,
     )
 
 
@@ -162,6 +196,7 @@ UP = ConnectionInfo(
     attempts=0,
     retry_in_s=None,
     last_failure=None,
+    history=HistoryInfo(established=2, ike_rekeys=4, child_rekeys=3, failures=1, retransmissions=5, silences=0),
     children=[configured("lan", "up")],
     ike_sas=[IKE],
 )
@@ -176,6 +211,7 @@ DOWN = ConnectionInfo(
     attempts=3,
     retry_in_s=16.0,
     last_failure=FAILURE,
+    history=HistoryInfo(established=0, ike_rekeys=0, child_rekeys=0, failures=3, retransmissions=0, silences=0),
     children=[configured("office", "down")],
     ike_sas=[],
 )
@@ -201,6 +237,7 @@ SNAPSHOT = Snapshot(
     reload_ok=True,
     reload_error="",
     half_open=0,
+    configured=2,
     connections=[UP, DOWN],
     policies=[
         PolicyInfo(
@@ -225,6 +262,41 @@ SNAPSHOT = Snapshot(
 )
 
 
+ROW = TrafficRow(
+    connection="branch-7",
+    child="lan",
+    peer="172.16.2.1",
+    state="up",
+    spi_in="0xc0000001",
+    spi_out="0xc0000002",
+    bytes_in=1_500_000,
+    packets_in=1200,
+    bytes_out=900,
+    packets_out=9,
+    integrity=1,
+    replay=5,
+    inner_mtu=1338,
+    source="probe",
+    mss=1298,
+    rekeys=3,
+    age_s=12.0,
+)
+
+TRAFFIC = Traffic(
+    at=1_760_000_000.0,
+    clock_s=100.0,
+    uptime_s=7300.0,
+    configured=2,
+    up=1,
+    half_open=0,
+    ike_sas=1,
+    failures=4,
+    ike_rekeys=4,
+    kernel_errors=3,
+    rows=[ROW],
+)
+
+
 def with_counters(inbound: int, outbound: int, spi: str = "0xc0000001", missing: bool = False) -> Snapshot:
     """The snapshot with other byte counters on ``lan``."""
     child = replace(
@@ -235,24 +307,56 @@ def with_counters(inbound: int, outbound: int, spi: str = "0xc0000001", missing:
     return replace(SNAPSHOT, connections=[replace(UP, ike_sas=[replace(IKE, children=[child])]), DOWN])
 
 
+ESTABLISHED = {
+    "event": "ike_sa_established",
+    "at": 1.5,
+    "severity": "info",
+    "text": "branch-7#3 established with fqdn:sun.example.org",
+    "connection": "branch-7",
+}
+
+
 class Gateway:
     """Handlers that remember what they were asked."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
+        self.wanted = EVERYTHING
+        self.looks = 0
+        self.followed = ALL_EVENTS
         self.reload_ok = True
         self.bug = False
         self.planned = PlanResult(
             file=SNAPSHOT.config_file, configuration_differs=False, lines=["+ policy out 10.1.1.0/24 10.1.2.0/24"]
         )
-        self.feed: list[dict[str, Any]] = [{"event": "ike_sa_established", "connection": "branch-7", "at": 1.5}]
+        self.feed: list[dict[str, Any]] = [ESTABLISHED]
         self.endless = False
         self.streams_closed = 0
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
+        """What is asked for is remembered; of the filters only names of connections are heeded."""
         if self.bug:
             raise RuntimeError("a programming error")
-        return SNAPSHOT
+        self.wanted = wanted
+        known = {connection.name: connection for connection in SNAPSHOT.connections}
+        for name in wanted.connections:
+            if not is_pattern(name) and name not in known:
+                raise unknown_name("connection", name, known)
+        fits = [c for n, c in known.items() if any(fnmatchcase(n, pattern) for pattern in wanted.connections or "*")]
+        return replace(SNAPSHOT, connections=fits)
+
+    async def traffic(self, wanted: Selection) -> Traffic:
+        """Each look is a second after the last one; ``lan`` has then sent 1 MB more."""
+        self.wanted = wanted
+        self.looks += 1
+        rows = [
+            replace(
+                ROW, bytes_out=ROW.bytes_out + 1_000_000 * self.looks, packets_out=ROW.packets_out + 700 * self.looks
+            ),
+            replace(ROW, child="idle", spi_in="0xc0000003", spi_out="0xc0000004", integrity=0, replay=0, rekeys=9),
+            replace(ROW, connection="branch-8", child="office", state="waiting", spi_in="", spi_out="", age_s=None),
+        ]
+        return replace(TRAFFIC, clock_s=100.0 + self.looks, rows=rows)
 
     async def names(self) -> NameList:
         return NameList(connections={c.name: [child.name for child in c.children] for c in SNAPSHOT.connections})
@@ -298,10 +402,14 @@ class Gateway:
         names = [connection] if connection else ["branch-7", "branch-8"]
         return Diagnosis(connections=names, seconds=seconds, findings=found, blind=[])
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, wanted: EventSelection = ALL_EVENTS) -> AsyncIterator[dict[str, Any]]:
+        self.followed = wanted
         try:
             for event in self.feed:
-                yield event
+                if not wanted.connections or event["connection"] in wanted.connections:
+                    yield event
+            if not wanted.follow:
+                return
             number = 0
             while self.endless:
                 for _ in range(200):

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from xfrmctl.control import listen, server
 from xfrmctl.control.client import ControlClient, RequestRefused, _Connection
 from xfrmctl.control.events import event_json
 from xfrmctl.control.openapi import openapi
+from xfrmctl.control.pour import AT_ONCE
 from xfrmctl.control.schema import PlanResult
 from xfrmctl.control.server import ControlServer
 from xfrmctl.control.stream import Subscription
@@ -24,7 +26,9 @@ from xfrmctl.model.events import ChildSaInstalled, NegotiationFailed
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import Encr, ProtocolId
 from xfrmctl.model.sa import Encap, Mode, SaId
+from xfrmctl.model.selection import EVERYTHING, Selection
 from xfrmctl.model.selector import parse_selector
+from xfrmctl.model.snapshot import Snapshot
 from xfrmctl.model.suite import Suite
 
 
@@ -286,3 +290,29 @@ def test_openapi_has_every_route() -> None:
         (method, where) for where, item in openapi()["paths"].items() for method in item if method != "parameters"
     }
     assert served == described
+
+
+def test_a_large_state_comes_in_pieces_and_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Many(Gateway):
+        async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
+            odd = 'a name with "connections":[] in it'
+            connections = [replace(UP, name=f"b{number}", meaning=odd) for number in range(3 * AT_ONCE + 1)]
+            return replace(SNAPSHOT, connections=connections, reload_error=odd)
+
+    with serving(path, Many()):
+        found = ControlClient(path).status()
+        assert [c.name for c in found.connections] == [f"b{number}" for number in range(3 * AT_ONCE + 1)]
+        assert found.reload_error.startswith("a name") and found.kernel == SNAPSHOT.kernel
+
+
+def test_traffic_takes_the_filters_of_the_status(path: Path) -> None:
+    with serving(path) as gateway:
+        found = ControlClient(path).traffic([("connection", "branch-*"), ("connection", "x")])
+        assert gateway.wanted.connections == ("branch-*", "x") and found.rows[0].child == "lan"
+
+
+@pytest.mark.parametrize("query", ["stat=up", "connection=" + "&connection=x" * 70, "spi=-1", "spi=" + "f" * 17])
+def test_queries_that_cannot_be_answered(path: Path, query: str) -> None:
+    with serving(path):
+        status, body = ask(path, "GET", f"/v1/status?{query}")
+        assert status == 400 and json.loads(body)["error"]["cure"]

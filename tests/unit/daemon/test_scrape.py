@@ -19,6 +19,7 @@ from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import Reconciler
 from xfrmctl.daemon.scrape import GatewaySource
 from xfrmctl.daemon.snapshot import DaemonState, ObservedGateway, SnapshotBuilder
+from xfrmctl.daemon.tally import Tally
 from xfrmctl.daemon.tunnelwatch import TunnelWatch
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
 from xfrmctl.ike.engine import IkeEngine
@@ -79,7 +80,7 @@ class Gateway:
         self.reconciler = Reconciler(self.engine, kernel, Bus(), paths)
         self.kernel = SimpleNamespace(walk=self._walk)
         tunnels = cast(TunnelWatch, SimpleNamespace(info=lambda _: None, problems=list))
-        self.builder = SnapshotBuilder(self.engine, self.reconciler, paths, tunnels)
+        self.builder = SnapshotBuilder(self.engine, self.reconciler, paths, tunnels, Tally())
         number = 0
         for serial, connected in enumerate(self.configured, 1):
             sa = self._ike(serial, connected)
@@ -155,9 +156,12 @@ class Gateway:
         for at in range(0, len(self.sad), PER_BUFFER):
             yield {found.id: found for found in self.sad[at : at + PER_BUFFER]}
 
-    async def look(self, sad: dict[SaId, SaCounters]) -> ObservedGateway:
+    def now(self) -> float:
+        return 9.0
+
+    async def look(self, began: float, sad: dict[SaId, SaCounters]) -> ObservedGateway:
         return ObservedGateway(
-            now=10.0, wall=11.0, sad=sad, clamps=[], xfrm_stat={}, reassembly=[], df={}, icmp_queue=None
+            now=10.0, wall=11.0, began=began, sad=sad, clamps=[], xfrm_stat={}, reassembly=[], df={}, icmp_queue=None
         )
 
     def state(self) -> DaemonState:
