@@ -153,8 +153,8 @@ def _row(found: Rate) -> list[str]:
     return [
         f"{found.connection}/{found.child}",
         found.state,
-        rate(found.bits_in),
-        rate(found.bits_out),
+        rate(found.bits_in) if found.bits_in else "0",
+        rate(found.bits_out) if found.bits_out else "0",
         count(round(found.packets_in + found.packets_out)),
         f"{count(found.errors)}{_new(found.new_errors)}",
         str(found.inner_mtu or "-"),

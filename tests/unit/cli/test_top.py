@@ -16,7 +16,6 @@ import pytest
 
 from tests.unit.cli.test_cli import Run
 from tests.unit.control.gateway_values import ROW, TRAFFIC, serving
-from xfrmctl.cli import words
 from xfrmctl.cli.rates import SORTS, Rate, in_order, rates
 from xfrmctl.cli.top import Sort, table
 from xfrmctl.model.traffic import TrafficRow
@@ -78,7 +77,7 @@ def test_once_is_two_looks_and_a_table(sock: str) -> None:
     assert run.code == 0
     head, sums, more, empty, titles, first, *rest = run.out.splitlines()
     assert "1 of 2 connections up, 1 IKE SA" in head and empty == ""
-    assert "in 0, 0 packets/s; out 8.0 Mbit/s, 700 packets/s" in sums
+    assert "in 0 bit/s, 0 packets/s; out 8.0 Mbit/s, 700 packets/s" in sums
     assert more == "failures 4, IKE rekeys 4, xfrm errors 3; children 3, by traffic"
     assert titles.split()[:4] == ["child", "state", "in", "out"]
     assert first.split() == ["branch-7/lan", "up", "0", "8.0", "Mbit/s", "700", "6", "1338", "1298", "3"]
@@ -125,9 +124,3 @@ def test_live_on_a_terminal(sock: str) -> None:
     assert process.wait(30) == 0
     os.close(main)
     assert b"Traceback" not in seen
-
-
-def test_rates_in_words() -> None:
-    assert [words.rate(n) for n in (0, 999, 1000, 1.5e6, 9.9996e8, 2e12)] == [
-        "0", "999 bit/s", "1.0 kbit/s", "1.5 Mbit/s", "1.0 Gbit/s", "2.0 Tbit/s",
-    ]  # fmt: skip
