@@ -101,6 +101,7 @@ CONNECTION: dict[str, Any] = {
 }
 GATEWAY: dict[str, Any] = {
     "metrics": ListenAddress("127.0.0.1", 1),
+    "status_page": ListenAddress("127.0.0.1", 2),
     "policies": (ENTRY,),
     "control_group": "adm",
     "crash_detection": False,
