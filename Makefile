@@ -63,6 +63,9 @@ docs-metrics: ## Write docs/metrics.md from the metrics' own words
 docs-findings: ## Write docs/findings.md from the catalogue of findings and the faults of the lab
 	@$(PYTHON) tools/findings.py
 
+docs-messages: ## Write docs/messages.md: everything that can be said when something is wrong
+	@$(PYTHON) tools/messages.py
+
 docs-man: ## Write man/xfrmctl.8 and man/xfrmctl.yaml.5 from the help texts and the schema
 	@$(PYTHON) tools/man_pages.py
 

@@ -76,7 +76,7 @@ def _packet(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="SRC, DST") from None
     if ends[0].version != ends[1].version:
-        raise typer.BadParameter("one is IPv4 and the other IPv6", param_hint="SRC, DST")
+        raise typer.BadParameter("one is IPv4 and the other IPv6; write two of one family", param_hint="SRC, DST")
     number = PROTOCOLS.get(protocol.lower()) or (
         int(protocol) if protocol.isdecimal() and int(protocol) < 256 else None
     )

@@ -23,7 +23,8 @@ def tell(error: Exception, as_json: bool) -> int:
     """Print a failure; returns the exit code for it."""
     from xfrmctl.config.problem import ConfigError  # noqa: PLC0415  only where something went wrong
     from xfrmctl.control.client import ControlError, RequestRefused, Unreachable  # noqa: PLC0415
-    from xfrmctl.model.errors import UnusableInput  # noqa: PLC0415
+    from xfrmctl.control.schema import RequestError  # noqa: PLC0415
+    from xfrmctl.model.errors import UnusableInput, XfrmctlError  # noqa: PLC0415
     from xfrmctl.model.suite import SuiteError  # noqa: PLC0415
 
     message, cure = str(error), ""
@@ -33,14 +34,16 @@ def tell(error: Exception, as_json: bool) -> int:
         code = USAGE
         problems = [str(p) for p in error.problems]
         message = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in the configuration"
-    elif isinstance(error, ControlError):
+    elif isinstance(error, ControlError | RequestError):
         message, cure = error.message, error.cure
         if isinstance(error, Unreachable):
             code = UNREACHABLE
-        elif isinstance(error, RequestRefused) and error.status in (400, 404):
+        elif isinstance(error, RequestRefused | RequestError) and error.status in (400, 404):
             code = USAGE
-    elif isinstance(error, SuiteError | UnusableInput):
-        code = USAGE
+    elif isinstance(error, XfrmctlError):
+        cure = error.cure
+        if isinstance(error, SuiteError | UnusableInput):
+            code = USAGE
     if as_json:
         body: dict[str, Any] = {"error": {"message": message, "cure": cure, "problems": problems}}
         print(json.dumps(body, indent=2))

@@ -42,6 +42,9 @@ _WEAK = (hashes.MD5, hashes.SHA1)
 class CertificateError(XfrmctlError):
     """A certificate that cannot be read, or not be used for signatures in IKE."""
 
+    cause = "a file or an answer is damaged, or of a kind that is not used here"
+    cure = "look at it with openssl (x509, crl, ocsp; -text -noout), and have it made anew"
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:

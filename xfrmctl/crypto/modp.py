@@ -29,6 +29,12 @@ with warnings.catch_warnings():
 class KeyExchangeError(XfrmctlError):
     """The peer's public value is no value of the method."""
 
+    cause = "the peer's software is wrong, or somebody else has sent the message"
+    cure = (
+        "it is dropped or refused, and nothing is lost by it; "
+        "if it stays, choose another key exchange method on both ends"
+    )
+
 
 _P2048 = int(
     "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD"

@@ -42,6 +42,9 @@ _GENERIC_LEN = 4
 class IntegrityError(XfrmctlError):
     """A protected message is not what the holder of the keys sent."""
 
+    cause = "it was changed on the way, is forged, or the peer has other keys than we"
+    cure = "it is dropped and counted; if it is every message of a peer, take the connection down and up again"
+
 
 class Protection:
     """One direction's keys. ``counter`` is the next AEAD IV: whoever writes the state down must keep it."""

@@ -95,7 +95,10 @@ class DaemonHandlers:
                     await changed.wait()
         except TimeoutError:
             missing = ", ".join(sorted(wanted - self._up(connection)))
-            return ActionResult(ok=False, message=f"{missing} not up after {timeout_s:.0f} s; still trying")
+            return ActionResult(
+                ok=False,
+                message=f"{missing} not up after {timeout_s:.0f} s; still trying: see `xfrmctl show {connection}`",
+            )
         finally:
             unsubscribe()
         if failures:
@@ -135,7 +138,9 @@ class DaemonHandlers:
             self._daemon.runtime.step(lambda now: engine.rekey(connection, child, now))
             await asyncio.wait_for(done.wait(), timeout_s)
         except TimeoutError:
-            return ActionResult(ok=False, message=f"{child or 'the IKE SA'} not rekeyed after {timeout_s:.0f} s")
+            what = child or "the IKE SA"
+            text = f"{what} not rekeyed after {timeout_s:.0f} s; still trying: see `xfrmctl show {connection}`"
+            return ActionResult(ok=False, message=text)
         finally:
             unsubscribe()
         return ActionResult(ok=True, message=f"{connection}: {child or 'IKE SA'} rekeyed")

@@ -157,7 +157,7 @@ class Daemon:
         changes, gateway = step.connections(), step.gateway()
         waiting = ", ".join(restart.pending(self._started_with, newer))
         if waiting:
-            self._log.warning("takes effect at the next start", keys=waiting)
+            self._log.warning("takes effect at the next start; systemctl restart xfrmctl", keys=waiting)
         self.configuration, self._reload_error = newer, ""
         self.reconciler.entries, self._icmp.policies = newer.gateway.policies, newer.gateway.icmp
         self.runtime.step(lambda now: self.engine.reload(step.resolved, now))
@@ -251,9 +251,8 @@ class Daemon:
         try:
             memory.write(self._state, self.paths.engine.remember(self._loop.time()), clock.wall())
         except OSError as error:
-            self._log.warning(
-                "beliefs about paths are not kept over a restart", directory=str(self._state), why=str(error)
-            )
+            text = "beliefs about paths are not kept over a restart; make the directory writable"
+            self._log.warning(text, directory=str(self._state), why=str(error))
 
     async def _watch_paths(self) -> None:
         """Look at what SAs carry and where routes lead. Ends by cancellation."""

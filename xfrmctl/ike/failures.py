@@ -366,6 +366,7 @@ def superseded() -> Failure:
         code=FailureCode.PEER_DELETED,
         text="the peer has started afresh: a new IKE SA takes this one's place",
         cause="INITIAL_CONTACT: the peer restarted or lost its state",
+        cure="nothing is to be done; if it comes again and again, two peers prove the same identity",
     )
 
 

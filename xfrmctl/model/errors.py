@@ -5,7 +5,14 @@
 
 
 class XfrmctlError(Exception):
-    """Something outside the program is wrong, and the message says what and how to cure it."""
+    """Something outside the program is wrong, and the message says what and how to cure it.
+
+    ``cause`` and ``cure`` are what is true of all messages of a class, where the message itself does not say it.
+    ``docs/messages.md`` has every message with both (``tools/messages.py``).
+    """
+
+    cause: str = ""
+    cure: str = ""
 
 
 class UnusableInput(XfrmctlError):
@@ -17,6 +24,9 @@ class KernelRefusal(XfrmctlError):
 
     ``code`` is the positive errno; ``operation`` names what was asked ("install SA", "update policy").
     """
+
+    cause = "the kernel did not take a request of ours"
+    cure = "run it as root; `xfrmctl diagnose` names a module or an algorithm that the kernel lacks"
 
     def __init__(self, operation: str, code: int, detail: str) -> None:
         super().__init__(f"{operation}: {detail}")

@@ -100,7 +100,7 @@ class TrafficSelector:
             return tuple(summarize_address_range(self.start, self.end))
         if isinstance(self.start, IPv6Address) and isinstance(self.end, IPv6Address):
             return tuple(summarize_address_range(self.start, self.end))
-        raise ValueError(f"mixed families in {self.start}-{self.end}")
+        raise ValueError(f"mixed families in {self.start}-{self.end}: write two addresses of one family")
 
     def intersect(self, other: "TrafficSelector") -> "TrafficSelector | None":
         """What both cover, or None."""

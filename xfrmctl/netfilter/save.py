@@ -25,6 +25,11 @@ _FREE_TEXT = {"--comment", "--log-prefix", "--nflog-prefix", "--ulog-prefix", "-
 class RulesError(XfrmctlError):
     """The text is not what iptables-save writes; the message has the line."""
 
+    cause = "a version of iptables or nft that writes what is not known here, or output that was cut off"
+    cure = (
+        "look at that line of iptables-save or nft list ruleset, and report it; the rules are not looked at meanwhile"
+    )
+
 
 def parse(text: str, family: int) -> RuleSet:
     """Read the whole text of one program. Raises RulesError."""

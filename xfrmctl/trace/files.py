@@ -32,6 +32,9 @@ _TIME_RESOLUTION, _TIME_OFFSET = 9, 14
 class CaptureError(UnusableInput):
     """A capture file that cannot be read; the message has the file, the offset of the damage and what it is."""
 
+    cause = "the file is no capture, or damaged"
+    cure = "take it anew: tcpdump -w FILE writes what is understood"
+
     def __init__(self, name: str, offset: int, what: str) -> None:
         super().__init__(f"{name}: byte {offset}: {what}")
         self.offset = offset

@@ -31,6 +31,12 @@ REASONS = frozenset(
 class WireError(XfrmctlError):
     """A message, or a part of it, is malformed."""
 
+    cause = "the peer's software breaks RFC 7296, or somebody else has sent the message"
+    cure = (
+        "it is dropped and counted by its reason; "
+        "if it is a peer's, capture IKE on UDP 500 and 4500 and report it to its maker"
+    )
+
     notify: ClassVar[NotifyType] = NotifyType.INVALID_SYNTAX
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -42,6 +48,9 @@ class WireError(XfrmctlError):
 class UnsupportedCritical(WireError):
     """An unknown payload is critical (RFC 7296 2.5); its type is the Notify's one octet of data."""
 
+    cause = "the peer insists on an extension of IKEv2 that this version does not know"
+    cure = "switch that extension off at the peer"
+
     notify: ClassVar[NotifyType] = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
 
     def __init__(self, payload_type: int) -> None:
@@ -51,6 +60,9 @@ class UnsupportedCritical(WireError):
 
 class InvalidMajorVersion(WireError):
     """The major version is not 2 (RFC 7296 2.5); ``header`` is what a version-independent reading gives."""
+
+    cause = "the peer speaks another version than IKEv2, as IKEv1 is"
+    cure = "switch the peer to IKEv2 (keyexchange = ikev2)"
 
     notify: ClassVar[NotifyType] = NotifyType.INVALID_MAJOR_VERSION
 

@@ -185,7 +185,8 @@ def _one_way(facts: Facts, child: ChildFacts, before: ChildInfo, now: ChildInfo,
             evidence=[*evidence, f"ESP goes in UDP ({now.encap}), the way that IKE goes as well"],
             cause="IKE passes, and so does ESP in UDP to the same port: the fault is behind the peer (its forwarding, "
             "its firewall, its route back), or only one direction is used",
-            cure_here="", cure_peer="look whether its counters of packets that came in move", lines=look,
+            cure_here="have somebody behind the peer answer a ping, if nobody does: then nothing is wrong here",
+            cure_peer="look whether its counters of packets that came in move", lines=look,
         )  # fmt: skip
     name, low = child.protocol.name, child.protocol.name.lower()
     udp = child.protocol is ProtocolId.ESP  # there is no UDP encapsulation of AH

@@ -22,7 +22,7 @@ _CURES = (
     ("does not exist", "another program removes our sets or chains: find it; the next round puts them back"),
     ("RULE_APPEND failed", "load the modules xt_set, xt_TCPMSS, xt_tcpmss, xt_bpf, xt_limit and xt_NFQUEUE"),
     ("Couldn't load match `bpf'", "install iptables with its extension xt_bpf"),
-    ("Hash is full", "the set has reached its maximum of members"),
+    ("Hash is full", "the set has reached its maximum of members: take gateway.firewall: nftables"),
     ("Error: No such file", "another program removes our table or parts of it: the next round puts them back"),
     ("rule: No such file", "load the modules of nf_tables (modprobe nf_tables); or another program removes our table"),
     ("not supported", "load the module nf_tables (modprobe nf_tables); Linux 5.6 is the first with what we need"),
@@ -31,6 +31,9 @@ _CURES = (
 
 class FirewallError(XfrmctlError):
     """iptables, ipset or nft refused; the message has the offending line and the cure."""
+
+    cause = "the kernel or the program does not take a rule of ours"
+    cure = "what is missing is tried again every minute; `xfrmctl diagnose` says what the lack of it costs"
 
 
 def installed(program: str) -> bool:
