@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from xfrmctl.metrics import children, connections, gateway, happenings, scrape
+from xfrmctl.metrics import children, compat, connections, gateway, happenings, scrape
 from xfrmctl.metrics.family import Family, Kind
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +35,8 @@ and series of what is configured no longer end.
 A scrape is made in small pieces between which the daemon handles whatever has come; `xfrmctl_scrape_*` tell how long
 they were."""
 
+TABLE = "| name | type | labels | unit | meaning | what to do |\n|---|---|---|---|---|---|"
+
 SECTIONS = (
     ("The gateway and its host", gateway.FAMILIES),
     ("Connections", tuple(f for f in connections.FAMILIES if not f.name.startswith("xfrmctl_path"))),
@@ -51,14 +53,8 @@ def page(sections: Iterable[tuple[str, tuple[Family, ...]]] = SECTIONS) -> str:
     """The page for readers."""
     lines = [HEAD]
     for title, families in sections:
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            "| name | type | labels | unit | meaning | what to do |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [_row(family) for family in families]
+        lines += ["", f"## {title}", "", TABLE, *map(_row, families)]
+    lines += ["", COMPAT, "", TABLE, *map(_row, compat.FAMILIES)]
     return "\n".join(lines) + "\n"
 
 
@@ -67,6 +63,15 @@ def _row(family: Family) -> str:
     kind = "gauge, always 1" if family.kind is Kind.INFO else family.kind.value
     cells = (f"`{family.sample}`", kind, labels, family.unit, family.help, family.advice)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+COMPAT = """\
+## Names of another exporter
+
+With `gateway.metrics_compat: ipsec_exporter` there are besides, under the names of
+[ipsec_exporter](https://github.com/sergeymakinen/ipsec_exporter) for strongSwan and with its labels, series of each SA:
+dashboards and alerts made for it go on working. As there, they come and go with every rekey. Its series about worker
+threads, job queues and address pools are not here, for there are no such things."""
 
 
 def main() -> int:

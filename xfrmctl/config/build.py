@@ -64,6 +64,8 @@ class GatewaySettings:
 
     metrics: ListenAddress | None = None
     status_page: ListenAddress | None = None
+    metrics_compat: str = "off"
+    metrics_exemplars: bool = False
     policies: tuple[SpdEntry, ...] = ()
     control_group: str | None = None
     crash_detection: bool = True
@@ -106,6 +108,8 @@ def gateway(found: schema.File) -> GatewaySettings:
     return GatewaySettings(
         metrics=found.gateway.metrics,
         status_page=found.gateway.status_page,
+        metrics_compat=found.gateway.metrics_compat,
+        metrics_exemplars=found.gateway.metrics_exemplars,
         policies=(*bypass, *written),
         control_group=found.gateway.control_group,
         crash_detection=found.gateway.crash_detection,

@@ -135,6 +135,12 @@ class Gateway(Strict):
     status_page: Listen = None
     """Where a browser finds a page with tunnels, their last hour and the findings of `diagnose`, such as
     ``127.0.0.1:9880``. It has no password: keep it on loopback, and come by `ssh -L`. Changes need a restart."""
+    metrics_compat: Literal["off", "ipsec_exporter"] = "off"
+    """Names of another exporter beside ours, so that existing dashboards go on working: ``ipsec_exporter`` has those of
+    github.com/sergeymakinen/ipsec_exporter for strongSwan. Changes need a restart."""
+    metrics_exemplars: bool = False
+    """Whether numbers in OpenMetrics name the IKE SA that moved them last, to find it in the log. Changes need a
+    restart."""
     bypass: tuple[Bypass, ...] = ()
     """Traffic that never enters a tunnel, in both directions, whatever the children say."""
     ports: Annotated[Ports, Section] = Field(default_factory=Ports)

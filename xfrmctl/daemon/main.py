@@ -30,7 +30,7 @@ from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
 from xfrmctl.daemon.runtime import Runtime, missing
-from xfrmctl.daemon.scrape import GatewaySource, SaAccounts
+from xfrmctl.daemon.scrape import GatewaySource, SaAccounts, metrics_of
 from xfrmctl.daemon.select import Chooser
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
 from xfrmctl.daemon.story import Story
@@ -44,7 +44,7 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.events import Disturbed, Lost
 from xfrmctl.kernel.ports import EventSource
 from xfrmctl.kernel.system import LinuxKernel
-from xfrmctl.metrics.scrape import Metrics, Pacer
+from xfrmctl.metrics.scrape import Pacer
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.events import ConfigReloaded, Event, IcmpErrorJudged
@@ -111,7 +111,7 @@ class Daemon:
         self._loop = loop
         handlers = DaemonHandlers(self)
         self._control = ControlServer(handlers, options.control, configuration.gateway.control_group)
-        self._metrics = Metrics(GatewaySource(self), clock.wall)
+        self._metrics = metrics_of(self)
         self.runtime.accounts = SaAccounts(self.kernel, self._metrics.ledger, self._metrics.counters.stepped)
         self._web = WebServers(self._metrics, GatewaySource(self), handlers.diagnose)
         self._events: EventSource | None = None

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from xfrmctl.daemon import status
+from xfrmctl.daemon import clock, status
 from xfrmctl.daemon.snapshot import ObservedGateway
 from xfrmctl.metrics.ledger import Ledger
-from xfrmctl.metrics.scrape import Pacer
+from xfrmctl.metrics.scrape import Metrics, Pacer
 from xfrmctl.model.sa import SaCounters, SaId, SaMove
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
@@ -43,6 +43,13 @@ class GatewaySource:
         assert seen is not None
         async for found in status.connections(engine, self._daemon.builder, seen, pacer):
             yield found
+
+
+def metrics_of(daemon: "Daemon") -> Metrics:
+    """What the daemon exports, as its configuration wants it."""
+    found = daemon.configuration.gateway
+    compatible = found.metrics_compat == "ipsec_exporter"
+    return Metrics(GatewaySource(daemon), clock.wall, compatible=compatible, exemplars=found.metrics_exemplars)
 
 
 class Counted(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from time import perf_counter
 from typing import Protocol
 
-from xfrmctl.metrics import children, connections, gateway, happenings
+from xfrmctl.metrics import children, compat, connections, gateway, happenings
 from xfrmctl.metrics.accumulate import Accumulator
 from xfrmctl.metrics.counters import EventCounters
 from xfrmctl.metrics.family import Family, gauge
@@ -101,12 +101,14 @@ class Source(Protocol):
 class Metrics:
     """Everything one daemon exports. ``counters.observe`` takes events, ``ledger`` follows the SAs."""
 
-    def __init__(self, source: Source, wall: Callable[[], float], *, steps: int = STEPS) -> None:
-        """``wall`` gives the seconds since the epoch; ``steps`` is the size of a piece."""
-        self.counters = EventCounters(wall)
+    def __init__(
+        self, source: Source, wall: Callable[[], float], *, compatible: bool = False, exemplars: bool = False
+    ) -> None:
+        """``wall`` gives the seconds since the epoch. ``compatible``: see ``compat``."""
+        self.counters = EventCounters(wall, exemplars=exemplars)
+        self._compatible = compatible
         self.ledger = Ledger()
         self._source = source
-        self._steps = steps
         self._totals = Accumulator()
         self._before: Pacer | None = None
         self._took_s = 0.0
@@ -120,9 +122,9 @@ class Metrics:
     async def render(self, accept: str = "") -> tuple[list[bytes], str]:
         """The exposition in pieces, in the format that ``accept`` asks for, and its content type."""
         openmetrics = "application/openmetrics-text" in accept
-        page = Page(FAMILIES, openmetrics=openmetrics)
+        page = Page((*FAMILIES, *(compat.FAMILIES * self._compatible)), openmetrics=openmetrics)
         async with self._one_at_a_time:
-            began, pacer = perf_counter(), Pacer(self._steps)
+            began, pacer = perf_counter(), Pacer()
             await self._fill(page, pacer)
             text = []
             for piece in page.pieces():
@@ -137,10 +139,14 @@ class Metrics:
         gateway.show(snapshot, self._totals, page)
         known: set[tuple[str, str]] = set()
         reqids: set[int] = set()
+        ike_sas = 0
         async for connection in self._source.connections(pacer):
             await self._connection(connection, page, pacer)
+            ike_sas += len(connection.ike_sas)
             known |= {(connection.name, child.name) for child in connection.children}
             reqids |= {child.reqid for ike in connection.ike_sas for child in ike.children}
+        if self._compatible:
+            compat.gateway(snapshot, ike_sas, page)
         names = {connection for connection, _ in known}
         standing = set(gateway.series(snapshot))
         await pacer.walk(self.ledger.keep(known, reqids), cheap=CHEAP)
@@ -159,3 +165,5 @@ class Metrics:
         self.counters.begin(connection.name)
         connections.show(connection, newest, self._totals, page)
         await pacer.walk(children.show(connection, newest, self.ledger, page))
+        if self._compatible:
+            await pacer.walk(compat.show(connection, page))

@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,10 @@ from xfrmctl.kernel.desired import Desired, IcmpGuard
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.firewall import guard
 from xfrmctl.kernel.firewall.guard import Instruction, Standing, parse_save, programs, restore_text, rules, stands
+from xfrmctl.kernel.ownership import ICMP_QUEUE
+from xfrmctl.kernel.queue import queue_state
 from xfrmctl.model.address import IPAddress
+from xfrmctl.model.snapshot import QueueInfo
 
 ONE: dict[int, IPAddress] = {4: ip_address("172.16.2.1"), 6: ip_address("fd16:2::1")}
 BOTH = IcmpGuard(frozenset(ONE.values()))
@@ -139,3 +143,14 @@ def test_a_plan_sets_the_guard_and_takes_it_away() -> None:
     assert "damaged" in kernel.plan(Desired(icmp=BOTH)).render()
     kernel.converge(Desired())
     assert "guard" not in kernel.render()
+
+
+def test_what_the_kernel_counts_of_the_queue(tmp_path: Path) -> None:
+    """The columns are those of ``seq_show`` in net/netfilter/nfnetlink_queue.c."""
+    file = tmp_path / "nfnetlink_queue"
+    ours = f"{ICMP_QUEUE:5}   4242     3 2 65531     7     1      912  1\n"
+    file.write_text("    0   1111     9 2 65531     9     9        9  1\n" + ours)
+    assert queue_state(file) == QueueInfo(waiting=3, dropped_full=7, dropped_copy=1, seen=912)
+    file.write_text("    0   1111     9 2 65531     9     9        9  1\n")
+    assert queue_state(file) is None
+    assert queue_state(tmp_path / "no such module") is None
