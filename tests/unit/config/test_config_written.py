@@ -102,6 +102,8 @@ CONNECTION: dict[str, Any] = {
 GATEWAY: dict[str, Any] = {
     "metrics": ListenAddress("127.0.0.1", 1),
     "status_page": ListenAddress("127.0.0.1", 2),
+    "metrics_compat": "ipsec_exporter",
+    "metrics_exemplars": True,
     "policies": (ENTRY,),
     "control_group": "adm",
     "crash_detection": False,
