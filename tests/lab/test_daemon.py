@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab.commandline import command
 from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, network_of, text
+from tests.unit.deploy.prometheus import promtool
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.counters import kernel_sas, sample
@@ -268,6 +269,23 @@ def test_counters_agree_with_the_kernel(topology: Topology, up: Gateway) -> None
         assert value is not None
         assert value - (before[child, way] or 0) <= counted.bytes  # the SA may have carried some before, too
         assert value >= counted.bytes
+
+
+def test_counters_lose_nothing_at_a_rekey_though_nobody_has_looked(topology: Topology, up: Gateway) -> None:
+    size, way = 300_000, {"connection": MAIN, "child": LAN}
+    before = metric(up, "xfrmctl_child_bytes_total", **way, direction="out") or 0
+    rekeys = metric(up, "xfrmctl_rekeys_total", connection=MAIN, what="child", role="initiator") or 0
+    for _ in range(3):
+        assert traffic.transfer(topology.ns("ha"), topology.ns("hb"), HOST_B[0], size=size).complete
+        assert up.client.rekey(MAIN, LAN).ok
+    text = up.metrics()
+    assert (sample(text, "xfrmctl_child_bytes_total", {**way, "direction": "out"}) or 0) - before > 3 * size
+    labels = {"connection": MAIN, "what": "child", "role": "initiator"}
+    assert sample(text, "xfrmctl_rekeys_total", labels) == rekeys + 3
+    assert (sample(text, "xfrmctl_rekey_duration_seconds_count", {"what": "child"}) or 0) >= 3
+    assert (sample(text, "xfrmctl_engine_step_seconds_count", {}) or 0) > 3
+    assert sample(text, "xfrmctl_icmp_queue_packets", {}) == 0
+    assert promtool("check", "metrics", given=text) == ""
 
 
 def test_clamp_hits_are_counted(topology: Topology, up: Gateway, gateways: tuple[Gateway, Gateway]) -> None:
