@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from xfrmctl.metrics import children, compat, connections, gateway, happenings, scrape
+from xfrmctl.metrics import children, compat, connections, gateway, happenings, process, scrape
 from xfrmctl.metrics.family import Family, Kind
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +46,7 @@ SECTIONS = (
     ("Peers of connections that serve many", tuple(f for f in children.FAMILIES if f.name.startswith("xfrmctl_peer"))),
     ("What happens", happenings.FAMILIES),
     ("The scrape itself", (scrape.PIECES, scrape.LONGEST, scrape.TOOK)),
+    ("The process", process.FAMILIES),
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from time import perf_counter
 from typing import Protocol
 
-from xfrmctl.metrics import children, compat, connections, gateway, happenings
+from xfrmctl.metrics import children, compat, connections, gateway, happenings, process
 from xfrmctl.metrics.accumulate import Accumulator
 from xfrmctl.metrics.counters import EventCounters
 from xfrmctl.metrics.family import Family, gauge
@@ -49,6 +49,7 @@ FAMILIES: tuple[Family, ...] = (
     PIECES,
     LONGEST,
     TOOK,
+    *process.FAMILIES,
 )
 """Everything that a scrape can have, in its order."""
 
@@ -137,6 +138,7 @@ class Metrics:
         snapshot = await self._source.gateway(pacer, self.ledger)
         self._totals.update(gateway.readings(snapshot))
         gateway.show(snapshot, self._totals, page)
+        process.show(page)
         known: set[tuple[str, str]] = set()
         reqids: set[int] = set()
         ike_sas = 0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address
 from types import SimpleNamespace
@@ -11,13 +11,14 @@ from typing import Any, cast
 import pytest
 
 from tests.sim.world import ALICE, BOB, child, connection
-from tests.unit.daemon.test_runtime import Wire, engine
+from tests.unit.daemon.test_runtime import Wire, engine, run
 from xfrmctl.config.load import Configuration
 from xfrmctl.crypto.entropy import DeterministicEntropy
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import Reconciler
-from xfrmctl.daemon.scrape import GatewaySource
+from xfrmctl.daemon.runtime import Runtime
+from xfrmctl.daemon.scrape import FAREWELL, GatewaySource, SaAccounts
 from xfrmctl.daemon.snapshot import DaemonState, ObservedGateway, SnapshotBuilder
 from xfrmctl.daemon.tally import Tally
 from xfrmctl.daemon.tunnelwatch import TunnelWatch
@@ -272,3 +273,57 @@ def test_a_reload_in_the_middle_of_a_scrape_does_it_no_harm() -> None:
     text = asyncio.run(run())
     assert 'connection="net100"' in text
     assert 'connection="net200"' not in text
+
+
+class Booked:
+    """A kernel that has counted; remembers of which SAs it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[SaId] = []
+
+    def counted(self, ids: Sequence[SaId]) -> list[SaCounters]:
+        self.asked += ids
+        return [
+            SaCounters(
+                id=sa_id,
+                reqid=1,
+                bytes=100,
+                packets=1,
+                replay_drops=0,
+                integrity_failures=0,
+                added_at=0,
+                used_at=0,
+            )
+            for sa_id in ids
+        ]
+
+
+def test_what_an_sa_has_carried_is_read_before_it_is_deleted() -> None:
+    """By the runtime, at each rekey; nobody scrapes here."""
+    booked, ledgers = Booked(), Ledger()
+    times: list[float] = []
+
+    def story(wire: Wire, alice: Runtime, bob: Runtime) -> None:
+        alice.accounts = SaAccounts(booked, ledgers, times.append)
+        alice._bus.subscribe(ledgers.observe)
+        alice.step(alice.engine.start_all)
+
+        def rekey() -> None:
+            for sa_id in list(wire.kernels[ALICE].sas):
+                assert sa_id not in booked.asked
+            alice.step(lambda now: alice.engine.rekey("net", "lan", now))
+
+        wire.loop.call_later(0.1, rekey)
+
+    wire = run(story)
+    gone = set(booked.asked)
+    assert gone and not gone & set(wire.kernels[ALICE].sas)
+    assert ledgers.totals("net", "lan", "out").packets == len(gone)
+    assert len(times) > 4 and all(seconds >= 0 for seconds in times)
+
+
+def test_a_stop_with_thousands_of_sas_does_not_ask_for_each() -> None:
+    booked = Booked()
+    accounts = SaAccounts(booked, Ledger(), lambda _: None)
+    accounts.ending([SaId(OURS, TEMPLATE.protocol, number) for number in range(0x1000, 0x1000 + FAREWELL + 1)])
+    assert not booked.asked

@@ -74,6 +74,9 @@ def test_values_of_the_snapshot() -> None:
     assert value(samples, "xfrmctl_config_info", hash="ab" * 32) == 1
     assert value(samples, "xfrmctl_build_info", version="0.1.0") == 1
     assert value(samples, "xfrmctl_config_reload_ok") == 1
+    assert (value(samples, "process_resident_memory_bytes") or 0) > 1_000_000
+    assert (value(samples, "process_cpu_seconds_total") or 0) > 0
+    assert (value(samples, "process_open_fds") or 0) > 2
 
 
 def test_no_label_comes_from_an_spi_or_a_peer() -> None:
