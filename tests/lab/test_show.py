@@ -158,3 +158,18 @@ def test_events_have_a_past_and_filters(a: Gateway) -> None:
     eventually("the probe has been told", lambda: "path_mtu_changed" in said(a, *past))
     failed = said(a, "events", "--last", "5", "--no-follow", "-k", "child_sa_rekeyed")
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}  main#\d+ lan rekeyed by us: 0x\w+ -> 0x\w+\n", failed)
+
+
+def test_debug_tells_a_negotiation_of_the_running_daemon(a: Gateway) -> None:
+    assert command(a, "debug", MAIN, "--for", "1m", "--detach").returncode == 0
+    assert "debugged for another" in said(a, "show", MAIN)
+    assert command(a, "rekey", MAIN, LAN).returncode == 0
+    lines = said(a, "events", "-n", "1000", "--no-follow", "-k", "debug", "--json").splitlines()
+    told = [json.loads(line) for line in lines]
+    request = next(e for e in told if e["event"] == "payloads_told" and e["sent"] and not e["response"])
+    assert request["exchange"] == "CREATE_CHILD_SA" and any("N(REKEY_SA)" in text for text in request["lines"])
+    assert any(e["event"] == "decision_told" and "agreed on child lan" in e["decision"] for e in told)
+    assert "says: N(REKEY_SA)" in "\n".join(a.log_lines())
+    assert command(a, "debug", MAIN, "--off").returncode == 0
+    assert command(a, "rekey", MAIN, LAN).returncode == 0
+    assert len(said(a, "events", "-n", "1000", "--no-follow", "-k", "debug", "--json").splitlines()) == len(lines)

@@ -63,6 +63,8 @@ def card(connection: ConnectionInfo, width: int) -> Iterator[Text]:
     past = phrases.history(connection.history)
     if past:
         yield sheet.line(2, f"since the start: {past}")
+    if connection.debug_s is not None:
+        yield sheet.line(2, f"debugged for another {duration(connection.debug_s)}: see `xfrmctl events` or the log")
     for ike in connection.ike_sas:
         yield from _ike(ike, sheet)
         for child in ike.children:

@@ -14,6 +14,7 @@ from xfrmctl.cli import (
     check,
     cleanup,
     daemon,
+    debug,
     diagnose,
     down,
     events,
@@ -113,6 +114,7 @@ app.command("top")(top.top)
 app.command("diagnose")(diagnose.diagnose)
 app.command("reload")(reload.reload)
 app.command("plan", cls=plan.PlanCommand)(plan.plan)
+app.command("debug")(debug.debug)
 app.command("events")(events.events)
 app.command("mtu")(mtu.mtu)
 app.command("explain")(explain.explain)

@@ -12,7 +12,6 @@ ELSEWHERE = {
     "close": "down",
     "config": "check",
     "connect": "up",
-    "debug": "diagnose",
     "diff": "plan",
     "disconnect": "down",
     "doctor": "diagnose",

@@ -11,6 +11,7 @@ GET  /v1/traffic                    200 Traffic: counters of all CHILD SAs, for 
 GET  /v1/connections/NAME           200 ConnectionInfo
 POST /v1/connections/NAME/up        200 or 409 ActionResult; body, optional: {"child": NAME, "timeout_s": 60}
 POST /v1/connections/NAME/down      200 or 409 ActionResult; body, optional: {"child": NAME}
+POST /v1/connections/NAME/debug     200 ActionResult; body, optional: {"seconds": 600}; the story is in log and events
 POST /v1/reload                     200 or 422 ReloadResult: with 422 the old configuration stays in force
 POST /v1/plan                       200 PlanResult: what a reload would change, and what differs in the kernel
 GET  /v1/events                     200 JSON lines, one event each, until the client goes; with

@@ -14,6 +14,7 @@ from xfrmctl.control.adapters import adapter
 from xfrmctl.control.schema import (
     API_HEADER,
     API_VERSION,
+    DEFAULT_DEBUG_S,
     DEFAULT_SOCKET,
     DEFAULT_TIMEOUT_S,
     DEFAULT_WATCH_S,
@@ -116,6 +117,10 @@ class ControlClient:
         body = {"child": child, "timeout_s": timeout_s}
         where = f"/v1/connections/{_path(connection)}/rekey"
         return self._call(ActionResult, "POST", where, body, timeout_s + PATIENCE_S)
+
+    def debug(self, connection: str, seconds: float = DEFAULT_DEBUG_S) -> ActionResult:
+        """Have each message and decision told for so long; 0 ends it."""
+        return self._call(ActionResult, "POST", f"/v1/connections/{_path(connection)}/debug", {"seconds": seconds})
 
     def reload(self) -> ReloadResult:
         """Have the configuration read again."""

@@ -20,6 +20,7 @@ from xfrmctl.model.events import (
     CookieDemanded,
     DatagramDropped,
     DatagramNotSent,
+    DecisionTold,
     Event,
     IcmpErrorJudged,
     IkeSaClosed,
@@ -37,6 +38,7 @@ from xfrmctl.model.events import (
     PathMtuHinted,
     PathProbed,
     PathRefused,
+    PayloadsTold,
     PeerMoved,
     PeerSilent,
     RecursiveRoute,
@@ -62,6 +64,7 @@ GROUPS: dict[str, tuple[type[Event], ...]] = {
     "dropped": (DatagramDropped, DatagramNotSent, CookieDemanded),
     "moving": (PeerMoved, PathChanged, PathRefused, LocalAddressChanged),
     "path": (PathMtuChanged, PathMtuHinted, PathProbed, CarriersDiffer, Ipv6Squeezed, IcmpErrorJudged),
+    "debug": (PayloadsTold, DecisionTold),
     "kernel": (KernelTrouble, KernelDisturbed, TunnelAlive, RecursiveRoute),
 }
 """Words for several kinds at once."""

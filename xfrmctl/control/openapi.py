@@ -58,6 +58,7 @@ _KINDS: tuple[type, ...] = (
     Traffic,
     schema.UpRequest,
     schema.DownRequest,
+    schema.DebugRequest,
     schema.ActionResult,
     schema.ReloadResult,
     schema.PlanRequest,
@@ -104,6 +105,15 @@ def _paths() -> dict[str, Any]:
         "/v1/connections/{name}/rekey": {
             "parameters": [_NAME],
             "post": _operation("rekey", "Renew keys", action, requestBody=_body(schema.UpRequest)),
+        },
+        "/v1/connections/{name}/debug": {
+            "parameters": [_NAME],
+            "post": _operation(
+                "debug",
+                "Tell of each message and decision for a time",
+                {"200": _answer(schema.ActionResult, "told from now on, or no more")},
+                requestBody=_body(schema.DebugRequest),
+            ),
         },
         "/v1/reload": {
             "post": _operation(

@@ -13,6 +13,8 @@ PROGRAM_HEADER = "Xfrmctl-Version"
 DEFAULT_SOCKET = "/run/xfrmctl/control.sock"
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_WATCH_S = 3.0
+DEFAULT_DEBUG_S = 600.0
+MAX_DEBUG_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,13 @@ class DownRequest:
     """Take a connection down, or one child of it."""
 
     child: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebugRequest:
+    """Tell of each message and decision of a connection for ``seconds``; 0 ends it."""
+
+    seconds: float = DEFAULT_DEBUG_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,10 @@ from xfrmctl.control.query import event_selection, selection
 from xfrmctl.control.schema import (
     API_HEADER,
     API_VERSION,
+    MAX_DEBUG_S,
     PROGRAM_HEADER,
     ActionResult,
+    DebugRequest,
     DiagnoseRequest,
     DownRequest,
     ErrorBody,
@@ -79,6 +81,9 @@ class Handlers(Protocol):
     async def rekey(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
         """Renew the keys of one child, or of the IKE SA; wait at most ``timeout_s``."""
 
+    async def debug(self, connection: str, seconds: float) -> ActionResult:
+        """Tell of each message and decision for so long, in the log and to who follows the events; 0 ends it."""
+
     async def reload(self) -> ReloadResult:
         """Read the configuration again; ``ok`` False leaves the old one in force."""
 
@@ -113,6 +118,7 @@ class ControlServer:
             ("POST", "/v1/connections/{name}/up"): self._up,
             ("POST", "/v1/connections/{name}/down"): self._down,
             ("POST", "/v1/connections/{name}/rekey"): self._rekey,
+            ("POST", "/v1/connections/{name}/debug"): self._debug,
             ("POST", "/v1/reload"): self._reload,
             ("POST", "/v1/plan"): self._plan,
             ("POST", "/v1/diagnose"): self._diagnose,
@@ -174,6 +180,12 @@ class ControlServer:
         body = await _body(request, DownRequest)
         result = await self._handlers.down(request.match_info["name"], body.child)
         return _json(result, 200 if result.ok else 409)
+
+    async def _debug(self, request: web.Request) -> web.Response:
+        body = await _body(request, DebugRequest)
+        if not 0 <= body.seconds <= MAX_DEBUG_S:
+            raise RequestError(f"{body.seconds:g} seconds are out of range", f"0 to {MAX_DEBUG_S:.0f} seconds: a day")
+        return _json(await self._handlers.debug(request.match_info["name"], body.seconds))
 
     async def _reload(self, _: web.Request) -> web.Response:
         result = await self._handlers.reload()

@@ -19,6 +19,7 @@ from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.selection import ALL_EVENTS, EVERYTHING, EventSelection, Selection
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 from xfrmctl.model.traffic import Traffic
+from xfrmctl.model.words import duration
 
 if TYPE_CHECKING:
     from xfrmctl.daemon.main import Daemon
@@ -144,6 +145,16 @@ class DaemonHandlers:
         finally:
             unsubscribe()
         return ActionResult(ok=True, message=f"{connection}: {child or 'IKE SA'} rekeyed")
+
+    async def debug(self, connection: str, seconds: float) -> ActionResult:
+        """Tell of a connection for so long, or no more."""
+        self._children(connection, None)
+        daemon = self._daemon
+        daemon.engine.explain(connection, daemon.now() + seconds if seconds else None)
+        if not seconds:
+            return ActionResult(ok=True, message=f"{connection}: debugged no more")
+        where = "`xfrmctl events` and the log have it"
+        return ActionResult(ok=True, message=f"{connection}: debugged for {duration(seconds)}; {where}")
 
     async def reload(self) -> ReloadResult:
         """Read the configuration again."""

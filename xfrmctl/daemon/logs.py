@@ -28,6 +28,7 @@ from xfrmctl.model.events import (
     CookieDemanded,
     DatagramDropped,
     DatagramNotSent,
+    DecisionTold,
     Event,
     IcmpErrorJudged,
     IkeSaClosed,
@@ -45,6 +46,7 @@ from xfrmctl.model.events import (
     PathMtuHinted,
     PathProbed,
     PathRefused,
+    PayloadsTold,
     PeerMoved,
     PeerSilent,
     RecursiveRoute,
@@ -178,7 +180,11 @@ def _failure(failure: Failure) -> str:
     return text
 
 
-def _message(event: MessageSent | MessageReceived) -> str:
+def _message(event: MessageSent | MessageReceived | PayloadsTold | DecisionTold) -> str:
+    if isinstance(event, DecisionTold):
+        return f"{event.ike or event.connection}: {event.decision}"
+    if isinstance(event, PayloadsTold):
+        return f"{event.ike} {'>' if event.sent else '<'} says: {'; '.join(event.lines)}"
     arrow = ">" if isinstance(event, MessageSent) else "<"
     kind = "response" if event.response else "request"
     again = f" (attempt {event.attempt})" if isinstance(event, MessageSent) and event.attempt > 1 else ""
@@ -273,7 +279,7 @@ def level_of(event: Event) -> int:
 def tell(event: Event) -> str:
     """An event as a sentence."""
     match event:
-        case MessageSent() | MessageReceived():
+        case MessageSent() | MessageReceived() | PayloadsTold() | DecisionTold():
             return _message(event)
         case IkeSaEstablished():
             where = _NAT[event.nat_local, event.nat_remote]

@@ -188,6 +188,7 @@ class SnapshotBuilder:
             retry_in_s=max(0.0, run_time.retry_at - seen.now) if run_time.retry_at is not None else None,
             last_failure=failure_info(run_time.last_failure, seen.wall - (seen.now - run_time.failed_at)),
             history=self._tally.history(config.name),
+            debug_s=self._engine.explained(config.name, seen.now),
             children=children,
             ike_sas=ike_sas,
             certificate_expires_at=_expiry(config),

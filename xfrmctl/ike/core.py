@@ -85,6 +85,8 @@ class Core:
         self.by_reqid: dict[int, list[ChildSa]] = {}
         self.clear_df: frozenset[int] = frozenset()
         self.peers = Peers()
+        self.explained: dict[str, float] = {}
+        """Connections that somebody debugs, and until when, monotonic seconds: see :mod:`xfrmctl.ike.story`."""
         self._serial = 0
         self._token = 0
 

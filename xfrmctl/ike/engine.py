@@ -215,6 +215,18 @@ class IkeEngine:
                     begin(core, sa, CreateChild(found.config, replaces=found))
         settle(self._core)
 
+    def explain(self, connection: str, until: float | None) -> None:
+        """Tell of each message and decision of a connection until then, monotonic seconds; None for no more."""
+        self._core.explained = {n: at for n, at in self._core.explained.items() if n in self.config.connections}
+        self._core.explained.pop(connection, None)
+        if until is not None:
+            self._core.explained[connection] = until
+
+    def explained(self, connection: str, now: float) -> float | None:
+        """For how many seconds more a connection is told of; None where it is not."""
+        left = self._core.explained.get(connection, 0.0) - now
+        return left if left > 0 else None
+
     def clear_df(self, reqids: frozenset[int], now: float) -> None:
         """Have the CHILD SAs with these reqids clear DF, whatever ``df: copy`` says, and no others."""
         self._core.now = now

@@ -5,7 +5,7 @@ before its integrity has been checked, and whatever fails is dropped with a reas
 """
 
 from xfrmctl.crypto.protect import IntegrityError
-from xfrmctl.ike import failures, lifecycle, moving, qcd, unsolicited
+from xfrmctl.ike import failures, lifecycle, moving, qcd, story, unsolicited
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved, probe, rekey_ike
 from xfrmctl.ike.fragments import MIN_SIZE, REASSEMBLY_S, Whole, packet_size
@@ -205,6 +205,7 @@ def _protected(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint, header:
             fragments=whole.fragments,
         )
     )
+    story.heard(core, sa, header.exchange, header.message_id, payloads, response=header.is_response)
     if header.is_response:
         _response(core, sa, (local, remote), header, payloads)
     else:

@@ -8,7 +8,7 @@ that lives by it: whole at first and never fragmented by anybody, then small (``
 
 from collections.abc import Sequence
 
-from xfrmctl.ike import fragments
+from xfrmctl.ike import fragments, story
 from xfrmctl.ike.config import RetransmitPolicy
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.sa import IkeSa, Outstanding, Request, Sealed
@@ -123,7 +123,9 @@ def pump(core: Core, sa: IkeSa) -> None:
         if payloads is None:
             continue
         message = seal(core, sa, request.exchange, sa.next_id, payloads, response=False)
-        track(core, sa, Outstanding(request.exchange, sa.next_id, message, names(payloads), request))
+        message_id = sa.next_id
+        track(core, sa, Outstanding(request.exchange, message_id, message, names(payloads), request))
+        story.sent(core, sa, request.exchange, message_id, payloads, response=False)
 
 
 def track(core: Core, sa: IkeSa, outstanding: Outstanding) -> None:
@@ -240,6 +242,7 @@ def sent(core: Core, sa: IkeSa, exchange: ExchangeType, message: Sealed, payload
             fragments=len(message.datagrams),
         )
     )
+    story.sent(core, sa, exchange, message_id, payloads, response=True)
 
 
 def repeat_response(core: Core, sa: IkeSa, local: Endpoint, remote: Endpoint) -> None:

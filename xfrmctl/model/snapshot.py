@@ -264,6 +264,7 @@ class ConnectionInfo:
 
     ``peers`` is how many it serves just now, None where it has a configured one. ``certificate_expires_at`` is of our
     own certificate, None without one. ``history`` counts from the daemon's start.
+    ``debug_s`` is how long its story is still told (``xfrmctl debug``), None where it is not.
     """
 
     name: str
@@ -276,6 +277,7 @@ class ConnectionInfo:
     retry_in_s: float | None
     last_failure: FailureInfo | None
     history: HistoryInfo
+    debug_s: float | None
     children: list[ConfiguredChild]
     ike_sas: list[IkeInfo]
     certificate_expires_at: float | None = None

@@ -36,6 +36,7 @@ VERBS = (
     "reload",
     "plan",
     "events",
+    "debug",
     "diagnose",
     "mtu",
     "trace",
@@ -184,13 +185,11 @@ def test_mtu_mistakes() -> None:
     assert "no room" in Run("mtu", "aes256gcm16", "-m", "68", "-6", "-u").err.replace("\n", " ")
 
 
-@pytest.mark.parametrize(
-    "verb", [("show",), ("top", "--once"), ("up", "c"), ("down", "c"), ("reload",), ("plan",), ("events",)]
-)
-def test_no_daemon_is_3(verb: tuple[str, ...], sock: Path) -> None:
-    run = Run("--control", str(sock), *verb)
+@pytest.mark.parametrize("verb", ["show", "top --once", "up c", "down c", "reload", "plan", "events", "debug c"])
+def test_no_daemon_is_3(verb: str, sock: Path) -> None:
+    run = Run("--control", str(sock), *verb.split())
     assert run.code == 3 and f"no daemon listens at {sock}" in run.err and "cure: start it" in run.err
-    error = json.loads(Run("--control", str(sock), *verb, "--json").out)["error"]
+    error = json.loads(Run("--control", str(sock), *verb.split(), "--json").out)["error"]
     assert "no daemon" in error["message"] and "systemctl start" in error["cure"]
 
 

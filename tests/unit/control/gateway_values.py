@@ -197,6 +197,7 @@ UP = ConnectionInfo(
     retry_in_s=None,
     last_failure=None,
     history=HistoryInfo(established=2, ike_rekeys=4, child_rekeys=3, failures=1, retransmissions=5, silences=0),
+    debug_s=None,
     children=[configured("lan", "up")],
     ike_sas=[IKE],
 )
@@ -212,6 +213,7 @@ DOWN = ConnectionInfo(
     retry_in_s=16.0,
     last_failure=FAILURE,
     history=HistoryInfo(established=0, ike_rekeys=0, child_rekeys=0, failures=3, retransmissions=0, silences=0),
+    debug_s=None,
     children=[configured("office", "down")],
     ike_sas=[],
 )
@@ -382,6 +384,12 @@ class Gateway:
     async def down(self, connection: str, child: str | None) -> ActionResult:
         self.asked.append(("down", connection, child))
         return ActionResult(ok=True, message=f"{connection} down")
+
+    async def debug(self, connection: str, seconds: float) -> ActionResult:
+        self.asked.append(("debug", connection, seconds))
+        if connection not in ("branch-7", "branch-8"):
+            raise unknown_name("connection", connection, ["branch-7", "branch-8"])
+        return ActionResult(ok=True, message=f"{connection}: debugged")
 
     async def reload(self) -> ReloadResult:
         if not self.reload_ok:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xfrmctl.crypto import kex
-from xfrmctl.ike import failures, lifecycle, mode, rekey
+from xfrmctl.ike import failures, lifecycle, mode, rekey, story
 from xfrmctl.ike.child import (
     Answered,
     Refused,
@@ -31,6 +31,7 @@ from xfrmctl.ike.connection import UNASKED, Acquired
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import rekey_ike
 from xfrmctl.ike.exchanges.informational import DeleteChild, delete_child
+from xfrmctl.ike.negotiate import Narrowed
 from xfrmctl.ike.rekey import RivalChild
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import ChildState, IkeState
@@ -120,6 +121,8 @@ class CreateChild:
         if self.rival is not None:
             core.emit(RekeyCollided(connection=sa.connection, child=self.child.name, ike=sa.name, ours=not redundant))
         if redundant:
+            name = self.child.name
+            story.decided(core, sa, lambda: f"both ends renew {name} at once, the lowest nonce is ours: ours goes")
             begin(core, sa, DeleteChild(self.child.protocol, self.spi, 0))
         else:
             child_answer(core, sa, step, payloads)
@@ -207,6 +210,8 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
             rekey.again_later(core, sa, step.replaces)
         lifecycle.failed(core, sa, failure, child=step.config.name, initiator=step.replaces is None)
         return
+    narrowed = Narrowed(step.config, outcome.local_ts, outcome.remote_ts)
+    story.agreed(core, sa, narrowed, outcome.choice.suite, outcome.mode)
     child, pair = build(
         core,
         sa,
@@ -271,6 +276,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
             lifecycle.failed(core, sa, failures.invalid_ke(str(error)), initiator=False)
             return
     mine = core.new_nonce()
+    story.agreed(core, sa, verdict.narrowed, verdict.choice.suite, verdict.mode)
     child, pair = build(
         core,
         sa,

@@ -14,7 +14,7 @@ from functools import partial
 
 from xfrmctl.crypto.certificate import same_identity
 from xfrmctl.crypto.revocation import Undecided
-from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode, qcd, unique
+from xfrmctl.ike import authentication, certificate_failures, failures, lifecycle, mode, qcd, story, unique
 from xfrmctl.ike.authentication import PeerProof
 from xfrmctl.ike.child import Answered, Refused, build, judge, offer, refusal_notify, through_nat
 from xfrmctl.ike.config import ChildConfig, Childless, ConnectionConfig
@@ -134,6 +134,7 @@ class IkeAuth:
             lifecycle.failed(core, sa, failure, initiator=True)
             return
         sa.remote_id, sa.remote_proof = proof.who, proof.how
+        story.decided(core, sa, lambda: f"the peer is {proof.who}, which we want, and proves it: {proof.how}")
         qcd.learn(sa, payloads)
         if mobike.offers(core, sa, sa.config) and notify_of(payloads, NotifyType.MOBIKE_SUPPORTED) is not None:
             mobike.agree(core, sa, payloads)
@@ -184,6 +185,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         _reject(core, sa, outcome)
         return
     sa.config, sa.candidates = outcome, ()
+    story.decided(core, sa, lambda: f"the peer is {proof.who}, proved by {proof.how}: this is {outcome.name}")
     if outcome.credential is not None:
         authentication.learn_wishes(sa, payloads)
     mine = Id(PayloadType.IDR, outcome.local_id)
@@ -217,6 +219,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         lifecycle.failed(core, sa, verdict.failure, initiator=False)
         return
     sa.move(IkeState.AUTH_RECEIVED)
+    story.agreed(core, sa, verdict.narrowed, verdict.choice.suite, verdict.mode)
     child, pair = build(
         core,
         sa,
@@ -271,6 +274,7 @@ def _identify(core: Core, sa: IkeSa, wanted: Id | None, proof: PeerProof) -> Con
             return config
         if isinstance(failure, Undecided):
             return failure
+        story.decided(core, sa, partial("it is not {}: {}".format, config.name, failure.text))
         if outcome is None or outcome.code == FailureCode.IDENTITY_MISMATCH:
             outcome = failure
             sa.config = config

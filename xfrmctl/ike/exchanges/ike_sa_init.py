@@ -13,7 +13,7 @@ from dataclasses import replace
 from xfrmctl.crypto import kex
 from xfrmctl.crypto.keys import derive_ike_keys
 from xfrmctl.crypto.protect import Protection
-from xfrmctl.ike import authentication, failures, halfopen, lifecycle, natd
+from xfrmctl.ike import authentication, failures, halfopen, lifecycle, natd, story
 from xfrmctl.ike.config import Childless, ConnectionConfig
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.exchanges import mobike
@@ -87,6 +87,7 @@ def _request(core: Core, sa: IkeSa) -> None:
     header = Header(sa.spi_i, bytes(8), PayloadType.NONE, ExchangeType.IKE_SA_INIT, True, False, 0, 0)
     sa.init_request = encode(header, payloads)
     track(core, sa, Outstanding(ExchangeType.IKE_SA_INIT, 0, Sealed((sa.init_request,)), names(payloads), None))
+    story.sent(core, sa, ExchangeType.IKE_SA_INIT, 0, payloads, response=False)
 
 
 def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
@@ -96,6 +97,7 @@ def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
         core.drop(sa.remote, "unexpected_response")
         return
     core.emit(_received(sa, message, len(data)))
+    story.heard(core, sa, ExchangeType.IKE_SA_INIT, 0, payloads, response=True)
     for notify in payloads:
         if isinstance(notify, Notify) and _again(core, sa, notify):
             return
@@ -133,6 +135,7 @@ def on_response(core: Core, sa: IkeSa, message: Message, data: bytes) -> None:
     if notify_of(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None:
         sa.fragment_size = config.fragment_size or 0
     _key(sa, choice.suite, shared)
+    story.decided(core, sa, lambda: f"the peer has chosen {choice.suite} from our proposals")
     _float(core, sa, payloads)
     sa.last_seen = core.now
     sa.move(IkeState.AUTH_SENT)
@@ -153,6 +156,7 @@ def _again(core: Core, sa: IkeSa, notify: Notify) -> bool:
             core.drop(sa.remote, "bad_cookie")
             return True
         sa.cookie = notify.data
+        story.decided(core, sa, lambda: "the peer has many strangers and wants a cookie back: the same again with it")
     else:
         group = KeGroup(int.from_bytes(notify.data, "big")) if len(notify.data) == 2 else KeGroup.NONE
         offered = {t.id for p in sa.config.ike for t in p.of(TransformType.KE)}
@@ -163,6 +167,7 @@ def _again(core: Core, sa: IkeSa, notify: Notify) -> bool:
                 failures.invalid_ke(f"the peer wants key exchange {group.name}, which we do not offer"),
             )
             return True
+        story.decided(core, sa, lambda: f"the peer wants key exchange {group.name}, which we offer: again with it")
         sa.ke = kex.generate(group, core.entropy)
     _request(core, sa)
     return True
@@ -180,6 +185,7 @@ def _float(core: Core, sa: IkeSa, payloads: Sequence[Payload]) -> None:
     if found is None:
         return
     sa.nat_local, sa.nat_remote = found[0] or sa.config.force_encap, found[1]
+    story.decided(core, sa, lambda: story.nat(*found, forced=sa.noise != b""))
     if sa.nat_local or sa.nat_remote or mobike.wanted(sa.config):
         sa.local = Endpoint(sa.local.address, core.config.nat_t_port)
         sa.remote = Endpoint(sa.remote.address, core.config.nat_t_port)
@@ -239,6 +245,11 @@ def _answer(
         return
     assert choice.suite.ke is not None
     if choice.suite.ke != ke.group:
+        story.decided_early(
+            core,
+            (c.name for c in fitting),
+            lambda: f"{remote} sends key exchange {ke.group.name}, and {choice.suite} was chosen: it is to come again",
+        )
         wanted = int(choice.suite.ke).to_bytes(2, "big")
         _refuse(core, local, remote, spi_i, Notify(NotifyType.INVALID_KE_PAYLOAD, wanted))
         return
@@ -279,6 +290,12 @@ def _answer(
     sa.last_seen = core.now
     core.add(sa)
     core.emit(_received(sa, message, len(data)))
+    story.heard(core, sa, ExchangeType.IKE_SA_INIT, 0, message.payloads, response=False)
+    may_be = ", ".join(c.name for c in fitting)
+    story.decided(core, sa, lambda: f"by its addresses and algorithms the peer may be: {may_be}")
+    story.decided(core, sa, lambda: f"we choose {choice.suite}: the first of ours that the peer offers, too")
+    if found is not None:
+        story.decided(core, sa, lambda: story.nat(*found, forced=sa.noise != b""))
     send(core, local, remote, sa.init_response)
     core.emit(
         MessageSent(
@@ -292,6 +309,7 @@ def _answer(
             size=len(sa.init_response),
         )
     )
+    story.sent(core, sa, ExchangeType.IKE_SA_INIT, 0, payloads, response=True)
 
 
 def _extensions(sa: IkeSa, offered: Sequence[Payload], fitting: Sequence[ConnectionConfig]) -> list[Payload]:
