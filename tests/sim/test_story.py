@@ -11,9 +11,10 @@ from xfrmctl.control.events import event_json
 from xfrmctl.daemon.logs import tell
 from xfrmctl.ike import story
 from xfrmctl.ike.config import Start
-from xfrmctl.model.events import DecisionTold, Event, IkeSaEstablished, PayloadsTold
+from xfrmctl.model.events import Event, IkeSaEstablished
 from xfrmctl.model.iana import AuthMethod, CertEncoding, ExchangeType, KeGroup, NotifyType, PayloadType
 from xfrmctl.model.identity import parse_identity
+from xfrmctl.model.told import DecisionTold, PayloadsTold
 from xfrmctl.wire.payloads import Auth, Cert, Id, KeyExchange, Nonce, Notify, Payload, Unknown, Vendor
 
 

@@ -20,7 +20,6 @@ from xfrmctl.model.events import (
     CookieDemanded,
     DatagramDropped,
     DatagramNotSent,
-    DecisionTold,
     Event,
     IcmpErrorJudged,
     IkeSaClosed,
@@ -38,7 +37,6 @@ from xfrmctl.model.events import (
     PathMtuHinted,
     PathProbed,
     PathRefused,
-    PayloadsTold,
     PeerMoved,
     PeerSilent,
     RecursiveRoute,
@@ -47,6 +45,7 @@ from xfrmctl.model.events import (
 )
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.sa import Encap
+from xfrmctl.model.told import DecisionTold, PayloadsTold
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 

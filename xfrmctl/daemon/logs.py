@@ -28,7 +28,6 @@ from xfrmctl.model.events import (
     CookieDemanded,
     DatagramDropped,
     DatagramNotSent,
-    DecisionTold,
     Event,
     IcmpErrorJudged,
     IkeSaClosed,
@@ -46,7 +45,6 @@ from xfrmctl.model.events import (
     PathMtuHinted,
     PathProbed,
     PathRefused,
-    PayloadsTold,
     PeerMoved,
     PeerSilent,
     RecursiveRoute,
@@ -55,6 +53,7 @@ from xfrmctl.model.events import (
     TunnelAlive,
 )
 from xfrmctl.model.failure import Failure
+from xfrmctl.model.told import DecisionTold, PayloadsTold
 from xfrmctl.model.tunnel import recursion
 
 QUIET_BURST = 10

@@ -12,10 +12,10 @@ from xfrmctl.crypto.certificate import Certificate, CertificateError, readable
 from xfrmctl.ike.core import Core
 from xfrmctl.ike.negotiate import Narrowed
 from xfrmctl.ike.sa import IkeSa
-from xfrmctl.model.events import DecisionTold, PayloadsTold
 from xfrmctl.model.iana import CertEncoding, ExchangeType, KeGroup, NotifyType
 from xfrmctl.model.sa import Mode
 from xfrmctl.model.suite import Suite
+from xfrmctl.model.told import DecisionTold, PayloadsTold
 from xfrmctl.wire.payloads import (
     Auth,
     Cert,
