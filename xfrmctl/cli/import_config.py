@@ -29,7 +29,7 @@ def import_config(
     ] = "auto",
     local: Annotated[
         list[str] | None,
-        typer.Option("--local", help="Address of the gateway that the file is for, where left and right do not say."),
+        typer.Option("--local", help="Address of the gateway that the file is for; without it: those of this machine."),
     ] = None,
     secrets: Annotated[
         Path | None, typer.Option("--secrets", help="ipsec.secrets, where it does not lie beside ipsec.conf.")
@@ -65,7 +65,7 @@ def import_config(
             root=root,
             follow=follow or (),
             secrets=secrets,
-            ours=frozenset(map(_address, local or ())),
+            ours=frozenset(map(_address, local)) if local else _addresses(),
             target=None if dry_run else target,
         )
     )
@@ -86,6 +86,18 @@ def _address(text: str) -> "IPAddress":
         return ip_address(text)
     except ValueError:
         raise UnusableInput(f"{text!r} is no address; write one such as --local 192.0.2.1") from None
+
+
+def _addresses() -> "frozenset[IPAddress]":
+    """Those of this machine; without a kernel that tells, none."""
+    from xfrmctl.kernel.observe import Observer  # noqa: PLC0415
+    from xfrmctl.model.errors import KernelRefusal  # noqa: PLC0415
+
+    try:
+        with Observer() as observer:
+            return frozenset(a for device in observer.devices().values() for a in device.addresses)
+    except (KernelRefusal, OSError):
+        return frozenset()
 
 
 def _plain(found: "Imported", target: Path | None) -> dict[str, object]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from xfrmctl.config.load import loads
 from xfrmctl.config.problem import ConfigError, Problem
 from xfrmctl.importers.detect import Dialect, dialect_of
-from xfrmctl.importers.dialects import swanctl
+from xfrmctl.importers.dialects import libreswan, strongswan, swanctl, vyos
+from xfrmctl.importers.dialects.source import Source
 from xfrmctl.importers.files import Files
 from xfrmctl.importers.mapping.plan import Result, convert
 from xfrmctl.importers.neutral import Plan
@@ -15,7 +16,6 @@ from xfrmctl.importers.report import Fate, Report
 from xfrmctl.importers.write.bundle import CONFIG, REPORT, Bundle
 from xfrmctl.importers.write.yaml import render
 from xfrmctl.model.address import IPAddress
-from xfrmctl.model.errors import UnusableInput
 
 _TITLES = {
     Dialect.SWANCTL: "swanctl.conf of strongSwan",
@@ -25,7 +25,12 @@ _TITLES = {
 }
 
 
-READERS: Mapping[Dialect, Callable[[Files, Report], Plan]] = {Dialect.SWANCTL: swanctl.read}
+READERS: Mapping[Dialect, Callable[[Source], Plan]] = {
+    Dialect.SWANCTL: swanctl.read,
+    Dialect.STRONGSWAN: strongswan.read,
+    Dialect.LIBRESWAN: libreswan.read,
+    Dialect.VYOS: vyos.read,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +75,8 @@ def run(request: Request) -> Imported:
     files = Files(request.file, request.root, request.follow)
     dialect = request.dialect or dialect_of(files.text(request.file), request.file.name)
     report = Report()
-    reader = READERS.get(dialect)
-    if reader is None:
-        raise UnusableInput(f"{request.file}: {_TITLES[dialect]} cannot be imported by this version")
-    result = convert(reader(files, report), report)
+    source = Source(files, report, request.ours, request.secrets)
+    result = convert(READERS[dialect](source), report)
     for refused in files.refused:
         todo = "name its directory with --follow, or the root of the copy with --root"
         option = f"include {refused.pattern}"

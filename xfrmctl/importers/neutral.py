@@ -44,7 +44,11 @@ class Blob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """How one end proves itself. ``id`` is as ours is spelled; None is the default, "any" is anybody."""
+    """How one end proves itself.
+
+    ``id`` is as ours is spelled; None is the default, "any" is anybody. ``private`` says how to get the private key,
+    where it lies in a database.
+    """
 
     method: Told[str] = Told("pubkey")  # psk, pubkey; whatever else there is cannot be had here
     id: Told[str | None] = Told(None)
@@ -53,6 +57,7 @@ class Proof:
     cas: Told[tuple[Blob, ...]] = Told(())
     revocation: Told[str] = Told("relaxed")
     padding: Told[str] = Told("")
+    private: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +127,7 @@ class Connection:
     childless: Told[str] = Told("allow")
     unique: Told[str] = Told("no")
     tries: Told[int] = Told(1)
+    retransmit: Told[tuple[int, int]] | None = None  # first wait in ms, all of it in seconds
     children: list[Child] = field(default_factory=list)
 
 

@@ -11,6 +11,7 @@ from xfrmctl.config.load import load
 from xfrmctl.ike.config import ConnectionConfig
 from xfrmctl.importers.convert import Imported, Request, run
 from xfrmctl.importers.detect import Dialect
+from xfrmctl.importers.dialects.options import Table
 from xfrmctl.importers.report import Entry, Fate
 
 KEY = "a long and boring shared secret"
@@ -103,3 +104,19 @@ def options_in(text: str) -> set[int]:
 def told_lines(done: Done, file: Path) -> set[int]:
     """The lines of a file that the report speaks of."""
     return {e.place.line for e in done.imported.report.entries if e.place and e.place.file == str(file)}
+
+
+def check_table(done: Done, table: Table, *ends: str) -> None:
+    """Every option of a table was read or told: what it says is read, is read; what it says is dropped, is dropped.
+
+    With ``ends`` options have these before them, and ``host`` is an end itself.
+    """
+    for row, known in table.items():
+        for end in ends or ("",):
+            name = end + (row if row != "host" or not end else "")
+            fates = done.fate(name)
+            assert fates, f"{name} is not in the report"
+            assert "unknown" not in fates, name
+            assert "nothing that is taken over uses it" not in done.why(name), name
+            if known.fate is Fate.DROPPED:
+                assert "dropped" in fates, name

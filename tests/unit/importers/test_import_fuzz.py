@@ -12,7 +12,9 @@ from xfrmctl.importers.syntax import sections
 
 WORDS = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=8)
 VALUES = st.text(string.ascii_letters + string.digits + " ./%@*-,", max_size=20)
-PIECES = st.sampled_from(["{", "}", "=", "\n", '"', "\\", "#", ":", ",", "@#", " ", "\t", "include x", "a", "b", "§"])
+PIECES = st.sampled_from(
+    ["{", "}", "=", "\n", '"', "\\", "#", ":", ",", "@#", " ", "\t", "include x", "a", "b", "§", "\x0b", "\f"]
+)
 SECRET = "do-not-show-me"
 
 

@@ -67,8 +67,11 @@ class Options:
             return None
         return setting
 
-    def told(self, name: str, default: T, read: Callable[[str], T]) -> Told[T]:
-        """A setting's value. Where ``read`` raises ValueError, somebody has to decide, and the default holds."""
+    def told(self, name: str, default: T, read: Callable[[str], T], otherwise: T | None = None) -> Told[T]:
+        """A setting's value. Where ``read`` raises ValueError, somebody has to decide.
+
+        Until then the default holds, or ``otherwise`` where the default would let in more than was meant.
+        """
         setting = self.get(name)
         if setting is None:
             return Told(default)
@@ -76,7 +79,7 @@ class Options:
             return Told(read(setting.value), setting)
         except ValueError as error:
             self.cannot(setting, str(error) or "not understood")
-            return Told(default)
+            return Told(default if otherwise is None else otherwise)
 
     def one_of(self, name: str, default: str, words: Mapping[str, str]) -> Told[str]:
         """A setting that is a word; ``words`` has what each means."""
@@ -93,6 +96,10 @@ class Options:
         """A value that nothing can be made of."""
         todo = "the default was taken; see what it should say"
         self._report.tell(Fate.DECIDE, setting, why=why, todo=todo, connection=self._connection)
+
+    def part(self, setting: Setting, why: str) -> None:
+        """A setting whose value went into that of another one, or says no more than what is the case anyway."""
+        self._report.tell(Fate.MAPPED, setting, why=why, connection=self._connection)
 
     def rest(self) -> None:
         """Tell of all that nobody has asked for."""

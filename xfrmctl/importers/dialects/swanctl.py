@@ -1,6 +1,5 @@
 """swanctl.conf -> neutral: connections, authorities and secrets of strongSwan, with its defaults."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -8,10 +7,11 @@ from xfrmctl.importers.dialects import keys
 from xfrmctl.importers.dialects.charon import action, charon_child_lifetime, lifetime, mark, selectors
 from xfrmctl.importers.dialects.credentials import Folders, words
 from xfrmctl.importers.dialects.options import Options, tell_known
+from xfrmctl.importers.dialects.source import Source
 from xfrmctl.importers.dialects.tables_swanctl import AUTHORITY, CHILD, CONNECTION, PROOF, SECRET
 from xfrmctl.importers.files import Files
 from xfrmctl.importers.neutral import Blob, Child, Connection, Lifetime, Plan, Proof, Psk
-from xfrmctl.importers.origin import Place, Setting, Told
+from xfrmctl.importers.origin import Setting, Told
 from xfrmctl.importers.report import Fate, Report
 from xfrmctl.importers.syntax.sections import Section, Tree, inherited, parse
 from xfrmctl.importers.words import algorithms, identities, times
@@ -25,16 +25,12 @@ _DSCP = {
 _YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no", "1": "yes", "0": "no"}
 
 
-def read(files: Files, report: Report) -> Plan:
+def read(source: Source) -> Plan:
     """Read the main file and what it includes. Raises ImportFault."""
-
-    def include(pattern: str, place: Place, depth: int) -> Iterable[tuple[str, str]]:
-        return [(str(path), files.text(path)) for path in files.included(pattern, place, depth)]
-
-    tree = parse(files.text(files.main), str(files.main), include)
+    tree = parse(source.text, source.name, source.include)
     for former, later in tree.overridden:
-        report.tell(Fate.DROPPED, former, why=f"{later.place} says it again, and the later one holds")
-    return _Reader(tree, files, report).plan()
+        source.report.tell(Fate.DROPPED, former, why=f"{later.place} says it again, and the later one holds")
+    return _Reader(tree, source.files, source.report).plan()
 
 
 class _Reader:
@@ -106,6 +102,10 @@ class _Reader:
         children = section.sections.get("children")
         for child in children.sections.values() if children else ():
             connection.children.append(self._child(child, name, if_ids))
+        numbered = [c.if_id.setting for c in connection.children if c.if_id is not None]
+        for setting in filter(None, if_ids.values()):
+            if setting not in numbered and not self._report.has(setting):
+                self._report.tell(Fate.MAPPED, setting, why="the children say their own", connection=name)
         self._strangers(section, ("local", "remote", "children"), name)
         return connection
 
@@ -156,7 +156,7 @@ class _Reader:
     def _proof(self, rounds: list[Section], name: str, *, ours: bool) -> Proof:
         """One end's proof; further rounds were a hurdle already."""
         if not rounds:
-            return Proof(cas=Told(() if ours else self._folders.all("x509ca")))
+            return Proof() if ours else Proof(id=Told(identities.ANY), cas=Told(self._folders.all("x509ca")))
         section = rounds[0]
         options = Options(section.settings, PROOF, self._report, name)
         certs, cas = options.get("certs"), options.get("cacerts")
@@ -176,7 +176,9 @@ class _Reader:
         method = options.told("auth", "pubkey", _method)
         proof = Proof(
             method=method,
-            id=options.told("id", None, identities.charon),
+            id=options.told(
+                "id", None if ours else identities.ANY, identities.charon, otherwise=None if ours else identities.NOBODY
+            ),
             certificates=Told(certificates, certs),
             keys=Told(self._folders.named(words(pubkeys.value), "pubkey") if pubkeys else (), pubkeys),
             cas=Told(authorities, cas) if authorities or ours else Told(self._folders.all("x509ca")),
@@ -327,7 +329,7 @@ class _Reader:
             options.cannot(other, "an if_id that is made at run time does not exist here")
             return None
         if one != other:
-            self._report.tell(Fate.MAPPED, other, why="the same in both directions")
+            options.part(other, "the same in both directions")
         return Told(number, one)
 
 

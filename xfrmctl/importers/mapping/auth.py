@@ -41,11 +41,25 @@ def write_auth(draft: Draft, connection: Connection, ends: Ends) -> None:
             draft.say(Fate.DECIDE, proof.method.setting, ("auth",), why=why, todo="use psk or pubkey at both ends")
     if local.method.value == "pubkey":
         _own_key(draft, connection, own)
+        _padding(draft, local.padding)
     if remote.method.value == "pubkey":
         _peer(draft, connection)
     if "psk" in (local.method.value, remote.method.value):
         me = local_id or ends.local or "any"
         _psk(draft, connection, me, remote_id or ends.remote or "any", many=ends.remote is None)
+    _superfluous(draft, connection)
+
+
+def _superfluous(draft: Draft, connection: Connection) -> None:
+    """Certificates, keys and CAs of an end that proves itself in another way."""
+    told = {line.setting for line in draft.lines}
+    for proof in (connection.local, connection.remote):
+        for one in (proof.certificates, proof.keys, proof.cas, proof.revocation):
+            if one.setting is not None and one.setting not in told:
+                draft.say(Fate.DROPPED, one.setting, why="that end proves itself in another way")
+    for uri in (*connection.crls, *connection.ocsps):
+        if uri.setting is not None and uri.setting not in told:
+            draft.say(Fate.DROPPED, uri.setting, why="nobody proves himself by a certificate of that CA")
 
 
 # ---- identities -------------------------------------------------------------------------------------------------
@@ -117,10 +131,23 @@ def _private(draft: Draft, connection: Connection, public: bytes | None) -> None
         if blob.content is not None and _public_of_private(blob.content) == public:
             draft.files[name] = blob.content
             return
+    export = connection.local.private.replace("{path}", name)
+    if export:
+        draft.say(Fate.DECIDE, None, ("auth", "key"), name, why="it lies in a database", todo=export)
+        return
     why = "no private key that fits was found where they are kept"
     draft.say(
         Fate.DECIDE, None, ("auth", "key"), name, why=why, todo=f"put it there, unencrypted: install -m 0600 KEY {name}"
     )
+
+
+def _padding(draft: Draft, padding: Told[str]) -> None:
+    """``auth`` says it too, so nothing more is told."""
+    place = str(padding.setting.place) if padding.setting else ""
+    if padding.value == "sha1":
+        draft.write(("auth", "sha1"), True, place)
+    elif padding.value:
+        draft.write(("auth", "rsa"), padding.value, place)
 
 
 def _peer(draft: Draft, connection: Connection) -> None:
@@ -174,9 +201,6 @@ def _revocation(draft: Draft, connection: Connection) -> None:
             draft.write(("auth", name), values)
     if connection.fetches:
         draft.put(("auth", "fetch"), True, Told(None))
-    padding = connection.local.padding
-    if padding.value:
-        draft.write(("auth", "rsa"), padding.value, str(padding.setting.place) if padding.setting else "")
 
 
 def _keep(draft: Draft, name: str, blob: Blob) -> None:
@@ -187,8 +211,8 @@ def _keep(draft: Draft, name: str, blob: Blob) -> None:
     if blob.content is not None and "crl" in name:
         draft.files[name] = blob.content
         return
-    why = f"{blob.name} was not found, or is not what it should be"
-    draft.say(Fate.DECIDE, None, ("auth",), why=why, todo=blob.export or f"put it into {name}")
+    why = "it lies in a database" if blob.export else f"{blob.name} was not found, or is not what it should be"
+    draft.say(Fate.DECIDE, None, ("auth",), why=why, todo=blob.export.replace("{path}", name) or f"put it into {name}")
 
 
 def _certificates(blob: Blob) -> tuple[Certificate, ...]:

@@ -10,6 +10,9 @@ from xfrmctl.importers.origin import Told
 from xfrmctl.importers.report import Fate
 from xfrmctl.importers.words.times import spelled
 
+MAX_TRIES = 30
+"""As many as ike.retransmit.tries takes."""
+
 
 def write_connection(draft: Draft, connection: Connection) -> Ends:
     """Write all but the children."""
@@ -21,12 +24,14 @@ def write_connection(draft: Draft, connection: Connection) -> Ends:
     _times(draft, connection, ends)
     draft.put(("ike", "dpd"), spelled(connection.dpd_s.value), connection.dpd_s)
     draft.put(("ike", "keepalive"), spelled(connection.keepalive_s.value), connection.keepalive_s)
-    draft.put(("ike", "encap"), connection.encap.value, connection.encap)
+    _encap(draft, connection.encap)
     _fragmentation(draft, connection.fragmentation)
     draft.put(("ike", "mobike"), connection.mobike.value, connection.mobike)
     draft.put(("ike", "childless"), connection.childless.value, connection.childless)
     _unique(draft, connection, ends)
     _tries(draft, connection.tries)
+    if connection.retransmit is not None:
+        _retransmit(draft, connection.retransmit)
     return ends
 
 
@@ -78,6 +83,27 @@ def _fragmentation(draft: Draft, told: Told[str]) -> None:
         draft.put(("ike", "fragmentation"), "auto", told, why=why)
     else:
         draft.put(("ike", "fragmentation"), told.value, told)
+
+
+def _encap(draft: Draft, told: Told[str]) -> None:
+    never = told.value == "never"
+    why = "where a NAT is found, ESP goes in UDP" if never else ""
+    draft.put(("ike", "encap"), "auto" if never else told.value, told, why=why)
+
+
+def _retransmit(draft: Draft, told: Told[tuple[int, int]]) -> None:
+    """Waits that double, from the first one on, until they make up the whole."""
+    first, whole = max(1, told.value[0]), 1000 * told.value[1]
+    tries, wait, spent = 0, first, first
+    while spent < whole and tries < MAX_TRIES:
+        wait *= 2
+        spent += wait
+        tries += 1
+    key = ("ike", "retransmit")
+    draft.put((*key, "first"), f"{first}ms" if first % 1000 else f"{first // 1000}s", told)
+    draft.write((*key, "factor"), 2)
+    draft.write((*key, "tries"), max(1, tries))
+    draft.write((*key, "max"), spelled(max(1, wait // 1000)))
 
 
 def _unique(draft: Draft, connection: Connection, ends: Ends) -> None:

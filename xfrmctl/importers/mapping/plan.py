@@ -81,7 +81,7 @@ class _Maker:
         self._report.tell(Fate.CHANGED, None, option=connection.name, to=f"connections.{twin.name}", why=why)
         for line in lines:
             here, there = draft.find(line.key), twin.find(line.key)
-            differs = isinstance(here, Written) and (not isinstance(there, Written) or here.value != there.value)
+            differs = isinstance(here, Written) and (not isinstance(there, Written) or not self._same(here, there))
             if line.setting is None and not (differs or line.fate is Fate.DECIDE):
                 continue
             fate = Fate.CHANGED if differs else line.fate
@@ -92,6 +92,12 @@ class _Maker:
                 fate, line.setting, option=option, to=to, why=reason, todo=line.todo, connection=connection.name
             )
         twin.flush(self._report, connection.name)
+
+    def _same(self, one: Written, other: Written) -> bool:
+        """Files are the same by what is in them."""
+        if isinstance(one.value, FileValue) and isinstance(other.value, FileValue):
+            return self._files.get(one.value.path) == self._files.get(other.value.path)
+        return one.value == other.value
 
     def _nothing(self, draft: Draft, connection: Connection) -> None:
         """No child could be written; what was said of the children stands."""

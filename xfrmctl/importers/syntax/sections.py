@@ -22,7 +22,10 @@ MAX_DEPTH = 16
 MAX_SETTINGS = 500_000
 
 _NAME = re.compile(r"""[^\s.,:{}="#]+""")
-_SPACE = re.compile(r"(?:[ \t\r]+|#[^\n]*)+")
+_SPACE = re.compile(r"(?:[^\S\n]+|#[^\n]*)+")
+_BLANK = re.compile(r"[^\S\n]+")
+_COMMENT = re.compile(r"#[^\n]*")
+_WORD = re.compile(r"""(?:@#|[^\s"#])+""")
 _REFERENCE = re.compile(r"""[^\s,:{}="#]+""")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
@@ -157,16 +160,16 @@ class _Reader:
         """All up to the end of the line, blanks collapsed; quoted parts are taken as they are."""
         parts: list[str] = []
         while self._at < len(self._text):
-            self._match(re.compile(r"[ \t\r]+"))
+            self._match(_BLANK)
             here = self._peek()
             if here in ("", "\n"):
                 break
             if here == "#":
-                self._match(re.compile(r"[^\n]*"))
+                self._match(_COMMENT)
             elif here == '"':
                 parts.append(self._quoted())
             else:
-                word = self._match(re.compile(r"""(?:@#|[^\s"#])+"""))
+                word = self._match(_WORD)
                 if word[-1:] in ("{", "}") or word in ("{", "}"):
                     raise self._fault("a brace in a value", "values end with their line: put the brace on the next")
                 parts.append(word)

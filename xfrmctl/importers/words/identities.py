@@ -6,6 +6,9 @@ from ipaddress import ip_address
 from xfrmctl.crypto.certificate import parse_name
 
 ANY = "any"
+NOBODY = "fqdn:decide.invalid"
+"""Written for a peer whose identity cannot be: nobody has it (RFC 6761 6.4), so nobody gets in by mistake."""
+
 _NOTHING = ("", "%any", "%any4", "%any6", "0.0.0.0", "::", "*", "any")
 _PREFIXES = {
     "ipv4": "ipv4",
