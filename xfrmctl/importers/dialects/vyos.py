@@ -16,6 +16,7 @@ from xfrmctl.importers.words import algorithms, times
 from xfrmctl.importers.words.selectors import selector
 
 _START: dict[str, Start] = {"initiate": "start", "respond": "trap", "none": "none"}
+_VALUELESS = ("disable", "disable-mobike", "disable-rekey", "force-udp-encapsulation", "use-x509-id")
 _EVERYTHING = ("0.0.0.0/0", "::/0")
 _ENABLE = {"enable": True, "disable": False, "yes": True, "no": False}
 
@@ -38,7 +39,7 @@ def flat(node: Node | None, tags: Iterable[str] = ()) -> dict[str, Setting]:
         for tag in tags:
             if words[0] == tag and len(words) > 2:
                 del words[1]
-        name = " ".join(words[:-1]) or words[0]
+        name = " ".join(words if words[-1] in _VALUELESS else words[:-1]) or words[0]
         found[name] = leaf.setting
     return found
 
@@ -247,6 +248,8 @@ class _Reader:
             child.start, (child.on_close, child.on_dead) = start, actions
             child.replay_window = window
             child.interface = Told(bind.value, bind) if bind is not None else None
+        if default is not None and not self._report.has(default):
+            self._report.tell(Fate.MAPPED, default, why="the tunnels have groups of their own")
         connection.children += made
         self._device(bind, connection.name)
 
