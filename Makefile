@@ -56,6 +56,7 @@ docs-interop: ## Write docs/interop.md from the results of `make test-lab`
 
 docs-config: ## Write docs/configuration.md from the configuration's schema
 	@$(PYTHON) tools/config_reference.py
+	@$(PYTHON) -m xfrmctl check --schema >ansible/roles/xfrmctl/files/xfrmctl.schema.json
 
 docs-metrics: ## Write docs/metrics.md from the metrics' own words
 	@$(PYTHON) tools/metrics_reference.py

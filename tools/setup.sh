@@ -184,3 +184,16 @@ if [ ! -x .venv/bin/python ] || [ "$(cat $stamp 2>/dev/null)" != "$want" ]; then
     echo "$want" >$stamp
     [ "$level" = lab ] || echo "$want" >.venv/.setup-lab
 fi
+
+if [ "$level" = test ]; then
+    # Ansible is no library of ours: it has an environment of its own.
+    lock=tests/deploy/ansible.lock
+    want=$(sha256sum <$lock)
+    if [ "$(cat build/ansible/.setup 2>/dev/null)" != "$want" ]; then
+        say "installing Ansible into build/ansible"
+        rm -rf build/ansible
+        .venv/bin/python -m venv build/ansible
+        build/ansible/bin/python -m pip install -q --disable-pip-version-check --no-input -r $lock
+        echo "$want" >build/ansible/.setup
+    fi
+fi

@@ -28,7 +28,16 @@ lint() {
     part "ruff format" $bin/ruff format --check --quiet .
     part "mypy" $bin/mypy --no-error-summary
     part "imports" $bin/lint-imports
-    part "codespell" $bin/codespell xfrmctl tests bench tools docs deploy Makefile .ci pyproject.toml
+    part "codespell" $bin/codespell xfrmctl tests bench tools docs deploy ansible Makefile .ci pyproject.toml
+    part "ansible-lint" ansible_lint
+}
+
+ansible_lint() { # it knows a collection by where it is
+    local home=$PWD/build/ansible-home
+    mkdir -p "$home/ansible_collections/xfrmctl"
+    ln -sfn "$PWD/ansible" "$home/ansible_collections/xfrmctl/gateway"
+    (cd ansible && PATH=$PWD/../build/ansible/bin:$PATH ANSIBLE_HOME=$home ANSIBLE_COLLECTIONS_PATH=$home \
+        ansible-lint --offline --nocolor -q --profile production .)
 }
 
 host() { # workers

@@ -1,0 +1,102 @@
+"""The Ansible collection: its filters, and that what it carries along is what the project has."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from xfrmctl.config.jsonschema import json_schema
+from xfrmctl.config.load import loads
+
+HERE = Path(__file__).resolve().parents[3]
+COLLECTION = HERE / "ansible"
+ROLES = [COLLECTION / "roles" / name for name in ("xfrmctl", "xfrmctl_monitoring")]
+
+
+def _filters() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("configuration", COLLECTION / "plugins/filter/configuration.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FILTERS = _filters()
+SCHEMA = json_schema()
+SECTIONS: dict[str, Any] = {
+    "gateway": {"crash_detection": False, "metrics": False},
+    "policies": {},
+    "connections": {
+        "c": {
+            "local": {"address": "192.0.2.1"},
+            "remote": {"address": "192.0.2.2"},
+            "auth": {"psk": "!file k's own.psk", "sha1": True},
+            "ike": {"dpd": False, "mobike": True},
+            "children": {"lan": {"local_ts": "10.1.0.0/16", "remote_ts": ["10.2.0.0/16"], "mss": False, "ecn": True}},
+        }
+    },
+}
+
+
+def test_variables_become_the_file_that_was_meant(tmp_path: Path) -> None:
+    """Ansible reads YAML 1.1: ``off`` and ``on`` arrive as booleans, and a tag would be an error."""
+    (tmp_path / "k's own.psk").touch(mode=0o600)
+    (tmp_path / "k's own.psk").write_text("a long and boring secret")
+    text = FILTERS.configuration(SECTIONS, SCHEMA)
+    found = loads(text, tmp_path / "xfrmctl.yaml")
+    connection = found.engine.connections["c"]
+    assert connection.psk == b"a long and boring secret" and connection.sha1 and connection.mobike
+    assert connection.dpd_s is None and found.gateway.metrics is None and not found.gateway.crash_detection
+    assert (connection.children[0].mss, connection.children[0].options.ecn) == ("off", True)
+    assert text == FILTERS.configuration(SECTIONS, SCHEMA)
+
+
+def test_what_breaks_the_schema_is_told_with_its_place() -> None:
+    assert FILTERS.problems(SECTIONS, SCHEMA) == []
+    wrong = json.loads(json.dumps(SECTIONS))
+    wrong["connections"]["c"]["children"]["lan"]["replay_windows"] = 64
+    wrong["gateway"]["ports"] = {"ike": 70000}
+    one, other = FILTERS.problems(wrong, SCHEMA)
+    assert one.startswith("xfrmctl.connections.c.children.lan: ") and "replay_windows" in one
+    assert other.startswith("xfrmctl.gateway.ports.ike: ") and "70000" in other
+
+
+def test_answers_of_the_program_are_read() -> None:
+    assert FILTERS.up({"connections": [{"name": "a", "state": "up"}, {"name": "b", "state": "down"}]}) == ["a"]
+    assert FILTERS.up({}) == []
+    gateway = [
+        {"cost": "none", "keys": [{"key": "gateway.icmp.frag_needed"}]},
+        {"cost": "restart", "keys": [{"key": "gateway.ports.ike"}]},
+    ]
+    assert FILTERS.waiting({"waiting": ["gateway.metrics"], "gateway": gateway}) == [
+        "gateway.metrics",
+        "gateway.ports.ike",
+    ]
+
+
+def test_the_schema_is_the_programs() -> None:
+    carried = json.loads((COLLECTION / "roles/xfrmctl/files/xfrmctl.schema.json").read_text())
+    assert carried == SCHEMA, "make docs-config"
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_are_those_that_are_documented(role: Path) -> None:
+    options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    assert defaults.keys() == options.keys()
+    assert {k: v for k, v in defaults.items() if not options[k].get("required")} == {
+        k: o["default"] for k, o in options.items() if not o.get("required")
+    }
+
+
+def test_what_it_carries_along_is_the_projects() -> None:
+    """Links to files, since a build of the collection follows those, and leaves out links to directories."""
+    links = {path for path in COLLECTION.rglob("*") if path.is_symlink()}
+    assert all(path.is_file() and path.resolve().is_relative_to(HERE) for path in links)
+    carried = {path.resolve() for path in links}
+    wanted = [*(HERE / "deploy/prometheus/rules").iterdir(), *(HERE / "deploy/grafana").rglob("*.*")]
+    assert carried >= {path for path in wanted if path.is_file()} | {HERE / "deploy/prometheus/prometheus.yml"}
