@@ -3,12 +3,14 @@ machine."""
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +91,12 @@ def _browser() -> Iterator[int]:
             [PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what is started may be a script, with the browser below it
         )
         try:
             yield _port(Path(profile) / "DevToolsActivePort", process)
         finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # an empty profile has nothing to lose
             process.wait()
 
 
