@@ -80,6 +80,9 @@ dashboard-schema: ## Make the schema that checks them again, from Grafana's publ
 	@cd tools/dashboard_schema && npm ci --ignore-scripts --no-audit --no-fund && \
 	    FILE=../../tests/unit/deploy/dashboard.schema.json npm run generate
 
+docs-import: ## Write docs/import.md from the tables of the importers
+	@$(PYTHON) tools/import_reference.py
+
 soak: setup-test ## A day in virtual time: two real daemons, fifty tunnels, in the lab's kernel
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run --time-travel -- $(PYTHON) -m bench.soak --hours $(or $(HOURS),24)
 

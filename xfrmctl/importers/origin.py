@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 from xfrmctl.model.errors import UnusableInput
 
 T_co = TypeVar("T_co", covariant=True)
-_SECRET = re.compile(r"secret|passw|passphrase|psk|private|pin$|key$", re.IGNORECASE)
-_HARMLESS = re.compile(r"(id|file|handle|slot|module)[^.]*|private_keys|.*rsasigkey|.*sigkey|send.*")
+_SECRET = re.compile(r"secret|passw|passphrase|psk|pin$|key$", re.IGNORECASE)
+_HARMLESS = re.compile(r"(id|file|handle|slot|module)[^.]*|.*sigkey|rsa (?:local|remote)-key|send.*")
 MAX_SHOWN = 120
 
 
@@ -65,5 +65,10 @@ class Told(Generic[T_co]):
 
 def printable(text: str) -> str:
     """Text as it may stand in a report, a comment or a message."""
-    clean = "".join(c if c.isprintable() else " " for c in text)
+    clean = one_line(text)
     return clean if len(clean) <= MAX_SHOWN else clean[: MAX_SHOWN - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """Text without control characters, however long."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,14 +1,18 @@
 """Whatever a file says: parsers end, raise their one error, and show no text; nothing that is read is lost."""
 
 import string
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xfrmctl.importers.convert import Request, run
+from xfrmctl.importers.dialects.tables_swanctl import CHILD, CONNECTION, PROOF
 from xfrmctl.importers.origin import ImportFault, Place
-from xfrmctl.importers.syntax import sections
+from xfrmctl.importers.syntax import ipsec_conf, ipsec_secrets, sections, vyos_conf
 
 WORDS = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=8)
 VALUES = st.text(string.ascii_letters + string.digits + " ./%@*-,", max_size=20)
@@ -70,3 +74,125 @@ def test_a_fault_never_shows_the_text(text: str) -> None:
 def test_sections_do_not_go_too_deep() -> None:
     with pytest.raises(ImportFault, match="too deep"):
         sections.parse("a {\n" * 100, "f", nothing)
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *("conn a", "conn b", "conn %default", "config setup", "ca c", "version 2", "include x", "  include y"),
+            *(
+                "\talso=a",
+                "\talso=b",
+                "\talsoflip=a",
+                "\tleft=192.0.2.1",
+                '\tleftid="x',
+                "\tright=%any",
+                "  auto=add",
+                "\t",
+            ),
+            *("# c", "\tike=aes_gcm;dh19", "\tesp=aes128-sha256!", "\tlifetime=1h", "\tx", "left=1", "\tauthby=secret"),
+            *(
+                "\tleftsubnet=10.0.0.0/8,x",
+                "\trightsubnets={a b}",
+                "\tdpdaction=restart",
+                "\tmark=%unique",
+                "\ttype=drop",
+            ),
+        ]
+    ),
+    max_size=25,
+).map("\n".join)
+
+
+@given(LINES)
+@settings(max_examples=200, deadline=None)
+def test_lines_of_ipsec_conf(text: str) -> None:
+    try:
+        blocks = ipsec_conf.parse(text, "f", itself)
+        for block in blocks.of("conn"):
+            ipsec_conf.effective(blocks, block, last_also_wins=True)
+    except ImportFault as fault:
+        assert fault.place.line >= 1
+
+
+@given(
+    st.one_of(
+        st.text(max_size=120),
+        st.lists(st.sampled_from([":", " ", "\n", '"', "PSK", "a", "{", "}", "'", "#", "\t"]), max_size=30).map(
+            "".join
+        ),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_any_secrets(text: str) -> None:
+    try:
+        for entry in ipsec_secrets.parse(text, "f", nothing):
+            assert entry.setting.place.line >= 1
+    except ImportFault as fault:
+        assert fault.place.line >= 1
+
+
+@given(
+    st.one_of(
+        st.text(max_size=120),
+        st.lists(
+            st.sampled_from(["vpn ", "a", "{", "}", "\n", '"', "'", "/*", "*/", "//", "set ", "\\"]), max_size=40
+        ).map("".join),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_any_vyos(text: str) -> None:
+    try:
+        root = vyos_conf.parse(text, "f")
+        assert sum(1 for _ in root.leaves()) <= len(text) + 1
+    except ImportFault as fault:
+        assert fault.place.line >= 1
+
+
+OPTIONS = st.sampled_from(
+    [*CONNECTION, *("unknown", "x-y"), *(f"children.{name}" for name in CHILD), *(f"remote.{name}" for name in PROOF)]
+)
+GIVEN = st.sampled_from(
+    ["", "yes", "no", "1", "3h", "%any", "psk", "pubkey", "10.1.0.0/16", "aes128-sha256-x25519", "trap", "?"]
+)
+
+
+@given(st.dictionaries(OPTIONS, GIVEN, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_written_nothing_is_lost(options: dict[str, str]) -> None:
+    """Known or not, sound or not: each option is in the report, and what comes out has gone through the check."""
+
+    def lines(prefix: str) -> str:
+        own = {name.removeprefix(prefix): value for name, value in options.items() if name.startswith(prefix)}
+        return "".join(f"{name} = {value}\n" for name, value in own.items() if "." not in name)
+
+    text = f"""
+connections {{
+net {{
+{lines("")}
+remote {{
+{lines("remote.")}
+}}
+children {{
+net {{
+{lines("children.")}
+}}
+}}
+}}
+}}
+secrets {{
+ike {{
+secret = {SECRET}
+}}
+}}
+"""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "swanctl.conf"
+        file.write_text(text)
+        done = run(Request(file=file, target=Path(directory) / "new"))
+        report = done.report
+        told = {e.place.line for e in report.entries if e.place}
+        wanted = {n for n, line in enumerate(text.splitlines(), 1) if " = " in f"{line} "}
+        assert wanted <= told
+        assert not done.is_complete or not done.problems
+        assert SECRET not in report.text() + done.text + str(report.plain())

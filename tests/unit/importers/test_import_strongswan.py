@@ -254,7 +254,7 @@ ca unused
         (": PSK plain-without-quotes  # and a comment", b"plain-without-quotes"),
         ('198.51.100.1 sun.example.org\n   moon.example.org : PSK\n   "on three lines"', b"on three lines"),
         ('@sun.example.org @moon.example.org: PSK "colon at the name"', b"colon at the name"),
-        (': PSK "\u00fcber Berg und Tal"', "\u00fcber Berg und Tal".encode()),
+        (': PSK "\u00fcber den Berg und weit weg"', "\u00fcber den Berg und weit weg".encode()),
     ],
 )
 def test_spellings_of_secrets(importer: Importer, line: str, key: bytes) -> None:

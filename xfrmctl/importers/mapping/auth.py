@@ -248,12 +248,12 @@ def _psk(draft: Draft, connection: Connection, me: str, peer: str, *, many: bool
     """One key for a peer; keys by identity for many."""
     pattern = _parsed(peer)
     if many and not isinstance(pattern, Identity):
-        by_name = {
-            owner: psk
-            for psk in reversed(connection.psks)
-            for owner in psk.owners
-            if owner not in (me, "any") and isinstance(one := _parsed(owner), Identity) and _match(peer, one) > 0
-        }
+        by_name: dict[str, Psk] = {}
+        for psk in connection.psks:
+            for owner in psk.owners:
+                one = _parsed(owner)
+                if owner not in (me, "any") and isinstance(one, Identity) and _match(peer, one) > 0:
+                    by_name.setdefault(owner, psk)
         if by_name:
             for owner, psk in by_name.items():
                 _key_file(draft, ("auth", "psks", owner), psk, f"{file_name(draft.name)}-{file_name(owner)}")

@@ -49,6 +49,7 @@ def write_child(draft: Draft, name: str, child: Child, ends: Ends) -> bool:
 def _selectors(draft: Draft, key: Key, child: Child, ends: Ends, *, transport: bool) -> bool:
     """Both sides; ``dynamic`` becomes the gateway's address, if that is known."""
     done = True
+    sides: list[tuple[str, Told[tuple[str, ...]], list[str]]] = []
     for side, told, address in (("local", child.local_ts, ends.local), ("remote", child.remote_ts, ends.remote)):
         if transport and told.value == (DYNAMIC,):
             if told.setting is not None:
@@ -62,7 +63,12 @@ def _selectors(draft: Draft, key: Key, child: Child, ends: Ends, *, transport: b
             done = False
             continue
         values = [ts.replace(DYNAMIC, _host(address or "")) for ts in told.value]
-        draft.put((*key, f"{side}_ts"), list(dict.fromkeys(values)), told)
+        sides.append((side, told, list(dict.fromkeys(values))))
+    families = [{":" in ts for ts in values} for _, _, values in sides]
+    for side, told, values in sides:
+        kept = [ts for ts in values if all((":" in ts) in family for family in families)] or values
+        why = "" if kept == values else "the other side has nothing of the family of the rest"
+        draft.put((*key, f"{side}_ts"), list(kept), told, why=why)
     return done
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from xfrmctl.importers.mapping.draft import FileValue, Scalar, Tree, Value, Written
-from xfrmctl.importers.origin import printable
+from xfrmctl.importers.origin import one_line, printable
 
 COLUMN = 60
 WIDTH = 100
@@ -15,7 +15,7 @@ _WORDS = ("true", "false", "null", "~", "yes", "no", "on", "off")
 
 def render(tree: Tree, head: Sequence[str], base: str) -> str:
     """The file; ``head`` is the comment at its top. Files beneath ``base`` are called by their names from there on."""
-    lines = [f"# {printable(line)}".rstrip() for line in head]
+    lines = [f"# {one_line(line)}".rstrip() for line in head]
     lines += _mapping(tree, 0, f"{base}/")
     return "\n".join(lines) + "\n"
 
