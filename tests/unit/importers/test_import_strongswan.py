@@ -290,12 +290,12 @@ def test_faults_of_the_file(importer: Importer, text: str, cause: str) -> None:
         importer.text("ipsec.conf", text, "strongswan")
 
 
-@pytest.mark.parametrize("text", [': PSK "open\n', "moon sun PSK secret\n", ": PSK\n", "{ open\n"])
+@pytest.mark.parametrize("text", [': PSK "hidden\n', "moon sun PSK secret\n", ": PSK\n", "{ hidden\n"])
 def test_faults_of_the_secrets_never_show_them(importer: Importer, text: str) -> None:
     importer.file("ipsec.secrets", text)
     with pytest.raises(ImportFault) as caught:
         importer.text("ipsec.conf", conf(), "strongswan")
-    assert "open" not in str(caught.value) and "secret\n" not in str(caught.value)
+    assert "hidden" not in str(caught.value) and "secret\n" not in str(caught.value)
 
 
 def test_every_option_of_the_tables_is_read_or_told(with_secret: Importer) -> None:
