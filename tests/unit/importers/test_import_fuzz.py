@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfrmctl.importers.convert import Request, run
+from xfrmctl.importers.detect import Dialect
+from xfrmctl.importers.dialects import tables_libreswan, tables_strongswan, tables_vyos
 from xfrmctl.importers.dialects.tables_swanctl import CHILD, CONNECTION, PROOF
 from xfrmctl.importers.origin import ImportFault, Place
 from xfrmctl.importers.syntax import ipsec_conf, ipsec_secrets, sections, vyos_conf
@@ -186,13 +188,67 @@ secret = {SECRET}
 }}
 }}
 """
+    lines_of = {n for n, line in enumerate(text.splitlines(), 1) if " = " in f"{line} "}
+    whole("swanctl.conf", text, Dialect.SWANCTL, lines_of)
+
+
+def whole(name: str, text: str, dialect: Dialect, lines_of: set[int]) -> None:
+    """Import a file: nothing is lost, nothing is shown, and what is called complete has passed the check."""
     with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "swanctl.conf"
+        file = Path(directory) / name
         file.write_text(text)
-        done = run(Request(file=file, target=Path(directory) / "new"))
+        (Path(directory) / "ipsec.secrets").write_text(f": PSK {SECRET}\n")
+        done = run(Request(file=file, dialect=dialect, target=Path(directory) / "new"))
         report = done.report
-        told = {e.place.line for e in report.entries if e.place}
-        wanted = {n for n, line in enumerate(text.splitlines(), 1) if " = " in f"{line} "}
-        assert wanted <= told
+        told = {e.place.line for e in report.entries if e.place and e.place.file.endswith(name)}
+        assert lines_of <= told
         assert not done.is_complete or not done.problems
         assert SECRET not in report.text() + done.text + str(report.plain())
+
+
+IPSEC = {
+    dialect: [
+        *tables.CONN,
+        *(side + row.replace("host", "") for row in tables.END for side in ("left", "right")),
+        "x-y",
+    ]
+    for dialect, tables in ((Dialect.STRONGSWAN, tables_strongswan), (Dialect.LIBRESWAN, tables_libreswan))
+}
+
+
+@pytest.mark.parametrize("dialect", IPSEC)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_whatever_ipsec_conf_says_nothing_is_lost(dialect: Dialect, data: st.DataObject) -> None:
+    known = [name for name in IPSEC[dialect] if name not in ("also", "alsoflip", "auto")]
+    options = data.draw(st.dictionaries(st.sampled_from(known), GIVEN, max_size=10))
+    lines = ["conn net", "  auto=add", *(f"  {name}={value}" for name, value in options.items())]
+    whole("ipsec.conf", "\n".join(lines), dialect, set(range(2, len(lines) + 1)))
+
+
+VYOS = [
+    *(f"ike-group G {row}" for row in tables_vyos.IKE_GROUP),
+    *(f"esp-group G {row}" for row in tables_vyos.ESP_GROUP),
+    *(f"site-to-site peer P {row}".replace("tunnel ", "tunnel 0 ") for row in tables_vyos.PEER),
+    *tables_vyos.OTHER,
+    "frobnicate",
+]
+OWN = [
+    "site-to-site peer P ike-group G",
+    "site-to-site peer P default-esp-group G",
+    "site-to-site peer P tunnel 0 protocol tcp",
+]
+
+
+@given(st.dictionaries(st.sampled_from(VYOS), GIVEN, max_size=10))
+@settings(max_examples=40, deadline=None)
+def test_whatever_vyos_says_nothing_is_lost(options: dict[str, str]) -> None:
+    given = [
+        f"{name.replace('proposal ', 'proposal 1 ').replace('psk ', 'psk N ')} {value}"
+        for name, value in options.items()
+    ]
+    lines = list(dict.fromkeys(f"set vpn ipsec {line}".rstrip() for line in [*OWN, *given]))
+    inner = [line for line in lines if any(other.startswith(f"{line} ") for other in lines)]
+    whole(
+        "commands.txt", "\n".join(lines), Dialect.VYOS, {lines.index(line) + 1 for line in lines if line not in inner}
+    )

@@ -23,6 +23,10 @@ _ACTIONS: dict[str, Start] = {
 }
 
 
+BOTH = "where nothing is written, strongSwan answers IKEv1 as well; here it is IKEv2 only"
+"""Said of connections that do not say which IKE they speak."""
+
+
 def action(text: str) -> Start:
     """``start_action``, ``close_action``, ``dpd_action``."""
     found = _ACTIONS.get("".join(text.lower().split()))

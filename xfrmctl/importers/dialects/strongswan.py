@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from xfrmctl.importers.dialects.charon import action, mark
+from xfrmctl.importers.dialects.charon import BOTH, action, mark
 from xfrmctl.importers.dialects.charon import selectors as charon_selectors
 from xfrmctl.importers.dialects.credentials import Folders, words
 from xfrmctl.importers.dialects.ipsec import (
@@ -142,6 +142,8 @@ class _Reader:
             both = exchange.value.strip().lower() != "ikev2"
             why = "IKEv2 only: IKEv1 does not exist here" if both else ""
             self._report.tell(Fate.CHANGED if both else Fate.MAPPED, exchange, why=why, connection=conn.name)
+        elif not shunt:
+            self._report.tell(Fate.CHANGED, None, option="keyexchange", why=BOTH, connection=conn.name)
         for setting in virtual:
             return setting, "virtual addresses are not handed out here, nor asked for", "give both ends fixed networks"
         for setting in second:

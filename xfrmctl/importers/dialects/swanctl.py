@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from xfrmctl.importers.dialects import keys
-from xfrmctl.importers.dialects.charon import action, charon_child_lifetime, lifetime, mark, selectors
+from xfrmctl.importers.dialects.charon import BOTH, action, charon_child_lifetime, lifetime, mark, selectors
 from xfrmctl.importers.dialects.credentials import Folders, words
 from xfrmctl.importers.dialects.options import Options, tell_known
 from xfrmctl.importers.dialects.source import Source
@@ -122,6 +122,9 @@ class _Reader:
             both = version.value.strip() != "2"
             why = "IKEv2 only: IKEv1 does not exist here" if both else ""
             self._tell(Fate.CHANGED if both else Fate.MAPPED, version, why, section)
+        else:
+            name = section.path.rpartition(".")[2]
+            self._report.tell(Fate.CHANGED, None, option="version", why=BOTH, connection=name)
         for setting in filter(None, road):
             return setting, "virtual addresses are not handed out here, nor asked for", "give both ends fixed networks"
         for setting in filter(None, (*mediated, ppk)):

@@ -18,7 +18,6 @@ from xfrmctl.importers.words.selectors import selector
 _START: dict[str, Start] = {"initiate": "start", "respond": "trap", "none": "none"}
 _VALUELESS = ("disable", "disable-mobike", "disable-rekey", "force-udp-encapsulation", "use-x509-id")
 _EVERYTHING = ("0.0.0.0/0", "::/0")
-_ENABLE = {"enable": True, "disable": False, "yes": True, "no": False}
 
 
 def read(source: Source) -> Plan:
@@ -115,6 +114,10 @@ class _Reader:
             return virtual, "virtual addresses are not asked for here", "give both ends fixed networks"
         if version is not None:
             self._report.tell(Fate.MAPPED, version, why="IKEv2 is what there is", connection=name)
+        else:
+            why = "where nothing is written it is IKEv1 in VyOS 1.2 and 1.3, and both from 1.4 on; here it is IKEv2"
+            todo = "see that the peer speaks IKEv2"
+            self._report.tell(Fate.CHANGED, None, option="key-exchange", why=why, todo=todo, connection=name)
         return None
 
     @staticmethod
@@ -141,7 +144,7 @@ class _Reader:
     @staticmethod
     def _encap(options: Options) -> Told[str]:
         newer = options.get("force-udp-encapsulation")
-        older = options.told("force-encapsulation", False, lambda text: _ENABLE[text.strip()])
+        older = options.told("force-encapsulation", False, times.yes)
         if newer is not None:
             return Told("always", newer)
         return Told("always" if older.value else "auto", older.setting)

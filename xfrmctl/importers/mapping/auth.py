@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from xfrmctl.config.spelling import identity
 from xfrmctl.crypto.certificate import Certificate, CertificateError, read_pem
+from xfrmctl.crypto.revocation import Crl
 from xfrmctl.importers.mapping.child import Ends
 from xfrmctl.importers.mapping.draft import Draft, FileValue
 from xfrmctl.importers.mapping.names import file_name
@@ -205,10 +206,7 @@ def _revocation(draft: Draft, connection: Connection) -> None:
 
 def _keep(draft: Draft, name: str, blob: Blob) -> None:
     """Copy a file, or say that it is missing."""
-    if blob.content is not None and (_certificates(blob) or _public(blob) is not None or name.endswith(".crl")):
-        draft.files[name] = blob.content
-        return
-    if blob.content is not None and "crl" in name:
+    if blob.content is not None and (_certificates(blob) or _public(blob) is not None or _is_crl(blob.content)):
         draft.files[name] = blob.content
         return
     why = "it lies in a database" if blob.export else f"{blob.name} was not found, or is not what it should be"
@@ -220,6 +218,14 @@ def _certificates(blob: Blob) -> tuple[Certificate, ...]:
         return read_pem(blob.content) if blob.content is not None else ()
     except CertificateError:
         return ()
+
+
+def _is_crl(content: bytes) -> bool:
+    try:
+        Crl.parse(content)
+    except CertificateError:
+        return False
+    return True
 
 
 def _public(blob: Blob) -> bytes | None:
