@@ -19,6 +19,8 @@ from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
 LOCK_WAIT_S = 10
 FAMILIES = (4, 6)
 VARIANTS = ("", "nft", "legacy")
+LEGACY_TABLES = ("filter", "mangle", "nat", "raw", "security")
+NET, MODULES = Path("/proc/thread-self/net"), Path("/sys/module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Tables:
 
     def everything(self) -> str:
         """All tables as the program saves them, with counters."""
-        return run([self.program("save"), "-c"])
+        return "".join(run([self.program("save"), "-c", *table]) for table in self._each())
 
     def save(self) -> Standing:
         """What the mangle table holds of the clamp, with counters."""
@@ -56,14 +58,29 @@ class Tables:
 
     def in_use(self) -> bool:
         """Whether the variant may hold rules. Asking the legacy programs makes their tables, so look first."""
-        if self.variant != "legacy":
-            return self.available()
-        names = Path("/proc/thread-self/net", "ip_tables_names" if self.family == 4 else "ip6_tables_names")
-        return self.available() and names.exists() and bool(names.read_text().strip())
+        return self.available() and (self.variant != "legacy" or bool(self.legacy_tables()))
+
+    def legacy_tables(self, net: Path = NET, modules: Path = MODULES) -> list[str]:
+        """The tables of the legacy variant in this network namespace.
+
+        The list is root's to read. Who is not root takes those whose modules some namespace of this machine has made
+        the kernel load; tables that are built into the kernel cannot be seen then.
+        """
+        stem = "ip" if self.family == 4 else "ip6"
+        try:
+            return (net / f"{stem}_tables_names").read_text().split()
+        except PermissionError:
+            return [name for name in LEGACY_TABLES if (modules / f"{stem}table_{name}" / "initstate").exists()]
+        except OSError:  # the kernel has none
+            return []
+
+    def _each(self) -> list[list[str]]:
+        """Options that name the tables one by one where the program would have to read the list of root's."""
+        return [["-t", name] for name in self.legacy_tables()] if self.variant == "legacy" else [[]]
 
     def foreign_rules(self) -> int:
         """How many rules this variant has in all tables, ours apart."""
-        text = run([self.program("save")])
+        text = "".join(run([self.program("save"), *table]) for table in self._each())
         return sum(line.startswith("-A ") and "XFRMCTL-" not in line for line in text.splitlines())
 
 
