@@ -1,6 +1,9 @@
 """``xfrmctl diagnose``: each fault is made for real and gives its finding and no other; a healthy tunnel gives none."""
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,6 +14,7 @@ from tests.lab.faults.negotiation import NEGOTIATION, REACH
 from tests.lab.faults.pair import Pair
 from tests.lab.faults.sequence import set_sequence
 from tests.lab.tunnel import LAN, MAIN, eventually
+from xfrmctl.lab.job import inside
 from xfrmctl.lab.topology import OUTER_B, Topology
 
 pytestmark = pytest.mark.lab
@@ -70,6 +74,30 @@ def test_certificates_out_of_their_time(policies: Pair, finding: str) -> None:
 
 
 FAULTS = in_turn((*NEGOTIATION, *REACH))
+
+
+@contextmanager
+def clock(wall: float) -> Iterator[None]:
+    """The guest's clock says this while the block runs; all gateways have it."""
+    ahead = time.time() - time.monotonic()
+    time.clock_settime(time.CLOCK_REALTIME, wall)
+    try:
+        yield
+    finally:
+        time.clock_settime(time.CLOCK_REALTIME, time.monotonic() + ahead)
+
+
+@pytest.mark.skipif(inside() != "guest", reason="a machine's own clock is not touched")
+def test_a_clock_that_starts_in_the_past(policies: Pair) -> None:
+    """As after a cold start without a battery: both certificates are in order, and neither is valid yet."""
+    with policies.certificates(-40, 400):
+        policies.gateways[0].wait_up(MAIN)
+        with clock(86400.0):
+            policies.gateways[0].client.down(MAIN)
+            policies.gateways[0].client.up(MAIN, timeout_s=6)
+            found = [policies.diagnose(side, 0) for side in (0, 1)]
+    assert [[f.id for f in one] for one in found] == [["clock-wrong"], ["clock-wrong"]], found
+    assert all("timedatectl set-ntp true" in one.lines[0].text for (one,) in found)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=names(FAULTS))

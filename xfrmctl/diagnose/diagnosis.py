@@ -68,6 +68,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "firewall-drops-ike": SILENT_PEER,
     "firewall-drops-esp-in-udp": (*ONE_WAY, *SILENT_PEER),
     "firewall-drops-fragments": ("fragments-dropped",),
+    "clock-wrong": ("authentication-failed", "own-certificate-expired", "own-certificate-not-yet-valid"),
     "own-certificate-expired": ("authentication-failed",),
     "own-certificate-not-yet-valid": ("authentication-failed",),
 }

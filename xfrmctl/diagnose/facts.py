@@ -18,7 +18,7 @@ from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, Snapshot
 class ChildFacts:
     """One child as it is configured. ``mtu`` is a written outer MTU, None for auto.
 
-    ``esp`` are spelled proposals, for ESP or AH as ``protocol`` says.
+    ``esp`` are spelled proposals, for ESP or AH as ``protocol`` says. ``tunnel`` is a tunnel device over it.
     """
 
     connection: str
@@ -33,6 +33,7 @@ class ChildFacts:
     marked: bool = False
     esp: tuple[str, ...] = ()
     protocol: ProtocolId = ProtocolId.ESP
+    tunnel: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

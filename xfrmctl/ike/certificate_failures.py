@@ -10,12 +10,9 @@ from xfrmctl.crypto.certificate import Certificate, stamp
 from xfrmctl.crypto.credential import Credential
 from xfrmctl.crypto.distrust import Distrust, Doubt
 from xfrmctl.crypto.rawkey import RawKey
-from xfrmctl.model.failure import Failure, FailureCode
+from xfrmctl.model.failure import OLDEST_S, Failure, FailureCode
 from xfrmctl.model.iana import AuthMethod, HashAlgorithm, NotifyType
 from xfrmctl.model.identity import Identity
-
-OLDEST_S = 1767225600.0
-"""2026-01-01: this program is younger, a clock that says otherwise is wrong."""
 
 DAY_S = 86400.0
 _NOBODY = "nobody can say whether the certificate {} is revoked"

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+OLDEST_S = 1767225600.0
+"""2026-01-01: this program is younger, a clock that says otherwise is wrong."""
+
 
 class FailureCode(Enum):
     """Every way a negotiation can fail; the value is the metrics label."""

@@ -9,7 +9,7 @@ BY_HAND = {
     "certificate-expired": "the peer's certificate ended ten days ago",
     "certificate-not-yet-valid": "the peer's certificate begins in ten days",
     "certificate-untrusted": "the peer's certificate is of a CA that we do not know",
-    "clock-wrong": "the peer's certificate begins in half an hour",
+    "clock-wrong": "the peer's certificate begins in half an hour; both clocks say 1970",
     "own-certificate-expired": "the same, seen by the peer itself",
     "own-certificate-not-yet-valid": "the same, seen by the peer itself",
     "selectors-taken": "two peers behind one NAT with the same networks",

@@ -13,7 +13,7 @@ from xfrmctl.model.finding import Finding
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, FailureInfo, Snapshot
 
-WALL = 1_760_000_100.0
+WALL = 1_780_000_100.0
 MOON, SUN = "fqdn:moon.example.org", "fqdn:sun.example.org"
 
 LAN = ChildFacts(

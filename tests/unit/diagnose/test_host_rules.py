@@ -31,7 +31,7 @@ from xfrmctl.model.observed import (
     ObservedSa,
     RouteLookup,
 )
-from xfrmctl.model.sa import DataPlane, Direction
+from xfrmctl.model.sa import DataPlane, Direction, Mode
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.snapshot import ChildInfo, ClampInfo, FragmentInfo
 from xfrmctl.netfilter.save import parse
@@ -446,6 +446,17 @@ def test_a_clamp_that_is_gone() -> None:
     gone = replace(state, clamps=[ClampInfo(family=4, mss=1298, pairs=1, packets=0, bytes=0, standing=False)])
     assert ids(child_facts(before=gone, after=gone)) == ["mss-clamp-missing"]
     assert ids(child_facts(before=state, after=gone)) == []  # it changes just now
+
+
+def test_tcp_through_a_tunnel_device_is_clamped_by_a_table_of_its_own() -> None:
+    over = replace(LAN, tunnel="gre1", mode=Mode.TRANSPORT)
+    state = facts().after
+    assert state is not None
+    none = replace(state, clamps=[])
+    table = Table(source="nft", version=0, name="xfrmctl-tunnels", chains={})
+    assert ids(child_facts(over, before=none, after=none, at=host(tables=(table,)))) == []
+    gone = only(child_facts(over, before=none, after=none, at=host(tables=(replace(table, name="other"),))))
+    assert gone.id == "mss-clamp-missing" and "through gre1" in gone.symptom
 
 
 def test_rules_in_both_variants() -> None:

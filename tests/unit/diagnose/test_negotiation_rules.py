@@ -160,6 +160,8 @@ def test_our_own_certificate_explains_the_refusal() -> None:
     assert ids(found) == ["own-certificate-expired"]
     early = replace(connection, certificate=replace(old, valid_from=WALL + 60, valid_to=WALL + 120))
     assert ids(facts(connections=(early,))) == ["own-certificate-not-yet-valid"]
+    cold = replace(facts(connections=(early,)), wall=86400.0)
+    assert ids(cold) == ["clock-wrong"]
     good = replace(connection, certificate=replace(old, valid_to=WALL + 60))
     assert ids(facts(connections=(good,))) == []
 

@@ -43,4 +43,5 @@ def _child(connection: str, config: ChildConfig) -> ChildFacts:
         marked=config.options.mark_out is not None,
         esp=tuple(str(p) for p in config.esp),
         protocol=config.protocol,
+        tunnel=config.tunnel.interface if config.tunnel is not None else None,
     )

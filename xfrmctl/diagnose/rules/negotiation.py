@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from xfrmctl.diagnose import vendors
 from xfrmctl.diagnose.facts import ConnectionFacts, Facts
-from xfrmctl.model.failure import FailureCode
+from xfrmctl.model.failure import OLDEST_S, FailureCode
 from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.selector import TrafficSelector, parse_selector
@@ -215,23 +215,36 @@ def _identities(failure: FailureInfo, evidence: list[str]) -> tuple[list[str], s
     return evidence, cure, lines + vendors.identity_lines(PEER, "local", ours)
 
 
+def _blames_the_clock(connection: ConnectionFacts, info: ConnectionInfo | None) -> bool:
+    failure = info.last_failure if info is not None else None
+    return failure is not None and _name(connection, failure, FailureCode(failure.code)) == "clock-wrong"
+
+
 def own_certificate(facts: Facts) -> Iterator[Finding]:
-    """Our own certificate is out of its time: what the peer answers then says nothing of it."""
+    """Our own certificate is out of its time: what the peer answers then says nothing of it.
+
+    Before this program was written it is the clock that is wrong; of what the peer has shown, the failure says that.
+    """
     for connection in facts.connections:
         certificate = connection.certificate
         if certificate is None or certificate.valid_from <= facts.wall <= certificate.valid_to:
             continue
         early = facts.wall < certificate.valid_from
         days = abs(facts.wall - (certificate.valid_from if early else certificate.valid_to)) / 86400
+        slow = facts.wall < OLDEST_S
+        if slow and _blames_the_clock(connection, facts.infos.get(connection.name)):
+            continue
         yield Finding(
-            id="own-certificate-not-yet-valid" if early else "own-certificate-expired",
+            id="clock-wrong" if slow else "own-certificate-not-yet-valid" if early else "own-certificate-expired",
             severity=ERROR,
             connection=connection.name,
             symptom=f"our own certificate {certificate.subject} {'is not valid yet' if early else 'has expired'}",
             evidence=[f"it {'becomes' if early else 'was'} valid {'in' if early else 'until'} {days:.1f} days"
                       f"{'' if early else ' ago'}, by the clock of this host"],
-            cause="every peer that checks it answers AUTHENTICATION_FAILED",
-            cure_here="renew it and reload; if the date of this host is wrong, set the clock",
+            cause="the clock is wrong: this program is younger than what it says" if slow
+            else "every peer that checks it answers AUTHENTICATION_FAILED",
+            cure_here="set the clock" if slow else "renew it and reload; if the date of this host is wrong, set the "
+            "clock",
             lines=[Line(end=HERE, product="shell", text=f"date; {_CLOCK}"),
                    Line(end=HERE, product="xfrmctl", text="xfrmctl reload")],
         )  # fmt: skip

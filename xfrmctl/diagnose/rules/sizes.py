@@ -14,6 +14,9 @@ CLAMPS = ("XFRMCTL-MSS", "xfrmctl")
 """The chain of iptables, the table of nf_tables that clamp (:mod:`xfrmctl.kernel.ownership`)."""
 
 VARIANTS = ("iptables-nft", "iptables-legacy")
+DEVICE_CLAMP = "xfrmctl-tunnels"
+"""The table of nf_tables that clamps TCP through tunnel devices, whatever their MTU is."""
+
 TCP = 6
 
 WASTE = 64
@@ -147,22 +150,32 @@ def clamps(facts: Facts) -> Iterator[Finding]:
                 yield shadow
                 break
             wanted = [(4, sa.mtu.mss_ipv4), (6, sa.mtu.mss_ipv6)] if sa.mtu is not None else []
+            if child.tunnel is not None:
+                missing = any(size for _, size in wanted) and not _clamps_devices(facts)
+                if missing:
+                    yield _missing(facts, child.connection, child.name, f"through {child.tunnel}")
+                break
             gone = [(family, size) for family, size in wanted if size and (family, size) not in standing]
             if gone:
-                yield _missing(facts, child.connection, child.name, gone)
+                text = ", ".join(f"IPv{family} to {size}" for family, size in gone)
+                yield _missing(facts, child.connection, child.name, text)
                 break
 
 
-def _missing(facts: Facts, connection: str, child: str, gone: list[tuple[int, int]]) -> Finding:
+def _clamps_devices(facts: Facts) -> bool:
+    """Whether the table stands that clamps by the devices' group; where no rules were read, nobody knows."""
+    return not facts.host.tables or any(table.name == DEVICE_CLAMP for table in facts.host.tables)
+
+
+def _missing(facts: Facts, connection: str, child: str, text: str) -> Finding:
     problems = facts.after.kernel.problems if facts.after is not None else []
-    text = ", ".join(f"IPv{family} to {size}" for family, size in gone)
     return Finding(
         id="mss-clamp-missing", severity=ERROR, connection=connection, child=child,
         symptom=f"the MSS clamp does not stand ({text}): TCP sends segments that are too large for the tunnel",
         evidence=[*problems[:3], f"wanted: {text}; standing for this child: none"],
         cause="another program has removed the rules, or they could not be set",
         cure_here="see what changes the firewall; the clamp is put back within the minute, and at once by a reload",
-        lines=[shell("iptables-save -t mangle | grep XFRMCTL; nft list table inet xfrmctl"),
+        lines=[shell("iptables-save -t mangle | grep XFRMCTL; nft list ruleset | grep -A9 xfrmctl"),
                _xfrmctl("xfrmctl reload")],
     )  # fmt: skip
 
