@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, Self, TypeVar
 
 from tests.lab.commandline import command
+from tests.lab.tunnel import no_alarm
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.counters import kernel_sas
@@ -187,6 +188,10 @@ class Bench(Generic[P]):
             ):
                 assert traffic.transfer(source, sink, address, size=TRANSFER_BYTES).complete
         self.check_counters()
+
+    def no_alarm(self) -> None:
+        """``xfrmctl diagnose`` finds nothing at our end."""
+        no_alarm(self.ours)
 
     @contextmanager
     def pinging(self) -> "Iterator[Pinging]":

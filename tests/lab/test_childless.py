@@ -4,6 +4,7 @@ import pytest
 
 from tests.lab.interop import CHARON
 from tests.lab.test_mobike import OUTER, charon_side, ours
+from tests.lab.tunnel import no_alarm
 from xfrmctl.lab import traffic
 from xfrmctl.lab.peers.strongswan import StrongSwan
 from xfrmctl.lab.topology import HOST_A, HOST_B, Topology
@@ -31,5 +32,6 @@ def test_charon_takes_and_makes_them(topology: Topology, initiator: str) -> None
             assert auth and all("TSi" not in line for line in auth)
             assert "CREATE_CHILD_SA request" in log
             assert a.client.connection("net").ike_sas[0].children[0].suite == "aes128gcm16-x25519-noesn"
+            no_alarm(a)
         finally:
             print(f"---- ours\n{a.log_tail(40)}\n---- charon\n{b.log_text()[-5000:]}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab.test_path_mtu import NARROW, SUITE, WIDE, flowing, passes, silence, sizes, squeeze, wait_for
-from tests.lab.tunnel import MAIN, brought_up, connection, eventually, text
+from tests.lab.tunnel import MAIN, brought_up, connection, eventually, no_alarm, text
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.gateway import Gateway
@@ -98,6 +98,7 @@ def test_a_full_packet_passes_and_one_byte_more_does_not(
         for address in ENDS[1]:
             assert passes(a.namespace, address, largest)
         assert not passes(ha, HOST_B[0], largest + 1)
+        no_alarm(a, b)
 
 
 def test_only_esp_and_the_mss_of_both_directions(topology: Topology) -> None:
@@ -233,6 +234,7 @@ def test_ipip(topology: Topology) -> None:
             with Capture(topology.ns("r"), "ra") as outside:
                 assert passes(b.namespace, ENDS[0][0], largest)
             assert outside.report.problems() == [] and not outside.report.others
+            no_alarm(a, b)
 
 
 def bad_route(topology: Topology, outer: int) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tests.lab.interop import Bench, Leg, Tunnel
 from tests.lab.test_gre import DEVICE, ENDS, bad_route, fits, gateways, link
 from tests.lab.test_path_mtu import NARROW, WIDE, passes, silence, squeeze, wait_for
-from tests.lab.tunnel import eventually
+from tests.lab.tunnel import eventually, no_alarm
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.peers.bird import Bird
@@ -96,6 +96,7 @@ def test_multicast_and_ospf_find_the_other_end_and_its_networks(topology: Topolo
                 eventually(version, partial(full, here, version))
             for address in HOST_B:
                 eventually(f"{address} is reached", partial(passes, ha, address, fits(WIDE)))
+            no_alarm(a, b)
             assert "proto bird" in ga.run(["ip", "route", "get", HOST_B[0]]).stdout + ga.run(["ip", "route"]).stdout
             # The device goes down, and with it the neighbour and the routes; it is mended, and all comes back.
             ga.batch([f"link set {DEVICE} down"])
@@ -149,6 +150,7 @@ def test_strongswan_with_a_device_made_by_hand(outer: int) -> None:
         ga, ha = bench.ours.namespace, topology.ns("ha")
         eventually("the path is known", lambda: believed(bench) == (WIDE, "probe"))
         assert link(bench.ours)["mtu"] == largest
+        bench.no_alarm()
         with Capture(topology.ns("r"), "ra") as outside:
             assert passes(ga, ENDS[1][0], largest) and passes(ha, HOST_B[0], largest)
             assert not passes(ga, ENDS[1][0], largest + 1)

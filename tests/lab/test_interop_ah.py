@@ -40,6 +40,7 @@ def test_ah_in_tunnel_mode(bench: Bench, outer: int, ah: str, initiator: Initiat
         bench.check_traffic()
     assert child.suite == f"ah-{ah}" if "esn" in ah else f"ah-{ah}-noesn"
     assert "proto ah" in bench.ours.namespace.run(["ip", "xfrm", "state"]).stdout
+    bench.no_alarm()
 
 
 @both_roles
@@ -57,6 +58,7 @@ def test_ah_in_transport_mode_and_its_rekeying(bench: Bench, outer: int, initiat
         eventually(lambda: len(bench.children()) == len(bench.charon.children()) == 1, "one SA each")
         bench.check_traffic_of_the_gateways(outer)
     assert bench.children()[0].suite == "ah-sha256-x25519-noesn"
+    bench.no_alarm()
 
 
 @both_families

@@ -169,6 +169,7 @@ def test_one_side_by_key_the_other_by_certificate(bench: Bench, initiator: Initi
     mine = {"certificate": tunnel.our_auth["certificate"], "key": tunnel.our_auth["key"], "psk": tunnel.psk}
     bench.arrange(both.tunnel().__class__(our_auth=mine, charon_remote_auth=tunnel.charon_remote_auth))
     bench.bring_up(initiator)
+    bench.no_alarm()
 
 
 @both_roles

@@ -54,6 +54,7 @@ def test_transport_mode(bench: Bench, outer: int, initiator: Initiator) -> None:
     assert "mode transport" in xfrm(bench, "policy") and "mode tunnel" not in xfrm(bench, "policy")
     (shown,) = bench.shown()["ike_sas"][0]["children"]
     assert shown["mode"] == "transport"
+    bench.no_alarm()
 
 
 @pytest.mark.rfc("7296", "1.3.3")
@@ -142,6 +143,7 @@ def test_behind_a_nat_box(outer: int) -> None:
             child = bench.bring_up("ours")
             bench.check_traffic_of_the_gateways(outer)
         assert (child.mode, bench.connection().ike_sas[0].nat_local) == ("transport", True)
+        bench.no_alarm()
 
 
 @pytest.mark.rfc("7296", "2.23.1")
@@ -156,3 +158,4 @@ def test_charon_behind_a_nat_box(outer: int) -> None:
         assert (child.mode, bench.connection().ike_sas[0].nat_remote) == ("transport", True)
         assert child.remote_ts == [f"{bench.peer_seen[at]}/{32 if outer == 4 else 128}"]
         assert bench.peer_outer[at] != bench.peer_seen[at]
+        bench.no_alarm()

@@ -34,6 +34,7 @@ def test_the_selected_service_is_encrypted_and_nothing_else_is_touched(
         assert transfer(bench)
         bench.check_counters()
     assert child.remote_ts == [bench.far[0] + service]
+    bench.no_alarm()
     with Capture(bench.topology.ns("r"), "rb" if bench.near[0].startswith("10.1.2") else "ra") as capture:
         pinged(bench)
     assert capture.report.counts[Kind.PLAINTEXT] and not capture.report.esp, "pings are none of this child's"
@@ -76,6 +77,7 @@ def test_several_selectors_of_one_child(bench: Bench, initiator: Initiator) -> N
         assert traffic.ping(bench.near_ns, bench.far_host[1], count=2, interval_s=0.05).received == 2
         bench.check_counters()
     assert sorted(child.remote_ts) == sorted(far)
+    bench.no_alarm()
 
 
 @pytest.mark.rfc("7296", "2.9")

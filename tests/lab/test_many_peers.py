@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.lab.tunnel import eventually
+from tests.lab.tunnel import eventually, no_alarm
 from xfrmctl.lab import traffic
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace, batch
@@ -129,6 +129,7 @@ def test_three_peers_at_once_two_of_them_behind_one_nat(nat_topology: Topology, 
         assert 'xfrmctl_child_packets_total{child="lan",connection="spokes",direction="in"} 12.0' in text
         for peer in counted:
             assert peer in server.ctl_text("show", "spokes").stdout
+        no_alarm(server)
 
 
 def test_a_second_peer_is_refused_what_the_first_has_and_whoever_comes_back_elsewhere_has_it_again(

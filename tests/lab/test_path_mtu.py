@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.lab.kernel_gateway import inside
-from tests.lab.tunnel import IDS, LAN, MAIN, PSK, brought_up, connection, eventually, lan, text
+from tests.lab.tunnel import IDS, LAN, MAIN, PSK, brought_up, connection, eventually, lan, no_alarm, text
 from xfrmctl.kernel.devices import Devices
 from xfrmctl.lab.counters import sample
 from xfrmctl.lab.gateway import Gateway
@@ -144,6 +144,7 @@ def test_no_black_hole(topology: Topology, outer: int, encap: bool, dataplane: s
         assert passes(ha, HOST_B[0], wide)
         assert passes(hb, HOST_A[0], wide)
         assert passes(ha, HOST_B[1], wide)
+        no_alarm(*ends)
 
 
 @pytest.mark.parametrize("narrow_side", [0, 1], ids=["towards B", "towards A"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.tunnel import LAN, MAIN, connection, lan, text
+from tests.lab.tunnel import LAN, MAIN, connection, lan, no_alarm, text
 from xfrmctl.lab import pcap, traffic
 from xfrmctl.lab.capture import Capture
 from xfrmctl.lab.gateway import Gateway
@@ -134,12 +134,14 @@ def test_ecn_goes_out_and_congestion_comes_in_unless_switched_off(both: Pair) ->
 
 def test_a_fixed_dscp_by_the_mark_of_what_was_encrypted(both: Pair) -> None:
     both.arrange({"dscp": {"outbound": "none"}, "set_mark": {"outbound": "0x2e"}}, {})
+    no_alarm(*both.gateways)  # before rules that take the place of the clamp's
     both.rules("ga", "-A OUTPUT -m mark --mark 0x2e -j DSCP --set-dscp 46")
     assert both.tos(CS1) == (EF, CS1)
 
 
 def test_only_packets_with_the_mark_of_a_child_pass_and_the_others_do_not_leave_in_clear(both: Pair) -> None:
     both.arrange({"mark": {"outbound": "0x2a/0xff"}}, {"mark": "0x2b"})
+    no_alarm(*both.gateways)
     both.rules("gb", "-A PREROUTING -i lan -j MARK --set-mark 0x2b")
     assert both.tos(0, loss=1) == (None, None), "no mark, no tunnel, and nothing in clear"
     both.rules("ga", "-A PREROUTING -i lan -j MARK --set-mark 0x12a")
@@ -164,6 +166,7 @@ def test_an_if_id_belongs_to_a_device_of_the_operators(both: Pair) -> None:
         assert (outer, inner) == (0, 0)
         assert both.child(0).if_id == 7
         assert both.child(0).interface is None
+        no_alarm(*both.gateways)
         both.arrange({}, {})
         assert "own7" in namespace.run(["ip", "link"]).stdout, "what is not ours stays"
     finally:

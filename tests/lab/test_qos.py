@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
+from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, no_alarm, text
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, Topology
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo
@@ -162,6 +162,7 @@ def test_a_small_replay_window_drops_what_was_overtaken_and_it_is_told(topology:
         assert lost > 100
         assert lost == BULK - found.bulk - found.queue_drops, "each packet is accounted for"
         assert f"{lost} late" in b.ctl_text("show").stdout
+        assert [f.id for f in b.client.diagnose(None, 0).findings] == ["late-drops"]
         metric = f'xfrmctl_child_late_drops_total{{child="{LAN}",connection="{MAIN}"}} {lost}.0'
         assert metric in b.metrics()
 
@@ -174,6 +175,7 @@ def test_a_replay_window_of_the_queues_length_loses_nothing(topology: Topology) 
         assert drops(b) == 0
         assert (found.calls, found.bulk) == (BULK // EVERY, BULK - found.queue_drops)
         assert found.overtaken > 32
+        no_alarm(b)
 
 
 @pytest.mark.rfc("4301", "4.1")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.lab.tunnel import MAIN, connection, eventually, lan, text
+from tests.lab.tunnel import MAIN, connection, eventually, lan, no_alarm, text
 from xfrmctl.lab import traffic
 from xfrmctl.lab.counters import kernel_sas
 from xfrmctl.lab.gateway import Gateway
@@ -126,6 +126,10 @@ def test_each_child_counts_its_own_bytes(topology: Topology, gateways: tuple[Gat
                 assert PINGS * (PING_BYTES - 40) <= grown[2] <= PINGS * (PING_BYTES + 80), (name, grown)
             else:
                 assert grown == (0, 0, 0, 0), name
+
+
+def test_no_finding_among_them(gateways: tuple[Gateway, Gateway]) -> None:
+    no_alarm(*gateways)
 
 
 def test_stop_takes_all_away(gateways: tuple[Gateway, Gateway]) -> None:

@@ -86,6 +86,13 @@ def eventually(what: str, holds: Callable[[], object], timeout_s: float = 60, ev
     return time.monotonic() - began
 
 
+def no_alarm(*gateways: Gateway) -> None:
+    """``xfrmctl diagnose`` finds nothing there, and could look at everything: the tunnels are healthy."""
+    for gateway in gateways:
+        result = gateway.client.diagnose(None, 0)
+        assert not result.findings and not result.blind, result
+
+
 class Stream:
     """UDP both ways between the hosts, IPv4 and IPv6, without pause: four flows of RATE_HZ packets a second."""
 

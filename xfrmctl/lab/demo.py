@@ -38,6 +38,7 @@ def main() -> int:
             say("lab: sending traffic")
             _send(topology, report)
             _counters(gateways, report)
+            _diagnose(gateways, report)
         # After the gateways' end: their goodbye, and whatever came after it, is in the capture too.
         _proof(report, router.stop(), outer_mtu)
     print(report.text())
@@ -115,6 +116,13 @@ def _counters(gateways: Pair, report: Report) -> None:
         counted = kernel.get(int(sa.spi, 16))
         value = f"metrics {said or 0:.0f}, kernel {counted.bytes if counted else 'no such SA'}"
         report.check(f"bytes {direction}", value, counted is not None and said == counted.bytes)
+
+
+def _diagnose(gateways: Pair, report: Report) -> None:
+    for name, gateway in (("A", gateways.a), ("B", gateways.b)):
+        findings = gateway.client.diagnose(CONNECTION, 0).findings
+        found = ", ".join(f"{f.id}: {f.symptom}" for f in findings) or "nothing found"
+        report.check(f"diagnose at gateway {name}", found, holds=not findings)
 
 
 def _proof(report: Report, router: CaptureReport, outer_mtu: int) -> None:
