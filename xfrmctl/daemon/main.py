@@ -261,7 +261,7 @@ class Daemon:
             began = self._loop.time()
             with suppress(XfrmctlError):  # the kernel would not say: the next time it may
                 if self.paths.any:
-                    sad = self.kernel.dump()
+                    sad = await status.carried(self.kernel, Pacer())
                     self.runtime.step(partial(self.paths.count, sad))
                     self.runtime.step(self.paths.look_at_routes)
                 self._tunnels.look()
