@@ -33,7 +33,7 @@ deploy_packages=(mmdebstrap systemd-container openssh-client)
 page_packages=(mandoc)
 # libreswan conflicts with strongSwan; OpenIKED, BIRD and Prometheus would start at every boot: the lab runs them from
 # where their packages are unpacked, and only the libraries that they are linked with are installed.
-unpacked_peers=(libreswan openiked bird2 prometheus)
+unpacked_peers=(libreswan openiked bird2 prometheus tshark)
 
 missing() { # the packages among "$@" that are not installed
     local have

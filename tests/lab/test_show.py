@@ -20,14 +20,14 @@ FAR = "far"
 GONE = "172.16.2.99"
 
 
-def config(side: int) -> str:
+def config(side: int, **gateway: Any) -> str:
     child = lan(side, local_ts=f"10.1.{1 + side}.0/24", remote_ts=f"10.1.{2 - side}.0/24", **LIMITS)
     connections = {MAIN: connection(side, {LAN: child})}
     if not side:
         child = {"local_ts": "10.1.1.0/24", "remote_ts": "10.99.0.0/24", "start": "none"}
         slow = {"dpd": "30s", "retransmit": {"first": "1s", "tries": 7}}
         connections[FAR] = connection(0, {"net": child}, remote={"address": GONE}, ike=slow)
-    return text(connections, path_mtu={"echo": "off"})
+    return text(connections, path_mtu={"echo": "off"}, **gateway)
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +173,22 @@ def test_debug_tells_a_negotiation_of_the_running_daemon(a: Gateway) -> None:
     assert command(a, "debug", MAIN, "--off").returncode == 0
     assert command(a, "rekey", MAIN, LAN).returncode == 0
     assert len(said(a, "events", "-n", "1000", "--no-follow", "-k", "debug", "--json").splitlines()) == len(lines)
+
+
+def test_keys_are_refused_unless_the_configuration_allows_them(a: Gateway) -> None:
+    done = command(a, "debug", MAIN, "--keys", "--detach")
+    assert done.returncode == 1 and "allows no key log" in done.stderr and "gateway.key_log" in done.stderr
+    keys = a.directory / "keys"
+    a.configure(config(0, key_log=str(keys)))
+    assert command(a, "reload").returncode == 0
+    assert not keys.exists() and str(keys) in said(a, "debug", MAIN, "--keys", "--detach")
+    assert command(a, "rekey", MAIN, LAN).returncode == 0
+    (child,) = [c for c in found(a, "show", MAIN)["ike_sas"][0]["children"] if c["state"] == "installed"]
+    esp = (keys / "esp_sa").read_text()
+    state = a.namespace.run(["ip", "xfrm", "state"]).stdout
+    for direction in ("inbound", "outbound"):
+        spi = child[direction]["spi"]
+        (key,) = re.findall(rf"spi {spi} .*?aead rfc4106\(gcm\(aes\)\) (0x[0-9a-f]+)", state, re.DOTALL)
+        assert f'"{spi}","AES-GCM with 16 octet ICV [RFC4106]","{key}"' in esp
+    assert found(a, "show", MAIN)["ike_sas"][0]["spi_initiator"] in (keys / "ikev2_decryption_table").read_text()
+    assert not any(key in "\n".join(a.log_lines()) for key in re.findall(r"0x([0-9a-f]{40,})", esp))

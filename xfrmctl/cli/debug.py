@@ -23,20 +23,25 @@ def debug(
     detach: Annotated[
         bool, typer.Option("--detach", help="Do not follow: the daemon's log has it, and `xfrmctl events`.")
     ] = False,
+    keys: Annotated[
+        bool,
+        typer.Option("--keys", help="Write keys for Wireshark, too; only where `gateway.key_log` names a directory."),
+    ] = False,
     off: Annotated[bool, typer.Option("--off", help="No more of it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Tell each message of a connection payload by payload, and each decision with its reason, until ^C.
 
     Nothing is restarted, no other connection gets slower, and it ends by itself. Keys, nonces, proofs and
-    pre-shared keys are never shown, only their sizes.
+    pre-shared keys are never shown, only their sizes. With --keys the daemon writes session keys into a
+    directory that the configuration must name: `WIRESHARK_CONFIG_DIR=DIRECTORY wireshark` then decrypts.
 
     Example: `xfrmctl debug branch-7`, `xfrmctl debug branch-7 --for 2h --detach`, `xfrmctl debug branch-7
     --off`; in another terminal: `xfrmctl down branch-7 && xfrmctl up branch-7`
     """
     client = session(context, as_json).client()
     seconds = 0.0 if off else _seconds(lasts)
-    result = client.debug(connection, seconds)
+    result = client.debug(connection, seconds, keys=keys)
     if off or detach:
         if as_json:
             print_json(result)
@@ -44,6 +49,8 @@ def debug(
             print(result.message)
         return
     try:
+        if keys and not as_json:
+            print(result.message)
         _follow(client, connection, seconds, as_json=as_json)
     except KeyboardInterrupt:
         pass

@@ -66,6 +66,7 @@ class GatewaySettings:
     status_page: ListenAddress | None = None
     metrics_compat: str = "off"
     metrics_exemplars: bool = False
+    key_log: Path | None = None
     policies: tuple[SpdEntry, ...] = ()
     control_group: str | None = None
     crash_detection: bool = True
@@ -110,6 +111,7 @@ def gateway(found: schema.File) -> GatewaySettings:
         status_page=found.gateway.status_page,
         metrics_compat=found.gateway.metrics_compat,
         metrics_exemplars=found.gateway.metrics_exemplars,
+        key_log=Path(found.gateway.key_log) if found.gateway.key_log is not None else None,
         policies=(*bypass, *written),
         control_group=found.gateway.control_group,
         crash_detection=found.gateway.crash_detection,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from xfrmctl.config.directory import Directory
 from xfrmctl.config.mapping import HalfOpen, Many, Port, Retransmissions, Section, Strict, Threshold
 from xfrmctl.config.schema_child import DEFAULT_ESP, ESP_PROPOSALS, Child, ChildLifetime, ChildRekey
 from xfrmctl.config.spelling import (
@@ -141,6 +142,9 @@ class Gateway(Strict):
     metrics_exemplars: bool = False
     """Whether numbers in OpenMetrics name the IKE SA that moved them last, to find it in the log. Changes need a
     restart."""
+    key_log: Directory | None = None
+    """Directory for keys of IKE and ESP in Wireshark's format. It allows `xfrmctl debug NAME --keys`; none are written
+    unless somebody asks for them. Whoever can read them can read the traffic."""
     bypass: tuple[Bypass, ...] = ()
     """Traffic that never enters a tunnel, in both directions, whatever the children say."""
     ports: Annotated[Ports, Section] = Field(default_factory=Ports)

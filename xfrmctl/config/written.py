@@ -73,6 +73,7 @@ def of_gateway(settings: GatewaySettings, engine: EngineConfig) -> Keys:
         "gateway.status_page": _word(settings.status_page, "off"),
         "gateway.metrics_compat": Value(settings.metrics_compat),
         "gateway.metrics_exemplars": _truth(settings.metrics_exemplars),
+        "gateway.key_log": _word(settings.key_log, "off"),
         "gateway.ports.ike": Value(str(engine.ike_port)),
         "gateway.ports.nat_t": Value(str(engine.nat_t_port)),
         "gateway.limits.half_open": Value(str(engine.half_open_limit)),

@@ -118,9 +118,10 @@ class ControlClient:
         where = f"/v1/connections/{_path(connection)}/rekey"
         return self._call(ActionResult, "POST", where, body, timeout_s + PATIENCE_S)
 
-    def debug(self, connection: str, seconds: float = DEFAULT_DEBUG_S) -> ActionResult:
-        """Have each message and decision told for so long; 0 ends it."""
-        return self._call(ActionResult, "POST", f"/v1/connections/{_path(connection)}/debug", {"seconds": seconds})
+    def debug(self, connection: str, seconds: float = DEFAULT_DEBUG_S, *, keys: bool = False) -> ActionResult:
+        """Have each message and decision told for so long, with ``keys`` for Wireshark; 0 ends it."""
+        body = {"seconds": seconds, "keys": keys}
+        return self._call(ActionResult, "POST", f"/v1/connections/{_path(connection)}/debug", body)
 
     def reload(self) -> ReloadResult:
         """Have the configuration read again."""

@@ -41,9 +41,13 @@ class DownRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebugRequest:
-    """Tell of each message and decision of a connection for ``seconds``; 0 ends it."""
+    """Tell of each message and decision of a connection for ``seconds``; 0 ends it.
+
+    With ``keys`` keys are written where ``gateway.key_log`` says; refused where it says nothing.
+    """
 
     seconds: float = DEFAULT_DEBUG_S
+    keys: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ class Handlers(Protocol):
     async def rekey(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
         """Renew the keys of one child, or of the IKE SA; wait at most ``timeout_s``."""
 
-    async def debug(self, connection: str, seconds: float) -> ActionResult:
+    async def debug(self, connection: str, seconds: float, keys: bool) -> ActionResult:
         """Tell of each message and decision for so long, in the log and to who follows the events; 0 ends it."""
 
     async def reload(self) -> ReloadResult:
@@ -185,7 +185,7 @@ class ControlServer:
         body = await _body(request, DebugRequest)
         if not 0 <= body.seconds <= MAX_DEBUG_S:
             raise RequestError(f"{body.seconds:g} seconds are out of range", f"0 to {MAX_DEBUG_S:.0f} seconds: a day")
-        return _json(await self._handlers.debug(request.match_info["name"], body.seconds))
+        return _json(await self._handlers.debug(request.match_info["name"], body.seconds, body.keys))
 
     async def _reload(self, _: web.Request) -> web.Response:
         result = await self._handlers.reload()

@@ -146,14 +146,22 @@ class DaemonHandlers:
             unsubscribe()
         return ActionResult(ok=True, message=f"{connection}: {child or 'IKE SA'} rekeyed")
 
-    async def debug(self, connection: str, seconds: float) -> ActionResult:
+    async def debug(self, connection: str, seconds: float, keys: bool) -> ActionResult:
         """Tell of a connection for so long, or no more."""
         self._children(connection, None)
-        daemon = self._daemon
+        daemon, tables = self._daemon, self._daemon.keys.directory
+        if keys and tables is None:
+            cure = "name a directory in gateway.key_log and reload; whoever reads it reads the traffic"
+            raise RequestError("the configuration allows no key log", cure, status=403)
+        daemon.keys.stop(connection)
+        if keys and seconds:
+            daemon.keys.start(connection, daemon.now() + seconds)
         daemon.engine.explain(connection, daemon.now() + seconds if seconds else None)
         if not seconds:
             return ActionResult(ok=True, message=f"{connection}: debugged no more")
         where = "`xfrmctl events` and the log have it"
+        if keys:
+            where += f"; keys of its IKE SAs, and of CHILD SAs from their next rekey on, are in {tables}"
         return ActionResult(ok=True, message=f"{connection}: debugged for {duration(seconds)}; {where}")
 
     async def reload(self) -> ReloadResult:

@@ -25,6 +25,7 @@ from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
+from xfrmctl.daemon.keylog import KeyLog
 from xfrmctl.daemon.lifecycle import live, notify, reloading
 from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
@@ -119,6 +120,11 @@ class Daemon:
         self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)
         self._tally = Tally()
         self.story = Story(self.engine, self.bus, clock.wall)
+        self.keys = KeyLog(self.engine, lambda: self.configuration.gateway.key_log, loop.time)
+        self.keys.trouble = lambda text: self._log.error(
+            "no more keys are logged; mend it, and ask again with --keys", why=text
+        )
+        self.runtime.installed = self.keys.installed
         self.traffic = TrafficTable(self.engine, self.reconciler, self._tally)
         self.builder = SnapshotBuilder(self.engine, self.reconciler, self.paths, self._tunnels, self._tally)
         self.started, self._started_wall = loop.time(), clock.wall()
@@ -126,7 +132,15 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
         loop.set_exception_handler(lambda _, context: self._fault(context))
         storyteller = logs.Storyteller(options.log_format, options.log_level)
-        watchers = (self._tally, self.story, self.paths, self.reconciler, self._icmp, self._tunnels.keepalives)
+        watchers = (
+            self._tally,
+            self.story,
+            self.keys,
+            self.paths,
+            self.reconciler,
+            self._icmp,
+            self._tunnels.keepalives,
+        )
         for listener in (self._judged, *(each.observe for each in (storyteller, self._metrics, *watchers))):
             self.bus.subscribe(listener)
 

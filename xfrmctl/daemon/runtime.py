@@ -32,7 +32,7 @@ from xfrmctl.model.effects import (
 )
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import DatagramNotSent, Event, KernelTrouble
-from xfrmctl.model.sa import SaId, SaMove
+from xfrmctl.model.sa import KernelSa, SaId, SaKeys, SaMove
 
 Input = Callable[[float], None]
 """A bound method of the engine that takes ``now``."""
@@ -82,6 +82,7 @@ class Runtime:
         """Without ``paths`` nobody probes them, and what peers say of them is not heeded."""
         self.engine = engine
         self.accounts: Accounts | None = None
+        self.installed: Callable[[Sequence[tuple[KernelSa, SaKeys]]], None] = lambda _: None
         self._paths = paths
         self._sad = sad
         self._send = send
@@ -205,6 +206,7 @@ class Runtime:
         refusal: KernelRefusal | None = None
         try:
             self._sad.install(effect.sas)
+            self.installed(effect.sas)
         except KernelRefusal as error:
             refusal = error
         self.engine.handle_done(effect.token, refusal, self._loop.time())

@@ -215,6 +215,11 @@ class IkeEngine:
                     begin(core, sa, CreateChild(found.config, replaces=found))
         settle(self._core)
 
+    def connection_of(self, sa_id: SaId) -> str:
+        """Whose SA this is; "" for nobody's."""
+        sa, _ = self._core.children.get(sa_id, (None, None))
+        return sa.connection if sa is not None else ""
+
     def explain(self, connection: str, until: float | None) -> None:
         """Tell of each message and decision of a connection until then, monotonic seconds; None for no more."""
         self._core.explained = {n: at for n, at in self._core.explained.items() if n in self.config.connections}

@@ -54,7 +54,7 @@ def test_the_story_is_followed_for_its_time_and_ended(gateway: tuple[str, Gatewa
     assert message.endswith(":01.000  branch-7#3 < 172.16.2.1:500 IKE_SA_INIT response 0: SA, KE, No (440 bytes)")
     assert sa == " " * 17 + STORY[1]["lines"][0] and ke.strip().startswith("KE X25519")
     assert decision.endswith("  = the peer has chosen aes256gcm16-prfsha384-x25519 from our proposals")
-    assert gateway[1].asked == [("debug", "branch-7", 0.5), ("debug", "branch-7", 0.0)]
+    assert gateway[1].asked == [("debug", "branch-7", 0.5, False), ("debug", "branch-7", 0.0, False)]
     assert gateway[1].followed.severity == "debug"
 
 
@@ -64,9 +64,12 @@ def test_json_has_every_event(gateway: tuple[str, Gateway]) -> None:
 
 
 def test_detached_and_off(gateway: tuple[str, Gateway]) -> None:
-    assert Run("--control", gateway[0], "debug", "branch-7", "--for", "2h", "--detach").out == "branch-7: debugged\n"
+    assert (
+        Run("--control", gateway[0], "debug", "branch-7", "--for", "2h", "--detach", "--keys").out
+        == "branch-7: debugged\n"
+    )
     assert json.loads(Run("--control", gateway[0], "debug", "branch-7", "--off", "--json").out)["ok"] is True
-    assert gateway[1].asked == [("debug", "branch-7", 7200.0), ("debug", "branch-7", 0.0)]
+    assert gateway[1].asked == [("debug", "branch-7", 7200.0, True), ("debug", "branch-7", 0.0, False)]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.config.config_files import BASE, loaded, minimal, only, pair
+from xfrmctl.config.problem import ConfigError
 from xfrmctl.ike.config import Start, Unique
 
 
@@ -53,3 +54,10 @@ def test_a_page_for_everybody_is_warned_of(place: Path, address: str, warned: in
     assert found.gateway.status_page is not None and found.gateway.status_page.port == 9880
     assert [w.key for w in found.warnings] == ["gateway.status_page"] * warned
     assert all("no password" in w.cause and "ssh -L" in w.cure for w in found.warnings)
+
+
+def test_a_key_log_has_an_absolute_path(place: Path) -> None:
+    assert loaded(place, minimal("", "", "key_log: /run/xfrmctl/keys")).gateway.key_log == Path("/run/xfrmctl/keys")
+    assert loaded(place, minimal("", "", "")).gateway.key_log is None
+    with pytest.raises(ConfigError, match=r"'keys' is no absolute path; begin it with /, as in /run/xfrmctl/keys"):
+        loaded(place, minimal("", "", "key_log: keys"))

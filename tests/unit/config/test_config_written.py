@@ -104,6 +104,7 @@ GATEWAY: dict[str, Any] = {
     "status_page": ListenAddress("127.0.0.1", 2),
     "metrics_compat": "ipsec_exporter",
     "metrics_exemplars": True,
+    "key_log": Path("/run/keys"),
     "policies": (ENTRY,),
     "control_group": "adm",
     "crash_detection": False,

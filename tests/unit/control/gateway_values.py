@@ -385,8 +385,8 @@ class Gateway:
         self.asked.append(("down", connection, child))
         return ActionResult(ok=True, message=f"{connection} down")
 
-    async def debug(self, connection: str, seconds: float) -> ActionResult:
-        self.asked.append(("debug", connection, seconds))
+    async def debug(self, connection: str, seconds: float, keys: bool) -> ActionResult:
+        self.asked.append(("debug", connection, seconds, keys))
         if connection not in ("branch-7", "branch-8"):
             raise unknown_name("connection", connection, ["branch-7", "branch-8"])
         return ActionResult(ok=True, message=f"{connection}: debugged")
