@@ -160,8 +160,9 @@ class ControlServer:
     async def _connection(self, request: web.Request) -> web.Response:
         return _json(await self._handlers.connection(request.match_info["name"]))
 
-    async def _traffic(self, request: web.Request) -> web.Response:
-        return _json(await self._handlers.traffic(selection(request.query)))
+    async def _traffic(self, request: web.Request) -> web.StreamResponse:
+        traffic = await self._handlers.traffic(selection(request.query))
+        return await pour(request, traffic) if len(traffic.rows) > AT_ONCE else _json(traffic)
 
     async def _up(self, request: web.Request) -> web.Response:
         return await self._wait_for(self._handlers.up, request)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.control.gateway_values import FAILURE, FINDING, SNAPSHOT, UP, Gateway, serving
+from tests.unit.control.gateway_values import FAILURE, FINDING, ROW, SNAPSHOT, TRAFFIC, UP, Gateway, serving
 from xfrmctl.control import listen, server
 from xfrmctl.control.client import ControlClient, RequestRefused, _Connection
 from xfrmctl.control.events import event_json
@@ -30,6 +30,7 @@ from xfrmctl.model.selection import EVERYTHING, Selection
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.snapshot import Snapshot
 from xfrmctl.model.suite import Suite
+from xfrmctl.model.traffic import Traffic
 
 
 @pytest.fixture
@@ -299,10 +300,15 @@ def test_a_large_state_comes_in_pieces_and_whole(path: Path, monkeypatch: pytest
             connections = [replace(UP, name=f"b{number}", meaning=odd) for number in range(3 * AT_ONCE + 1)]
             return replace(SNAPSHOT, connections=connections, reload_error=odd)
 
+        async def traffic(self, wanted: Selection) -> Traffic:
+            return replace(TRAFFIC, rows=[replace(ROW, child=f'"rows":[]{number}') for number in range(2 * AT_ONCE)])
+
     with serving(path, Many()):
         found = ControlClient(path).status()
         assert [c.name for c in found.connections] == [f"b{number}" for number in range(3 * AT_ONCE + 1)]
         assert found.reload_error.startswith("a name") and found.kernel == SNAPSHOT.kernel
+        rows = ControlClient(path).traffic().rows
+        assert [row.child for row in rows] == [f'"rows":[]{number}' for number in range(2 * AT_ONCE)]
 
 
 def test_traffic_takes_the_filters_of_the_status(path: Path) -> None:
