@@ -7,7 +7,6 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,XDG_CACHE_HOME,H
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
-.PHONY: help lab lab-shell test test-host test-lab bench bench-scale fuzz matrix matrix-interop docs-black-holes docs-interop docs-config docs-findings docs-alerts dashboards dashboard-schema soak lint setup setup-test clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
