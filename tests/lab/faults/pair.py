@@ -62,14 +62,25 @@ class Pair:
                 assert result.ok, result.message
 
     def restore(self) -> None:
-        """The tunnel is up, and packets cross it both ways."""
+        """The tunnel is up, once, and packets cross it both ways.
+
+        After a reload both ends may begin at the same moment, and each then keeps its own: a finding, but not of the
+        fault that is looked at next.
+        """
         self.configure(({}, {}))
+        self._up()
+        if any(len(ike.children) for ike in self.gateways[0].client.connection(MAIN).ike_sas[1:]):
+            for gateway in self.gateways:
+                gateway.client.down(MAIN)
+            self._up()
+        eventually("a ping crosses the tunnel", lambda: self.ping(HOST_B[0]) and self.ping(HOST_B[1]), 20)
+
+    def _up(self) -> None:
         for _ in range(3):
             if self.gateways[0].client.up(MAIN, timeout_s=10).ok:
                 break
         for gateway in self.gateways:
             gateway.wait_up(MAIN)
-        eventually("a ping crosses the tunnel", lambda: self.ping(HOST_B[0]) and self.ping(HOST_B[1]), 20)
 
     def ping(self, address: str) -> bool:
         """Whether one is answered."""
