@@ -84,6 +84,15 @@ docs-import: ## Write docs/import.md from the tables of the importers
 soak: setup-test ## A day in virtual time: two real daemons, fifty tunnels, in the lab's kernel
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run --time-travel -- $(PYTHON) -m bench.soak --hours $(or $(HOURS),24)
 
+wheel: setup-test ## Build a wheel into dist/
+	@tools/package.sh wheel
+
+deb: setup-test ## Build a Debian package for this release of Debian or Ubuntu into dist/
+	@tools/package.sh deb
+
+oci: setup-test ## Build an OCI image with that package into dist/, without a daemon and a registry
+	@$(SUDO) tools/package.sh oci
+
 setup:
 	@tools/setup.sh lab
 

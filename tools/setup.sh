@@ -29,7 +29,7 @@ lab_packages=(iproute2 iptables ipset nftables tcpdump ethtool iputils-ping proc
 kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins libnss3-tools)
-deploy_packages=(mmdebstrap systemd-container openssh-client)
+deploy_packages=(mmdebstrap systemd-container openssh-client debhelper python3-venv python3-dev buildah)
 page_packages=(mandoc)
 # libreswan conflicts with strongSwan; OpenIKED, BIRD and Prometheus would start at every boot: the lab runs them from
 # where their packages are unpacked, and only the libraries that they are linked with are installed.

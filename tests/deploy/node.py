@@ -11,6 +11,7 @@ times the price. All nodes hang with ``host0`` on one bridge of the managing nam
 ``site.wire(one, two, ...)`` lays a link between two nodes.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -42,6 +43,9 @@ for at in $(sed -n 's,^[^ ]* \([^ ]*\) cgroup2\? rw.*,\1,p' /proc/self/mounts); 
 done
 exec "$@"
 """
+
+
+_SITES = itertools.count(1)
 
 
 class Node:
@@ -135,7 +139,7 @@ class Node:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the node as root; ``check`` makes a failing one a LabError that shows what it said."""
         clean = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C.UTF-8"]
-        enter = ["nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/"]
+        enter = ["nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"]
         return _checked([*enter, *clean, *argv], check=check, timeout_s=timeout_s, stdin=stdin)
 
     def ssh(self, command: str, user: str = "root") -> list[str]:
@@ -165,7 +169,7 @@ class Site:
     """Nodes and the namespace that manages them; a context manager."""
 
     def __init__(self) -> None:
-        self._mark = f"xfrmctl-{os.getpid()}"
+        self._mark = f"xfrmctl-{os.getpid()}-{next(_SITES)}"
         self.manager = Namespace(f"{self._mark}-manager")
         self.nodes: dict[str, Node] = {}
         self._temporary = tempfile.TemporaryDirectory(prefix="xfrmctl-site-", ignore_cleanup_errors=True)
@@ -174,14 +178,14 @@ class Site:
     def __enter__(self) -> Self:
         if " cgroup" not in Path("/proc/self/mounts").read_text():  # in the lab's guest nobody has mounted them
             _checked(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"])
-        _checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.place / "key")])
-        self.manager.add()
         try:
+            _checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.place / "key")])
+            self.manager.add()
             for line in ("link set lo up", "link add mgmt type bridge", "address add 10.98.0.1/24 dev mgmt"):
                 self._ip(self.manager, line)
             self._ip(self.manager, "link set mgmt up")
         except BaseException:
-            self.manager.remove()
+            self.__exit__(None, None, None)
             raise
         return self
 

@@ -22,7 +22,7 @@ RECIPE = 1
 
 CLEAN = ("systemd-sysv", "dbus", "udev", "openssh-server", "python3", "iproute2", "procps", "sudo", "ca-certificates")
 READY = (
-    *("iptables", "ipset", "nftables", "libnetfilter-queue1", "kmod", "tcpdump", "iputils-ping"),
+    *("iptables", "ipset", "nftables", "libnetfilter-queue1", "kmod", "tcpdump", "iputils-ping", "ethtool", "busybox"),
     *("python3-apt", "python3-venv", "adduser"),
 )
 _LEAVE_OUT = ("/usr/share/locale/*", "/usr/share/info/*")

@@ -1,0 +1,39 @@
+"""The lab's tunnel, run from the installed package: its Python, its libraries, its daemon, in a kernel with ESP."""
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import roots
+from tests.deploy.node import Site
+from xfrmctl.lab import boot
+from xfrmctl.lab.job import Job
+
+pytestmark = pytest.mark.deploy
+
+#: The tree becomes a root of its own: `ip netns exec` wants / to be a mount. The imports come first, and once: both
+#: gateways start at the same time, from files that nobody has read yet.
+SCRIPT = """
+cd "$0"
+mount --bind . . && cd "$0"
+for each in proc sys dev; do mount --rbind /$each $each; done
+mount -t tmpfs run run && mkdir -p run/netns run/lock run/tmp
+mount -t tmpfs tmp tmp
+chroot . /usr/lib/xfrmctl/bin/python -I -c 'import xfrmctl.daemon.main'
+exec chroot . /usr/bin/xfrmctl lab demo
+"""
+
+
+def test_the_tunnel_of_the_lab_runs_from_the_installed_package(package: Path) -> None:
+    with Site() as site:
+        node = site.node("installed", roots.ready(), boot=False)
+        shutil.copy(package, node.tree / "var/tmp/xfrmctl.deb")
+        roots.inside(node.tree, "dpkg -i /var/tmp/xfrmctl.deb")
+        said = io.BytesIO()
+        status = boot.run(Job(argv=["sh", "-ec", SCRIPT, str(node.tree)], timeout_s=600), said, said)
+        text = said.getvalue().decode()
+        assert status == 0, text
+        assert "all 11 checks hold" in text
+        assert " 0 in clear" in text
