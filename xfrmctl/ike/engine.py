@@ -28,6 +28,7 @@ from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.peers import Peers
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.standing import Standing, standing
+from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, pump
 from xfrmctl.model.address import Endpoint
@@ -115,12 +116,12 @@ class IkeEngine:
     # -- kernel
 
     def handle_done(self, token: Token, refusal: KernelRefusal | None, now: float) -> None:
-        """The kernel's answer. An IKE SA that has gone meanwhile leaves nothing behind."""
+        """The kernel's answer. An IKE SA that has gone meanwhile, or is about to, leaves nothing behind."""
         core = self._core
         core.now = now
         waiting = core.waiting.pop(token)
         sa = core.sas.get(waiting.serial)
-        if sa is None:
+        if sa is None or sa.state == IkeState.DELETING:
             if refusal is None:
                 core.emit(DeleteSas(tuple(s.id for s in waiting.sas)))
             return

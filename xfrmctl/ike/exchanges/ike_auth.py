@@ -66,6 +66,7 @@ def _established(core: Core, sa: IkeSa) -> None:
         )
     )
     mobike.established(core, sa)
+    unique.crossed(core, sa)
     lifecycle.kick(core, sa.connection)
 
 
