@@ -6,6 +6,7 @@ from tools.dashboards.parts import (
     BYTES,
     GATEWAYS,
     PER_SECOND,
+    SECONDS,
     UP_DOWN,
     YES_NO,
     Column,
@@ -86,18 +87,18 @@ def _tiles() -> list[Panel]:
 
 
 def _wrong() -> list[Panel]:
-    why = "sum by (instance, connection, code) (xfrmctl_negotiation_failures_total{G})"
+    why = "time() - max by (instance, connection, code) (xfrmctl_connection_last_failure_timestamp_seconds{G})"
     return [
         listing(
             "Connections that fail, and why",
-            "What negotiations have failed of since the daemon started, for each connection that fails now. `xfrmctl "
+            "What each connection that fails now has failed of last. `xfrmctl "
             "diagnose CONNECTION` on the gateway names the cause and the cure for both ends.",
-            [Query(f"sort_desc({why} and on (instance, connection) ({FAILING}))")],
+            [Query(f"({why}) and on (instance, connection) ({FAILING})")],
             [
                 Column("instance", "Gateway", link=_GATEWAY),
                 Column("connection", "Connection", link=_TUNNEL),
                 Column("code", "Reason"),
-                Column("Value", "Times"),
+                Column("Value", "Ago", unit=SECONDS),
             ],
             width=12,
         ),
@@ -133,6 +134,7 @@ def _gateways() -> Panel:
         [
             Query("max by (instance) (up{J})"),
             Query("max by (instance, version) (xfrmctl_build_info{G})"),
+            Query("max by (instance, hash) (xfrmctl_config_info{G})"),
             Query("sum by (instance) (instance:xfrmctl_connections:count{G})"),
             Query("sum by (instance) (instance:xfrmctl_connections_up:sum{G})"),
             Query("sum by (instance) (instance:xfrmctl_connections_failing:count{G})"),
@@ -145,15 +147,16 @@ def _gateways() -> Panel:
             Column("instance", "Gateway", link=_GATEWAY),
             Column("Value #A", "Answers", words=UP_DOWN),
             Column("version", "Version"),
-            Column("Value #C", "Connections"),
-            Column("Value #D", "Up"),
-            Column("Value #E", "Fail"),
-            Column("Value #F", "Last reload worked", words=YES_NO),
-            Column("Value #G", "Kernel problems"),
-            Column("Value #H", "Started", unit="dateTimeFromNow"),
-            Column("Value #I", "Carried", unit=BITS),
+            Column("hash", "Configuration"),
+            Column("Value #D", "Connections"),
+            Column("Value #E", "Up"),
+            Column("Value #F", "Fail"),
+            Column("Value #G", "Last reload worked", words=YES_NO),
+            Column("Value #H", "Kernel problems"),
+            Column("Value #I", "Started", unit="dateTimeFromNow"),
+            Column("Value #J", "Carried", unit=BITS),
         ],
-        hidden=("Value #B",),
+        hidden=("Value #B", "Value #C"),
     )
 
 

@@ -46,6 +46,7 @@ def dashboard() -> Dashboard:
             Row("Negotiation", _negotiation()),
             Row("Kernel", _kernel()),
             Row("ICMP errors about paths to peers", _icmp()),
+            Row("The daemon itself", _daemon()),
         ],
     )
 
@@ -117,7 +118,7 @@ def _tunnels() -> list[Panel]:
             "Connections now",
             "Follow a name to the tunnel's own dashboard.",
             [
-                Query("max by (instance, connection) (xfrmctl_connection_up{C})"),
+                Query("xfrmctl_connection_state_info{C}"),
                 Query("max by (instance, connection) (xfrmctl_connection_attempts{C})"),
                 Query("max by (instance, connection) (xfrmctl_ike_sa_age_seconds{C})"),
                 Query("max by (instance, connection) (xfrmctl_path_mtu_bytes{C})"),
@@ -125,14 +126,14 @@ def _tunnels() -> list[Panel]:
             ],
             [
                 Column("connection", "Connection", link=_TUNNEL),
-                Column("Value #A", "State", words=UP_DOWN),
+                Column("state", "State"),
                 Column("Value #B", "Failed attempts"),
                 Column("Value #C", "IKE SA since", unit=SECONDS),
                 Column("Value #D", "Path MTU", unit=BYTES),
                 Column("Value #E", "Carried", unit=BITS),
             ],
             width=12,
-            hidden=("instance",),
+            hidden=("Value #A", "__name__", "job", "instance"),
         ),
         graph(
             "Carried",
@@ -174,13 +175,9 @@ def _negotiation() -> list[Panel]:
             "Handshakes",
             "From the first message to the established IKE SA. Seconds instead of milliseconds: packets "
             "get lost, or the peer is busy.",
-            *[
-                Query(
-                    f"histogram_quantile({q}, sum by (le) (rate(xfrmctl_handshake_duration_seconds_bucket{{G}}[R])))",
-                    name,
-                )
-                for q, name in ((0.5, "half of them within"), (0.95, "95 % within"))
-            ],
+            _within("xfrmctl_handshake_duration_seconds", 0.5, "half of the handshakes"),
+            _within("xfrmctl_handshake_duration_seconds", 0.95, "95 % of the handshakes"),
+            _within("xfrmctl_rekey_duration_seconds", 0.95, "95 % of the rekeys"),
             unit=SECONDS,
             width=8,
         ),
@@ -218,6 +215,7 @@ def _negotiation() -> list[Panel]:
             "kind from outside is a scan or a flood; `integrity` and `unknown_spi` come after a peer's restart.",
             Query("sum by (reason) (rate(xfrmctl_datagrams_dropped_total{G}[R]))", "{{reason}}"),
             Query("sum(rate(xfrmctl_cookies_demanded_total{G}[R]))", "cookies demanded"),
+            Query("sum(rate(xfrmctl_datagrams_not_sent_total{G}[R]))", "ours that the kernel would not send"),
             unit=PER_SECOND,
             stacked=True,
             width=8,
@@ -263,7 +261,8 @@ def _kernel() -> list[Panel]:
             "Problems: wanted and not there. Disturbances: somebody else removed or shadowed "
             "what is ours, and it was put back.",
             Query("max(xfrmctl_kernel_problems{G})", "problems"),
-            Query("sum(increase(xfrmctl_kernel_disturbances_total{G}[$__range]))", "disturbances so far"),
+            Query("sum(increase(xfrmctl_kernel_disturbances_total{G}[$__range]))", "disturbances in the time shown"),
+            Query("sum(increase(xfrmctl_kernel_troubles_total{G}[$__range]))", "refusals in the time shown"),
             unit=COUNT,
             steps=True,
             width=6,
@@ -275,6 +274,7 @@ def _kernel() -> list[Panel]:
             Query("sum by (family) (rate(xfrmctl_ip_fragments_made_total{G}[R]))", "{{family}} made"),
             Query("sum by (family) (rate(xfrmctl_ip_reassembled_total{G}[R]))", "{{family}} reassembled"),
             Query("sum by (family) (rate(xfrmctl_ip_reassembly_failed_total{G}[R]))", "{{family}} failed"),
+            Query("sum by (family) (rate(xfrmctl_ip_reassembly_timeouts_total{G}[R]))", "{{family}} timed out"),
             unit=PACKETS,
             width=6,
         ),
@@ -298,7 +298,7 @@ def _icmp() -> list[Panel]:
             Query(believed % "accepted", "{{reason}}"),
             unit=PER_SECOND,
             stacked=True,
-            width=8,
+            width=6,
         ),
         graph(
             "Dropped",
@@ -306,7 +306,59 @@ def _icmp() -> list[Panel]:
             Query(believed % "dropped", "{{reason}}"),
             unit=PER_SECOND,
             stacked=True,
-            width=8,
+            width=6,
         ),
-        note("What the reasons mean", as_table(ICMP_REASONS, "reason")),
+        graph(
+            "Waiting for a verdict",
+            "In the queue now, and those that got none because it was full. Data does not wait for them.",
+            Query("max(xfrmctl_icmp_queue_packets{G})", "waiting"),
+            Query("sum by (reason) (increase(xfrmctl_icmp_queue_dropped_total{G}[R]))", "without verdict: {{reason}}"),
+            unit=COUNT,
+            width=6,
+        ),
+        note("What the reasons mean", as_table(ICMP_REASONS, "reason"), width=6),
     ]
+
+
+def _daemon() -> list[Panel]:
+    return [
+        graph(
+            "Time of a step",
+            "One message, timer or answer of the kernel with all that follows; nothing else happens meanwhile. Long "
+            "ones "
+            "delay every handshake: a busy host, or too many tunnels for it.",
+            _within("xfrmctl_engine_step_seconds", 0.5, "half of the steps"),
+            _within("xfrmctl_engine_step_seconds", 0.99, "99 % of the steps"),
+            _within("xfrmctl_icmp_verdict_seconds", 0.99, "99 % of the verdicts on ICMP errors"),
+            unit=SECONDS,
+            width=6,
+        ),
+        graph(
+            "Scrapes",
+            "How long each took, and its longest piece: so long a message may have waited for it.",
+            Query("max(xfrmctl_scrape_duration_seconds{G})", "scrape"),
+            Query("max(xfrmctl_scrape_longest_piece_seconds{G})", "longest piece"),
+            unit=SECONDS,
+            width=6,
+        ),
+        graph(
+            "Bytes of IKE",
+            "Inbound up, outbound down. Probes of the path are among them.",
+            Query("8 * sum by (direction) (rate(xfrmctl_ike_bytes_total{G}[R]))", "{{direction}}"),
+            unit=BITS,
+            mirrored="^out$",
+            width=6,
+        ),
+        graph(
+            "Reloads",
+            "In the time shown. refused: the file has a mistake, and the configuration before it stays in force.",
+            Query("sum by (result) (increase(xfrmctl_config_reloads_total{G}[$__range]))", "{{result}}"),
+            unit=COUNT,
+            steps=True,
+            width=6,
+        ),
+    ]
+
+
+def _within(histogram: str, share: float, name: str) -> Query:
+    return Query(f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{{G}}[R])))", f"{name} within")

@@ -77,11 +77,14 @@ def _tiles() -> list[Panel]:
             steps=((None, GREEN), (1, YELLOW)),
         ),
         tile(
-            "Black holes found",
-            "In the time shown. ICMP errors are filtered on those paths; sizes have been found by "
-            "probes, and the tunnels work.",
-            Query('sum(increase(xfrmctl_path_mtu_changes_total{G, reason="black_hole"}[$__range])) or vector(0)'),
-            steps=((None, GREEN), (0.5, YELLOW)),
+            "Narrow in silence",
+            "Paths that carry less than our own link, found by probes: no router says so. The tunnels work; ICMP "
+            "errors are filtered on the way.",
+            Query(
+                "count(xfrmctl_path_mtu_bytes{C} < xfrmctl_path_link_mtu_bytes{C} "
+                'and on (instance, connection) xfrmctl_path_mtu_info{C, source="probe"}) or vector(0)'
+            ),
+            steps=((None, GREEN), (1, YELLOW)),
         ),
         tile(
             "Forged ICMP errors",
@@ -145,13 +148,23 @@ def _sizes() -> list[Panel]:
     return [
         graph(
             "Path MTU",
-            "Largest outer packet. A step down is a route that has changed, or a black hole that was found; "
-            "a step up has been found by ageing.",
+            "Largest outer packet. A step down is a route that has changed, or a black hole that was found; a step up "
+            "has been found by ageing.",
             Query("xfrmctl_path_mtu_bytes{C}", "{{instance}} {{connection}}"),
             unit=BYTES,
             steps=True,
             least=None,
-            width=8,
+            width=6,
+        ),
+        graph(
+            "Lost between first link and path",
+            "How much less the path carries than our own link; and how much more the way back, the peer says.",
+            Query("xfrmctl_path_link_mtu_bytes{C} - xfrmctl_path_mtu_bytes{C}", "{{instance}} {{connection}}"),
+            Query("xfrmctl_path_peer_mtu_bytes{C} - xfrmctl_path_mtu_bytes{C}", "{{instance}} {{connection}} back"),
+            unit=BYTES,
+            steps=True,
+            least=None,
+            width=6,
         ),
         graph(
             "Inner MTU",
@@ -160,7 +173,7 @@ def _sizes() -> list[Panel]:
             unit=BYTES,
             steps=True,
             least=None,
-            width=8,
+            width=6,
         ),
         graph(
             "MSS",
@@ -169,7 +182,7 @@ def _sizes() -> list[Panel]:
             unit=BYTES,
             steps=True,
             least=None,
-            width=8,
+            width=6,
         ),
     ]
 
@@ -181,6 +194,7 @@ def _search() -> list[Panel]:
             "Lost ones are how a size is found: one larger than the path. Silent: not even a small "
             "one came back, the peer is away.",
             Query("sum by (outcome) (rate(xfrmctl_path_mtu_probes_total{G}[R]))", "{{outcome}}"),
+            Query("sum(rate(xfrmctl_path_carriers_differ_total{G}[R]))", "through in UDP, not as ESP"),
             unit=PER_SECOND,
             stacked=True,
             width=8,
