@@ -71,15 +71,16 @@ def booleans(schema: Mapping[str, Any]) -> set[str]:
 
 
 def _plain(value: Any, truths: set[str], name: str = "") -> Any:
-    """Without Ansible's own types, and with the words that YAML 1.1 takes for booleans."""
+    """Plain values, and the words that YAML 1.1 takes for booleans."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item, truths, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, truths, name) for item in value]
     if isinstance(value, bool) and name not in truths:
         return "on" if value else "off"
-    if isinstance(value, str):
-        return str(value)
+    for kind in (str, int, float):  # without the types by which Ansible remembers where a value is from
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind(value)
     return value
 
 

@@ -55,6 +55,17 @@ def test_variables_become_the_file_that_was_meant(tmp_path: Path) -> None:
     assert text == FILTERS.configuration(SECTIONS, SCHEMA)
 
 
+def test_values_that_remember_where_they_are_from_are_plain_values_again() -> None:
+    """Ansible has types of its own for strings and numbers."""
+
+    class Number(int): ...
+
+    class Text(str): ...
+
+    text = FILTERS.configuration({"connections": {Text("c"): {"a": Number(7), "b": [Text("!file x")]}}}, SCHEMA)
+    assert text == "connections:\n  c:\n    a: 7\n    b:\n    - !file 'x'\n"
+
+
 def test_what_breaks_the_schema_is_told_with_its_place() -> None:
     assert FILTERS.problems(SECTIONS, SCHEMA) == []
     wrong = json.loads(json.dumps(SECTIONS))

@@ -1,0 +1,121 @@
+"""Two gateways that Ansible manages: nodes, an inventory, the collection as it is installed, and what a run did."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.deploy.node import Node, Site
+
+HERE = Path(__file__).resolve().parents[2]
+COLLECTION = HERE / "ansible"
+PROGRAMS = HERE / "build/ansible/bin"
+ENDS = {"one": ("192.0.2.1", "10.1.1"), "two": ("192.0.2.2", "10.1.2")}
+SECRET = "neither of the two ends tells this to anybody"
+
+CFG = """\
+[defaults]
+collections_path = {place}/collections
+inventory = {place}/inventory.yml
+host_key_checking = false
+retry_files_enabled = false
+stdout_callback = ansible.builtin.default
+callback_result_format = yaml
+interpreter_python = /usr/bin/python3
+forks = 2
+[ssh_connection]
+pipelining = true
+ssh_args = -o ControlMaster=auto -o ControlPersist=60 -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR
+control_path_dir = {place}/cp
+"""
+
+
+class Run:
+    """What one run of a playbook has said and done."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.out = done.returncode, done.stdout + done.stderr
+        recap = re.findall(r"^(\w+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", self.out, re.M)
+        self.changed = {name: int(changed) for name, _, changed, _, _ in recap}
+        self.failed = {name: int(unreachable) + int(failed) for name, _, _, unreachable, failed in recap}
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks that have changed something, once each."""
+        found, name = [], ""
+        for line in self.out.splitlines():
+            if match := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line):
+                name = match[1].rpartition(" : ")[2]
+            elif line.startswith("changed: ") and name not in found:
+                found.append(name)
+        return found
+
+
+class Control:
+    """The machine that Ansible runs on."""
+
+    def __init__(self, site: Site, nodes: list[Node], variables: Mapping[str, Any]) -> None:
+        self._site, self.place = site, site.place / "control"
+        self.place.mkdir()
+        (self.place / "ansible.cfg").write_text(CFG.format(place=self.place))
+        hosts = {
+            node.name: {
+                "ansible_host": node.address,
+                "ansible_user": "root",
+                "ansible_ssh_private_key_file": str(node.key),
+            }
+            for node in nodes
+        }
+        groups = {"gateways": {"hosts": hosts}, "monitoring": {"hosts": {nodes[-1].name: {}}}}
+        (self.place / "inventory.yml").write_text(yaml.safe_dump(groups))
+        (self.place / "host_vars").mkdir()
+        self.variables(variables)
+        for name in hosts:
+            self.host(name, connections(name))
+        self.tool("ansible-galaxy", "collection", "build", "--output-path", str(self.place), str(COLLECTION))
+        (built,) = self.place.glob("xfrmctl-gateway-*.tar.gz")
+        self.tool(
+            "ansible-galaxy", "collection", "install", "--offline", "-p", str(self.place / "collections"), str(built)
+        )
+
+    def variables(self, found: Mapping[str, Any]) -> None:
+        """Variables of all gateways."""
+        (self.place / "group_vars").mkdir(exist_ok=True)
+        (self.place / "group_vars/gateways.yml").write_text(yaml.safe_dump(dict(found)))
+
+    def host(self, name: str, found: Mapping[str, Any]) -> None:
+        """Variables of one gateway."""
+        (self.place / f"host_vars/{name}.yml").write_text(yaml.safe_dump(dict(found)))
+
+    def tool(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of Ansible's programs in the namespace that reaches the nodes."""
+        env = {
+            "ANSIBLE_CONFIG": str(self.place / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self.place / "home"),
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+            "HOME": str(self.place),
+            "LC_ALL": "C.UTF-8",
+        }
+        return self._site.run([str(PROGRAMS / program), *arguments], check=check, timeout_s=600, env=env)
+
+    def play(self, *arguments: str, extra: Mapping[str, Any] | None = None, book: str = "gateways") -> Run:
+        """Run a playbook of the collection."""
+        words = [*arguments, *(["-e", json.dumps(extra)] if extra else [])]
+        return Run(self.tool("ansible-playbook", f"xfrmctl.gateway.{book}", *words, check=False))
+
+
+def connections(name: str, **child: Any) -> dict[str, Any]:
+    """The one connection of a gateway, to the other."""
+    (here, lan), ((there, behind),) = ENDS[name], [end for other, end in ENDS.items() if other != name]
+    found = {
+        "local": {"address": here},
+        "remote": {"address": there},
+        "auth": {"psk": "!file secrets/tunnel.psk"},
+        "children": {"lan": {"local_ts": [f"{lan}.0/24"], "remote_ts": [f"{behind}.0/24"], "start": "start", **child}},
+    }
+    return {"xfrmctl_connections": {"tunnel": found}}
