@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from xfrmctl.cli import phrases
 from xfrmctl.cli.columns import Column, lay
-from xfrmctl.cli.words import count, duration, size
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo
+from xfrmctl.model.words import count, duration, size
 
 MANY = 50
 """Children from which on ``show`` prints one line each, unless it is told otherwise."""

@@ -7,8 +7,8 @@ from rich.text import Text
 
 from xfrmctl.cli import phrases
 from xfrmctl.cli.action import failure_lines
-from xfrmctl.cli.words import duration, plural
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, PolicyInfo, Snapshot
+from xfrmctl.model.words import duration, plural
 
 COLOURS = {"up": "green", "partial": "yellow", "connecting": "yellow", "waiting": "yellow", "down": "red"}
 LABEL = 6

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xfrmctl.cli.session import DEFAULT_CONFIG, Json, print_json, session
-from xfrmctl.cli.words import plural
+from xfrmctl.model.words import plural
 
 
 def check(

@@ -8,7 +8,7 @@ import typer
 
 from xfrmctl.cli.outcome import FAILED
 from xfrmctl.cli.session import Json, print_json, session
-from xfrmctl.cli.words import plural
+from xfrmctl.model.words import plural
 
 if TYPE_CHECKING:
     from xfrmctl.importers.convert import Imported

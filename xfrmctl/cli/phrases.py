@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from xfrmctl.cli.words import count, duration, plural, size
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, HistoryInfo, IkeInfo, SaInfo, TunnelInfo
+from xfrmctl.model.words import count, duration, plural, size
 
 _USUAL = {"replay window 128", "DSCP outbound copy", "DSCP inbound keep", "ECN on"}
 

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from xfrmctl.cli import phrases
 from xfrmctl.cli.cards import state
-from xfrmctl.cli.words import duration
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo
+from xfrmctl.model.words import duration
 
 WIDE = 156
 """Columns from which on the tables can be read."""

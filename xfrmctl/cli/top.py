@@ -13,7 +13,7 @@ from xfrmctl.cli.filters import Address, Carries, Child, Names, Peer, Spi, State
 from xfrmctl.cli.keys import keys
 from xfrmctl.cli.rates import SORTS, Rate, Rates, in_order, rates
 from xfrmctl.cli.session import Json, console, print_json, print_line, session
-from xfrmctl.cli.words import count, duration, plural, rate
+from xfrmctl.model.words import count, duration, plural, rate
 
 if TYPE_CHECKING:
     from xfrmctl.control.client import ControlClient

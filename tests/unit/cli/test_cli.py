@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.unit.control.gateway_values import DOWN, IKE, SNAPSHOT, UP, Gateway, serving
-from xfrmctl.cli import words
 from xfrmctl.cli.main import app
 from xfrmctl.control.schema import ChildChange, ConnectionChange, GatewayChange, KeyChange, PlanResult
+from xfrmctl.model import words
 from xfrmctl.model.selection import EVERYTHING, Selection
 from xfrmctl.model.snapshot import Snapshot
 

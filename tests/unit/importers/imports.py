@@ -106,6 +106,15 @@ def told_lines(done: Done, file: Path) -> set[int]:
     return {e.place.line for e in done.imported.report.entries if e.place and e.place.file == str(file)}
 
 
+def check_left_out(importer: Importer, text: str, dialect: str, word: str) -> None:
+    """A connection of an ipsec.conf is not taken over: the option says so, and every line is in the report."""
+    file = importer.file("ipsec.conf", text)
+    done = importer.run(file, dialect)
+    assert "connections" not in done.data
+    assert "decide" in done.fate(word)
+    assert told_lines(done, file) >= options_in(text)
+
+
 def check_table(done: Done, table: Table, *ends: str) -> None:
     """Every option of a table was read or told: what it says is read, is read; what it says is dropped, is dropped.
 

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.pki import key
-from tests.unit.importers.imports import KEY, Importer, check_table, options_in, told_lines
+from tests.unit.importers.imports import KEY, Importer, check_left_out, check_table
 from xfrmctl.importers.dialects.tables_libreswan import CONN, END, SETUP
 from xfrmctl.importers.words import algorithms
 
@@ -237,12 +237,7 @@ def test_of_several_also_the_first_holds(with_secret: Importer) -> None:
     ],
 )
 def test_connections_that_cannot_be_taken_over(with_secret: Importer, options: tuple[str, ...], word: str) -> None:
-    text = conf(*options)
-    file = with_secret.file("ipsec.conf", text)
-    done = with_secret.run(file, "libreswan")
-    assert "connections" not in done.data
-    assert "decide" in done.fate(word)
-    assert told_lines(done, file) >= options_in(text)
+    check_left_out(with_secret, conf(*options), "libreswan", word)
 
 
 def test_certificates_have_to_be_exported_from_nss(importer: Importer) -> None:

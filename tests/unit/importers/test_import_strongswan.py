@@ -3,7 +3,7 @@
 import pytest
 
 from tests.pki import issue, root
-from tests.unit.importers.imports import KEY, Importer, check_table, options_in, told_lines
+from tests.unit.importers.imports import KEY, Importer, check_left_out, check_table, options_in, told_lines
 from xfrmctl.importers.dialects.tables_strongswan import CA, CONN, END, SETUP
 from xfrmctl.importers.origin import ImportFault
 
@@ -169,12 +169,7 @@ def test_left_and_right_by_address(with_secret: Importer) -> None:
     ],
 )
 def test_connections_that_cannot_be_taken_over(with_secret: Importer, options: tuple[str, ...], word: str) -> None:
-    text = conf(*options)
-    file = with_secret.file("ipsec.conf", text)
-    done = with_secret.run(file, "strongswan")
-    assert "connections" not in done.data
-    assert "decide" in done.fate(word)
-    assert told_lines(done, file) >= options_in(text)
+    check_left_out(with_secret, conf(*options), "strongswan", word)
 
 
 def test_shunts_and_protocols(with_secret: Importer) -> None:
