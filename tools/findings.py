@@ -3,7 +3,8 @@
 
 make docs-findings      write docs/findings.md
 
-The findings are those of ``xfrmctl/diagnose/catalogue.py``; the scenarios are the data of ``tests/lab/faults``.
+The findings are those of ``xfrmctl/diagnose/catalogue.py``; the scenarios are the data of ``tests/lab/faults``; what a
+finding says is that of ``tests/unit/diagnose/examples.py``.
 """
 
 import sys
@@ -13,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.lab.faults import BY_HAND, every  # noqa: E402
+from tests.unit.diagnose.examples import found  # noqa: E402
 from xfrmctl.diagnose.catalogue import CATALOGUE  # noqa: E402
+from xfrmctl.model.finding import HERE, PEER, Finding  # noqa: E402
 
 PAGE = ROOT / "docs" / "findings.md"
 HEAD = """\
@@ -32,6 +35,35 @@ NAT.
 | finding | fault | made for real in the lab |
 |---|---|---|
 """
+EXAMPLES = """
+## What each of them says
+
+Of a gateway with one connection, `main`, and one child, `lan`. What goes into a configuration has its place before it:
+NAME, P, M and the like stand for names of the peer's own. In the tests `xfrmctl check` takes the lines of xfrmctl, a
+strongSwan 5.9 those of strongSwan, and a libreswan 4.10 those of libreswan; those of Cisco IOS follow its manuals, and
+no IOS has seen them.
+"""
+ENDS = ((HERE, "here"), (PEER, "at the peer"))
+
+
+def example(name: str) -> str:
+    """One finding in full."""
+    (finding,) = found(name)
+    parts = [f"### {name}", f"{finding.symptom[0].upper()}{finding.symptom[1:]}.", *evidence(finding)]
+    parts.append(f"Cause: {finding.cause}.")
+    for end, where in ENDS:
+        cure = finding.cure_here if end == HERE else finding.cure_peer
+        parts.append(f"Cure {where}: {cure}.")
+        lines = [ln for ln in finding.lines if ln.end == end]
+        if lines:
+            text = "\n".join(f"# {ln.where}\n{ln.text}" for ln in lines)
+            parts.append(f"```text\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def evidence(finding: Finding) -> list[str]:
+    """What was seen."""
+    return ["\n".join(f"- `{seen}`" for seen in finding.evidence)]
 
 
 def page() -> str:
@@ -41,8 +73,8 @@ def page() -> str:
     for name, what in CATALOGUE.items():
         made = [fault.name for fault in faults if fault.finding == name]
         made += [BY_HAND[name]] if name in BY_HAND else []
-        rows.append(f"| `{name}` | {what} | {'; '.join(made)} |")
-    return HEAD + "\n".join(rows) + "\n"
+        rows.append(f"| [{name}](#{name}) | {what} | {'; '.join(made)} |")
+    return HEAD + "\n".join([*rows, EXAMPLES, *map(example, CATALOGUE)])
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from xfrmctl.cli.session import DEFAULT_CONFIG, Json, Session, console, print_js
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
-    from xfrmctl.model.finding import Diagnosis, Finding
+    from xfrmctl.model.finding import Diagnosis, Finding, Line
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -87,6 +88,13 @@ def render(result: "Diagnosis") -> "list[RenderableType]":
     return parts
 
 
+def _line(line: "Line") -> "Text":
+    """Product and place, then the line; several of them begin below, so that they can be copied as they are."""
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text.assemble((f"{line.where}:", "dim"), "\n" if "\n" in line.text else " ", line.text)
+
+
 def _finding(finding: "Finding") -> "list[RenderableType]":
     from rich.padding import Padding  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -104,9 +112,8 @@ def _finding(finding: "Finding") -> "list[RenderableType]":
         table.add_row("" if number else "evidence", Text(seen))
     table.add_row("cause", Text(finding.cause))
     for end, cure in (("here", finding.cure_here), ("peer", finding.cure_peer)):
-        if cure:
-            table.add_row(f"cure {end}", Text(cure))
+        table.add_row(f"cure {end}", Text(cure))
         for line in finding.lines:
             if line.end == end:
-                table.add_row("", Text.assemble((f"{line.product}: ", "dim"), line.text))
+                table.add_row("", _line(line))
     return [title, Padding(table, (0, 0, 1, 2))]

@@ -6,6 +6,8 @@ CATALOGUE = {
     # what the two ends are configured for
     "no-common-ike-proposal": "no common IKE proposal (with the diff by kind of algorithm)",
     "no-common-esp-proposal": "no common ESP or AH proposal (with the diff)",
+    "mode-mismatch": "one end insists on transport mode, the other on a tunnel",
+    "ah-through-nat": "AH where there is a NAT",
     "selectors-differ": "selectors that are neither equal nor subsets (with the diff)",
     "psk-mismatch": "pre-shared keys differ",
     "authentication-method": "one end proves itself by a key, the other expects a certificate, or the reverse",

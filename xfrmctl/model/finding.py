@@ -11,11 +11,21 @@ HERE, PEER = "here", "peer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line to type or to write at one end. ``product``: xfrmctl, shell, strongSwan, libreswan or Cisco IOS."""
+    """Something to type or to write at one end. ``product``: xfrmctl, shell, strongSwan, libreswan or Cisco IOS.
+
+    ``place`` is the section of the product's configuration that it belongs to, "" for a command. ``text`` may be of
+    several lines, indented as the product's own.
+    """
 
     end: str
     product: str
     text: str
+    place: str = ""
+
+    @property
+    def where(self) -> str:
+        """Product and place, to stand before the text."""
+        return f"{self.product}, {self.place}" if self.place else self.product
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +43,7 @@ class Finding:
     evidence: list[str]
     cause: str
     cure_here: str
-    cure_peer: str = ""
+    cure_peer: str
     lines: list[Line] = field(default_factory=list)
 
 

@@ -1,6 +1,6 @@
 """What `xfrmctl diagnose` has found, with evidence, cause and cure for both ends."""
 
-from xfrmctl.model.finding import HERE, PEER, Finding
+from xfrmctl.model.finding import HERE, PEER, Finding, Line
 from xfrmctl.model.words import duration, plural
 from xfrmctl.page.frame import terms
 from xfrmctl.page.markup import Content, Html, join, tag
@@ -26,6 +26,11 @@ def section(view: View, connection: str | None = None) -> Html:
     return tag("section", title, said, *map(_card, found[:MOST]), more, *blind, aria_labelledby="findings")
 
 
+def _line(line: Line) -> Html:
+    """Several lines begin below their place."""
+    return tag("pre", f"{line.where}:{chr(10) if chr(10) in line.text else ' '}{line.text}")
+
+
 def _card(finding: Finding) -> Html:
     where = "/".join(part for part in (finding.connection, finding.child) if part) or "gateway"
     colour = "bad" if finding.severity == "error" else "warn"
@@ -34,9 +39,8 @@ def _card(finding: Finding) -> Html:
         ("Cause", finding.cause),
     ]
     for end, name, cure in ((HERE, "Cure here", finding.cure_here), (PEER, "Cure at the peer", finding.cure_peer)):
-        if cure:
-            lines = [tag("pre", f"{line.product}: {line.text}") for line in finding.lines if line.end == end]
-            pairs.append((name, join(cure, *lines)))
+        lines = [_line(line) for line in finding.lines if line.end == end]
+        pairs.append((name, join(cure, *lines)))
     severity = tag("span", f"{finding.severity.capitalize()}: ", class_=colour)
     return tag(
         "article",

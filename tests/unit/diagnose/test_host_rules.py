@@ -1,84 +1,46 @@
 """The host around the tunnel: each rule finds its fault, and nothing a moment before it is one."""
 
 from dataclasses import replace
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
 from tests.unit.diagnose.gateway_facts import LAN, MAIN, SA, connected, down, facts, ids, lines, only
-from xfrmctl.daemon.gather.firewall import counted, moved
+from tests.unit.diagnose.host_facts import (
+    FAR,
+    JUMP,
+    PEER,
+    US,
+    child_facts,
+    clamped,
+    counts,
+    firewall,
+    foreign,
+    host,
+    interface_child,
+    route,
+    ruled,
+    two,
+)
 from xfrmctl.diagnose.facts import (
     Answer,
-    ChildFacts,
     Facts,
-    HostFacts,
     PathProbe,
     PeerProbe,
     TunnelProbe,
-    somewhere_in,
 )
-from xfrmctl.diagnose.netfilter import iptables
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.ike import failures
-from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.model.address import Endpoint
 from xfrmctl.model.observed import (
     LOCAL,
     NOWHERE,
-    UNICAST,
-    ObservedDevice,
-    ObservedPolicy,
     ObservedSa,
-    RouteLookup,
 )
-from xfrmctl.model.sa import DataPlane, Direction, Mode
+from xfrmctl.model.sa import Direction, Mode
 from xfrmctl.model.selector import parse_selector
 from xfrmctl.model.snapshot import ChildInfo, ClampInfo, FragmentInfo
-from xfrmctl.netfilter.save import parse
-
-US, PEER = ip_address("172.16.1.1"), ip_address("172.16.2.1")
-NEAR, FAR = somewhere_in(IPv4Network("10.1.1.0/24")), somewhere_in(IPv4Network("10.1.2.0/24"))
-
-
-def route(device: str, kind: str = UNICAST) -> RouteLookup:
-    return RouteLookup(asked="ip route get", said=f"{kind} dev {device}", kind=kind, device=device)
-
-
-def host(**more: Any) -> HostFacts:
-    """A healthy host."""
-    routes: dict[IPAddress, RouteLookup] = {a: route("wan") for a in (PEER, *FAR)} | {a: route("lan") for a in NEAR}
-    devices = {name: ObservedDevice(name=name, index=1, kind="", mtu=1500, up=True) for name in ("lan", "wan")}
-    usual: dict[str, Any] = {
-        "sysctls": {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "0"},
-        "addresses": {US: "wan", ip_address("10.1.1.1"): "lan"},
-        "devices": devices,
-        "routes": routes | more.pop("other_routes", {}),
-    }
-    return HostFacts(**usual | more)
-
-
-def read(text: str) -> list[Table]:
-    return iptables.tables_of(parse(text, 4), "iptables-nft")
-
-
-def child_facts(child: ChildFacts = LAN, *, at: HostFacts | None = None, **more: Any) -> Facts:
-    return facts(connections=(replace(MAIN, children=(child,)),), host=at or host(), **more)
-
-
-def firewall(*rules: str, table: str = "filter") -> tuple[Table, ...]:
-    hooks = {"nat": ["POSTROUTING"], "raw": ["PREROUTING"], "mangle": ["POSTROUTING"]}
-    chains = hooks.get(table, ["INPUT", "FORWARD", "OUTPUT"])
-    text = "".join(f":{chain} ACCEPT [0:0]\n" for chain in chains) + "".join(f"{rule}\n" for rule in rules)
-    return tuple(read(f"*{table}\n{text}COMMIT\n"))
-
-
-def ruled(
-    *rules: str, table: str = "filter", child: ChildFacts = LAN, before: tuple[str, ...] = (), **more: Any
-) -> Facts:
-    """With these rules; ``before`` is how they had counted at the first look."""
-    now = firewall(*rules, table=table)
-    change = moved(counted(firewall(*before, table=table)), counted(now)) if before else {}
-    return child_facts(child, at=host(tables=now, counted=change), **more)
 
 
 def test_a_healthy_host_has_no_finding() -> None:
@@ -113,13 +75,6 @@ def test_forwarding_off_matters_for_networks_only() -> None:
 def test_no_way_to_the_network(kind: str) -> None:
     found = only(child_facts(at=host(other_routes={FAR[2]: route("", kind)})))
     assert found.id == "no-route-to-network" and kind in found.evidence[0]
-
-
-def interface_child() -> tuple[ChildFacts, HostFacts]:
-    child = replace(LAN, dataplane=DataPlane.INTERFACE, interface="ipsec0", if_id=0x58000001)
-    device = ObservedDevice(name="ipsec0", index=1, kind="xfrm", mtu=1400, up=True, if_id=0x58000001)
-    at = host(other_routes={a: route("ipsec0") for a in FAR})
-    return child, replace(at, devices={**at.devices, "ipsec0": device})
 
 
 def test_a_route_past_the_interface() -> None:
@@ -181,7 +136,7 @@ def test_nat_before_policy_and_its_exemption() -> None:
     rule = "[5:300] -A POSTROUTING -s 10.1.0.0/16 -o wan -j MASQUERADE"
     found = only(ruled(rule, table="nat"))
     assert found.id == "nat-before-policy" and rule.partition("] ")[2] in found.evidence[0]
-    assert "shell: iptables -t nat -I POSTROUTING -s 10.1.1.0/24 -d 10.1.2.0/24 -j ACCEPT" in lines(found, "here")
+    assert "shell: iptables-nft -t nat -I POSTROUTING -m policy --dir out --pol ipsec -j ACCEPT" in lines(found, "here")
     assert ids(ruled("[0:0] -A POSTROUTING -d 10.1.2.0/24 -j ACCEPT", rule, table="nat")) == []
     assert ids(ruled("[0:0] -A POSTROUTING -s 10.1.1.0/24 -j SNAT --to-source 10.1.1.9", table="nat")) == []
     child, at = interface_child()
@@ -258,15 +213,6 @@ def test_a_rule_of_ours_explains_what_looks_like_the_path() -> None:
 
 
 # ---- SAs
-
-
-def two(before: Any, after: Any, **more: Any) -> Facts:
-    return child_facts(before=facts(connected(before)).after, after=facts(connected(after)).after, **more)
-
-
-def counts(packets_in: int, packets_out: int, **more: Any) -> Any:
-    inbound, outbound = replace(SA.inbound, packets=packets_in), replace(SA.outbound, packets=packets_out)
-    return replace(SA, inbound=inbound, outbound=outbound, **more)
 
 
 @pytest.mark.parametrize(
@@ -349,16 +295,6 @@ def test_a_narrow_child_that_is_down_takes_the_packets_of_a_wide_one() -> None:
     assert ids(facts(connected(), info, connections=(MAIN, marked), host=host())) == []
 
 
-def foreign(**more: Any) -> ObservedPolicy:
-    usual: dict[str, Any] = {
-        "direction": Direction.OUT,
-        "source": IPv4Network("0.0.0.0/0"),
-        "destination": IPv4Network("10.1.2.0/25"),
-        "priority": 7,
-    }
-    return ObservedPolicy(**usual | more)
-
-
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
@@ -417,15 +353,6 @@ def test_a_written_mtu_that_is_too_small() -> None:
                             ipv6_lost=True)  # fmt: skip
     lost = only(written(1400, replace(probe, carries=1450), replace(sa, fragments=squeezed)))
     assert (lost.id, lost.severity) == ("static-mtu-too-small", "error")
-
-
-def clamped(*rules: str, mss: int = 1298) -> Facts:
-    text = "*mangle\n:POSTROUTING ACCEPT [0:0]\n:XFRMCTL-MSS - [0:0]\n" + "".join(f"{r}\n" for r in rules)
-    text += f"[0:0] -A XFRMCTL-MSS -m set --match-set xfrmctl-4-{mss} src,dst -j TCPMSS --set-mss {mss}\nCOMMIT\n"
-    return child_facts(at=host(tables=tuple(read(text))))
-
-
-JUMP = "[0:0] -A POSTROUTING -p tcp -m tcp --tcp-flags SYN,RST SYN -j XFRMCTL-MSS"
 
 
 def test_a_clamp_that_is_shadowed() -> None:

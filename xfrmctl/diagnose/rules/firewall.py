@@ -10,13 +10,16 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
+from xfrmctl.diagnose.lines import NOTHING_THERE, cisco, shell
+from xfrmctl.diagnose.netfilter.spare import spare
 from xfrmctl.diagnose.netfilter.values import SNAT, Addresses, Fit, Fragments, Not, Packet, States
 from xfrmctl.diagnose.netfilter.walk import DROPS, Fate, dropped, fates, partly_dropped, translated
-from xfrmctl.diagnose.rules.forwarding import is_for_others, networks, shell
+from xfrmctl.diagnose.rules.forwarding import is_for_others, networks
 from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.diagnose.rules.sas import NUMBER
-from xfrmctl.model.address import IPNetwork
-from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
+from xfrmctl.diagnose.vendors import cisco_exemption, fragmentation_lines
+from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding
 from xfrmctl.model.sa import DataPlane, Mode
 
 UDP, ICMP, ICMPV6 = 17, 1, 58
@@ -92,7 +95,6 @@ def forward_drops(facts: Facts) -> Iterator[Finding]:
 
 def _forward(facts: Facts, child: ChildFacts, name: str, packet: Packet, when: str, fate: Fate) -> Finding:
     moved = facts.host.counted.get(fate.key, 0)
-    tool = "iptables" if packet.source.version == 4 else "ip6tables"
     return Finding(
         id=name,
         severity=ERROR,
@@ -102,10 +104,16 @@ def _forward(facts: Facts, child: ChildFacts, name: str, packet: Packet, when: s
         evidence=[fate.text, f"it has counted {fate.packets or 0} packets, {moved:+d} in {facts.seconds:.1f} s"],
         cause="no rule before it accepts them",
         cure_here="accept the tunnel's networks before that rule",
-        lines=[shell(f"{tool} -I FORWARD -s {packet.source} -d {packet.destination} -j ACCEPT"),
-               shell(f"nft insert rule inet filter forward ip saddr {packet.source} ip daddr {packet.destination} "
-                     "accept")],
+        cure_peer=NOTHING_THERE,
+        lines=[spare(fate, *_between(packet))],
     )  # fmt: skip
+
+
+def _between(packet: Packet) -> tuple[str, str]:
+    """Packets of these two networks, as iptables and as nft spell them."""
+    ip = "ip" if packet.source.version == 4 else "ip6"
+    plain = f"-s {packet.source} -d {packet.destination}"
+    return plain, f"{ip} saddr {packet.source} {ip} daddr {packet.destination}"
 
 
 def forward_drops_a_part(facts: Facts) -> Iterator[Finding]:
@@ -126,6 +134,8 @@ def forward_drops_a_part(facts: Facts) -> Iterator[Finding]:
                             evidence=[fate.text, f"{moved:+d} packets in {facts.seconds:.1f} s"],
                             cause="the rule is about a part of what the tunnel carries",
                             cure_here="see whether that is meant; if not, accept those packets before it",
+                            cure_peer=NOTHING_THERE,
+                            lines=[spare(fate, *_between(packet))],
                         )  # fmt: skip
 
 
@@ -137,7 +147,6 @@ def nat_eats(facts: Facts) -> Iterator[Finding]:
             if fate is None or fate.rule is None or _stays_inside(fate.rule.text, out.source):
                 continue
             moved = facts.host.counted.get(fate.key, 0)
-            match = f"-s {out.source} -d {out.destination}"
             some = "" if fate.fit is Fit.ALL else "some of the "
             yield Finding(
                 id="nat-before-policy",
@@ -151,11 +160,11 @@ def nat_eats(facts: Facts) -> Iterator[Finding]:
                 cause="source NAT happens before the kernel looks for the policy, and no exemption comes before it",
                 cure_here="exempt what is for the tunnel, before that rule; connections that stand keep their "
                 "translation until they end (conntrack -D)",
-                cure_peer="where it translates sources, it needs the same exemption",
-                lines=[shell(f"iptables -t nat -I POSTROUTING {match} -j ACCEPT"),
-                       shell("iptables -t nat -I POSTROUTING -m policy --dir out --pol ipsec -j ACCEPT"),
-                       Line(end=PEER, product="Cisco IOS", text="ip access-list extended NAT / deny ip REMOTE "
-                            "LOCAL / permit ip REMOTE any")],
+                cure_peer="where it translates sources as well, it needs the same exemption: strongSwan and libreswan "
+                "leave that to its firewall",
+                lines=[spare(fate, "-m policy --dir out --pol ipsec", "rt ipsec exists"),
+                       shell("iptables -t nat -I POSTROUTING -m policy --dir out --pol ipsec -j ACCEPT", PEER),
+                       *cisco_exemption(out.destination, out.source)],
             )  # fmt: skip
             break
 
@@ -205,8 +214,8 @@ def _spoken(facts: Facts, connection: ConnectionFacts) -> list[tuple[str, int, i
 def _gateway(
     connection: ConnectionFacts, what: str, packet: Packet, fate: Fate, protocol: int, port: int | None
 ) -> Finding:
-    chain = fate.chain.hook.upper() or fate.chain.name
-    match = f"-p {protocol}" + (f" --dport {port}" if port else "")
+    plain = f"-p {'udp' if port else protocol}" + (f" --dport {port}" if port else "")
+    native = f"udp dport {port}" if port else f"meta l4proto {protocol}"
     return Finding(
         id=f"firewall-drops-{what}",
         severity=ERROR,
@@ -216,8 +225,16 @@ def _gateway(
         evidence=[fate.text],
         cause="no rule before it accepts what the two gateways say to each other",
         cure_here="accept it before that rule; UDP 500 and 4500, and ESP (protocol 50), both ways",
-        lines=[Line(end=HERE, product="shell", text=f"iptables -I {chain} {match} -j ACCEPT")],
+        cure_peer=NOTHING_THERE,
+        lines=[spare(fate, plain, native)],
     )
+
+
+_TOO_BIG = {
+    4: ("-p icmp --icmp-type fragmentation-needed", "icmp type destination-unreachable icmp code frag-needed"),
+    6: ("-p icmpv6 --icmpv6-type packet-too-big", "icmpv6 type packet-too-big"),
+}
+"""What says that a packet is too large, as iptables and as nft spell it."""
 
 
 def frag_needed_drops(facts: Facts) -> Iterator[Finding]:
@@ -238,8 +255,12 @@ def frag_needed_drops(facts: Facts) -> Iterator[Finding]:
                     cause="our own firewall drops the ICMP errors that this gateway sends (frag-needed, packet too "
                     "big): whatever the MSS clamp does not help, as UDP and tunnels within, meets a black hole",
                     cure_here="let ICMP errors out",
-                    lines=[shell("iptables -I OUTPUT -p icmp --icmp-type fragmentation-needed -j ACCEPT"),
-                           shell("ip6tables -I OUTPUT -p icmpv6 --icmpv6-type packet-too-big -j ACCEPT")],
+                    cure_peer="the same for the hosts behind it, if its firewall does the same",
+                    lines=[spare(fate, *_TOO_BIG[out.source.version]),
+                           *(shell(f"{tool} -I OUTPUT {_TOO_BIG[version][0]} -j ACCEPT", PEER)
+                             for version, tool in ((4, "iptables"), (6, "ip6tables")) if version == out.source.version),
+                           cisco("interface INSIDE", " ip unreachables" if out.source.version == 4
+                                 else " ipv6 unreachables")],
                 )  # fmt: skip
                 break
 
@@ -265,7 +286,9 @@ def invalid_drops(facts: Facts) -> Iterator[Finding]:
                 cause="conntrack sees one direction of a connection only (asymmetric routing), or TCP windows that it "
                 "does not know: from before its start, or after a tunnel has moved",
                 cure_here="do not track what the tunnel carries, or be liberal about TCP windows",
-                lines=[shell(f"iptables -t raw -I PREROUTING -s {packet.source} -d {packet.destination} -j NOTRACK"),
+                cure_peer="nothing, unless it sends the two directions different ways",
+                lines=[shell(f"{'iptables' if packet.source.version == 4 else 'ip6tables'} -t raw -I PREROUTING "
+                             f"{_between(packet)[0]} -j CT --notrack"),
                        shell("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1")],
             )  # fmt: skip
 
@@ -292,8 +315,16 @@ def fragment_drops(facts: Facts) -> Iterator[Finding]:
                 evidence=[fate.text],
                 cause="a large IKE message (certificates), or ESP that was fragmented on the way, never arrives whole",
                 cure_here="accept fragments from the peer before that rule",
-                lines=[shell(f"iptables -I INPUT -s {remote} -f -j ACCEPT")],
+                cure_peer="nothing, unless its firewall does the same; with IKE fragmentation (RFC 7383) at both ends "
+                "IKE needs none",
+                lines=[spare(fate, *_fragments_of(remote)), *fragmentation_lines(connection.name)],
             )  # fmt: skip
+
+
+def _fragments_of(remote: IPAddress) -> tuple[str, str]:
+    if remote.version == 4:
+        return f"-s {remote} -f", f"ip saddr {remote} ip frag-off & 0x1fff != 0"
+    return f"-s {remote} -m frag --fragid 0:4294967295", f"ip6 saddr {remote} exthdr frag exists"
 
 
 def _tracked(facts: Facts, version: int) -> bool:
@@ -317,17 +348,19 @@ def reverse_path_rules(facts: Facts) -> Iterator[Finding]:
                     for rule in chain.rules:
                         strict = "rpfilter" in rule.text or "fib saddr" in rule.text
                         if chain.hook == "prerouting" and strict and rule.verdict in DROPS:
-                            yield _rpfilter(child, out, back, f"{table}: {rule.text}")
+                            fate = Fate(verdict=rule.verdict, fit=Fit.ALL, table=table, chain=chain, rule=rule)
+                            yield _rpfilter(child, out, back, fate)
                             return
 
 
-def _rpfilter(child: ChildFacts, out: Packet, back: Packet, rule: str) -> Finding:
+def _rpfilter(child: ChildFacts, out: Packet, back: Packet, fate: Fate) -> Finding:
     return Finding(
         id="rp-filter-decrypted", severity=ERROR, connection=child.connection, child=child.name,
         symptom=f"decrypted packets from {back.source} are dropped for their source address",
-        evidence=[rule, f"they come in on {back.in_dev}, and the route to {out.destination} goes out on {out.out_dev}"],
+        evidence=[fate.text,
+                  f"they come in on {back.in_dev}, and the route to {out.destination} goes out on {out.out_dev}"],
         cause="a reverse-path filter made of rules takes a source only where packets to it would leave",
         cure_here="accept what came out of IPsec before that rule",
-        lines=[shell("iptables -t raw -I PREROUTING -m policy --dir in --pol ipsec -j ACCEPT"),
-               shell("nft insert rule inet TABLE prerouting meta secpath exists accept")],
+        cure_peer=NOTHING_THERE,
+        lines=[spare(fate, "-m policy --dir in --pol ipsec", "meta secpath exists")],
     )  # fmt: skip

@@ -7,19 +7,15 @@ What is said of ``rp_filter`` is read from the kernel: packets that come out of 
 from collections.abc import Iterator
 
 from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
+from xfrmctl.diagnose.lines import NOTHING_THERE, cisco, shell, xfrmctl
 from xfrmctl.model.address import IPAddress, IPNetwork
-from xfrmctl.model.finding import ERROR, HERE, WARNING, Finding, Line
+from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding, Line
 from xfrmctl.model.observed import LOCAL, UNICAST, RouteLookup
 from xfrmctl.model.sa import DataPlane, Mode
 from xfrmctl.model.selector import TrafficSelector
 
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _STRICT = 1
-
-
-def shell(text: str) -> Line:
-    """A command for this gateway."""
-    return Line(end=HERE, product="shell", text=text)
 
 
 def told(answer: RouteLookup) -> str:
@@ -56,6 +52,7 @@ def forwarding_off(facts: Facts) -> Iterator[Finding]:
                 evidence=[f"{sysctl} = 0", f"tunnels for networks behind this host: {', '.join(served[:6])}"],
                 cause="the kernel drops whatever is not for its own addresses",
                 cure_here="switch forwarding on, now and for the next start",
+                cure_peer=NOTHING_THERE,
                 lines=[
                     shell(f"sysctl -w {sysctl}=1"),
                     shell(f"echo {sysctl} = 1 > /etc/sysctl.d/60-xfrmctl.conf"),
@@ -87,6 +84,7 @@ def _route(facts: Facts, child: ChildFacts, address: IPAddress) -> Finding | Non
             evidence=[told(answer), f"{child.connection}/{child.name} wants {address} through {child.interface}"],
             cause="a route that is not ours is more specific, or has a better metric, than ours into the tunnel",
             cure_here="remove that route, or give it a metric above 58",
+            cure_peer=NOTHING_THERE,
             lines=[shell(f"ip route show match {address}"), shell(f"ip route delete NETWORK dev {answer.device}")],
         )  # fmt: skip
     if answer.kind == LOCAL:
@@ -99,7 +97,7 @@ def _route(facts: Facts, child: ChildFacts, address: IPAddress) -> Finding | Non
         symptom=f"the gateway has no way to {address}, which is behind the peer",
         evidence=[told(answer)], cause=cause,
         cure_here="put a route there: into the interface" if inside else "put a route there; any device will do, such "
-        "as the one to the peer", lines=[fresh],
+        "as the one to the peer", cure_peer="nothing, unless its networks are written wrongly here", lines=[fresh],
     )  # fmt: skip
 
 
@@ -126,8 +124,19 @@ def recursive_routing(facts: Facts) -> Iterator[Finding]:
                 "a circle (Local routing loop detected)",
                 cure_here="give the peer's address a route of its own past the tunnel, and see that no routing daemon "
                 "learns that address through it",
-                lines=[shell(f"ip route add {connection.remote} via GATEWAY dev WAN")],
+                cure_peer="have its routing daemon not announce its own outer address through the tunnel; and the same "
+                "route of its own for ours",
+                lines=[shell(f"ip route add {connection.remote} via GATEWAY dev WAN"), *_past_the_tunnel(connection)],
             )  # fmt: skip
+
+
+def _past_the_tunnel(connection: ConnectionFacts) -> list[Line]:
+    """The peer's route to us, if we have an address of our own."""
+    us = connection.local
+    if us is None:
+        return []
+    ios = f"ip route {us} 255.255.255.255 GATEWAY" if us.version == 4 else f"ipv6 route {us}/128 GATEWAY"
+    return [shell(f"ip route add {us} via GATEWAY dev WAN", PEER), cisco(ios)]
 
 
 def wrong_interface(facts: Facts) -> Iterator[Finding]:
@@ -158,6 +167,7 @@ def wrong_interface(facts: Facts) -> Iterator[Finding]:
             evidence=[f"policies and SAs of {child.connection}/{child.name} have if_id {child.if_id:#x}", seen],
             cause="the xfrm interface was deleted, is down, or was made with another if_id",
             cure_here="have an xfrm interface with this if_id, up",
+            cure_peer=NOTHING_THERE,
             lines=[shell(f"ip link set {name} up") if held
                    else shell(f"ip link add {name} type xfrm dev WAN if_id {child.if_id:#x} && ip link set {name} up")],
         )  # fmt: skip
@@ -170,9 +180,10 @@ def _no_interfaces(child: ChildFacts, problem: str) -> Finding:
         evidence=[problem],
         cause="this kernel was built without xfrm interfaces (Linux 4.19 is the first that has them), or the module is "
         "not loaded and cannot be",
-        cure_here="load the module, or do without an interface; nothing changes for the peer",
+        cure_here="load the module, or do without an interface",
+        cure_peer="nothing: whether packets come by an interface is never negotiated",
         lines=[shell("modprobe xfrm_interface; ip link add test type xfrm if_id 1 && ip link delete test"),
-               Line(end=HERE, product="xfrmctl", text="dataplane: policy")],
+               xfrmctl("dataplane: policy", f"connections.{child.connection}.children.{child.name}")],
     )  # fmt: skip
 
 
@@ -190,6 +201,7 @@ def xfrm_disabled(facts: Facts) -> Iterator[Finding]:
                     symptom=f"packets of the tunnel leave by {device} without being encrypted",
                     evidence=[f"{sysctl} = 1", f"the route to the remote network goes out there ({device})"],
                     cause="this device is exempt from IPsec policies", cure_here="take the exemption away",
+                    cure_peer=NOTHING_THERE,
                     lines=[shell(f"sysctl -w {sysctl}=0")],
                 )  # fmt: skip
 
@@ -223,6 +235,7 @@ def _asymmetric(facts: Facts, connection: ConnectionFacts, arrives: str, leaves:
                   f"TcpExt IPReversePathFilter: {moved:+d} in {facts.seconds:.1f} s"],
         cause="reverse-path filtering is strict there: a source is taken only where packets to it would leave",
         cure_here="make the filter loose on that device, or route the peer out of it",
+        cure_peer=NOTHING_THERE,
         lines=[shell(f"sysctl -w net.ipv4.conf.{arrives}.rp_filter=2 net.ipv4.conf.all.rp_filter=0"),
                shell(f"ip route add {connection.remote} via GATEWAY dev {arrives}")],
     )  # fmt: skip

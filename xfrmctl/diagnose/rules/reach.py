@@ -19,9 +19,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xfrmctl.diagnose.facts import Answer, ConnectionFacts, Facts, PeerProbe
-from xfrmctl.diagnose.vendors import CISCO, LIBRESWAN, STRONGSWAN, XFRMCTL
+from xfrmctl.diagnose.lines import (
+    NOTHING_THERE,
+    cisco,
+    cisco_asks,
+    libreswan,
+    shell,
+    strongswan,
+    xfrmctl,
+    xfrmctl_there,
+)
 from xfrmctl.model.failure import FailureCode
-from xfrmctl.model.finding import ERROR, HERE, PEER, Finding, Line
+from xfrmctl.model.finding import ERROR, PEER, Finding, Line
 from xfrmctl.model.snapshot import ConnectionInfo
 
 SILENCE = {FailureCode.NO_RESPONSE.value, FailureCode.PEER_DEAD.value, FailureCode.PATH_LOST.value}
@@ -46,14 +55,12 @@ class _Case:
     lines: tuple[Line, ...] = ()
 
 
-def _at_peer(*lines: tuple[str, str]) -> tuple[Line, ...]:
-    return tuple(Line(end=PEER, product=product, text=text) for product, text in lines)
-
-
 def _opening(*ports: int) -> tuple[Line, ...]:
+    """IOS has names of its own for the two ports."""
     accept = f"iptables -I INPUT -p udp -m multiport --dports {','.join(map(str, ports))} -j ACCEPT"
-    cisco = (Line(end=PEER, product=CISCO, text=f"access-list OUTSIDE permit udp any any eq {p}") for p in ports)
-    return (*(Line(end=end, product="shell", text=accept) for end in (HERE, PEER)), *cisco)
+    names = {500: "isakmp", 4500: "non500-isakmp"}
+    entries = (f" {number} permit udp any any eq {names[p]}" for number, p in enumerate(ports, 1))
+    return shell(accept), shell(accept, PEER), cisco("ip access-list extended OUTSIDE", *entries)
 
 
 _EVERYWHERE = "both ways on every firewall between the two"
@@ -62,19 +69,25 @@ CASES = {
         "its host says that nobody listens at the IKE port: the peer's daemon does not run",
         "check remote.address",
         "start its IKE daemon",
-        _at_peer(
-            (XFRMCTL, "systemctl start xfrmctl"),
-            (STRONGSWAN, "systemctl start strongswan"),
-            (LIBRESWAN, "systemctl start ipsec"),
-            (CISCO, "interface OUTSIDE / crypto map M"),
+        (
+            xfrmctl_there("systemctl start xfrmctl"),
+            strongswan("systemctl start strongswan"),
+            libreswan("systemctl start ipsec", ""),
+            cisco("interface OUTSIDE", " crypto map M"),
         ),
     ),
     "peer-ignores-us": _Case(
         "the peer's daemon answers strangers on both ports, but not our negotiation: it has no connection for us, "
         "limits us, or a firewall drops what is larger or comes from our ports",
-        "look at the messages: xfrmctl events",
+        "look at what we send",
         "its log says why it is silent",
-        _at_peer((STRONGSWAN, "swanctl --log"), (LIBRESWAN, "ipsec whack --debug all"), (CISCO, "debug crypto ikev2")),
+        (
+            xfrmctl("xfrmctl events"),
+            xfrmctl_there("xfrmctl events"),
+            strongswan("swanctl --log"),
+            libreswan("ipsec whack --debug all; journalctl -fu ipsec", ""),
+            cisco_asks("debug crypto ikev2"),
+        ),
     ),
     "udp-4500-blocked": _Case(
         "UDP 4500 is dropped on the way, or at the peer: IKE begins on 500, and goes on on 4500 where there is a NAT, "
@@ -128,7 +141,12 @@ def silent_peers(facts: Facts) -> Iterator[Finding]:
 def _judged(connection: ConnectionFacts, info: ConnectionInfo, probe: PeerProbe) -> Finding:
     peer, name = connection.remote, _case(probe)
     case, failure = CASES[name], info.last_failure
-    path = Line(end=HERE, product="shell", text=f"ip route get {peer}; tracepath -n {peer}")
+    us = connection.local or "OUR-ADDRESS"
+    path = [
+        shell(f"ip route get {peer}; tracepath -n {peer}"),
+        shell(f"ip route get {us}; tracepath -n {us}", PEER),
+        cisco_asks(f"traceroute {us}"),
+    ]
     return Finding(
         id=name,
         severity=ERROR,
@@ -141,7 +159,7 @@ def _judged(connection: ConnectionFacts, info: ConnectionInfo, probe: PeerProbe)
         cause=case.cause,
         cure_here=case.here,
         cure_peer=case.peer,
-        lines=list(case.lines) or [path],
+        lines=list(case.lines) or path,
     )
 
 
@@ -155,8 +173,6 @@ def no_daemon(facts: Facts) -> Iterator[Finding]:
             evidence=[facts.daemon_fault],
             cause="it has not been started, has ended, or listens elsewhere",
             cure_here="start it; its log says why it ended",
-            lines=[
-                Line(end=HERE, product="shell", text="systemctl start xfrmctl"),
-                Line(end=HERE, product="shell", text="journalctl -u xfrmctl -e"),
-            ],
+            cure_peer=NOTHING_THERE,
+            lines=[shell("systemctl start xfrmctl"), shell("journalctl -u xfrmctl -e")],
         )

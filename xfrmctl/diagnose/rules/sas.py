@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 
 from xfrmctl.diagnose.facts import ChildFacts, Facts
-from xfrmctl.diagnose.rules.forwarding import shell
+from xfrmctl.diagnose.lines import (
+    CHILD,
+    CONNECTION,
+    NOTHING_THERE,
+    cisco,
+    cisco_asks,
+    libreswan,
+    shell,
+    strongswan,
+    xfrmctl,
+    xfrmctl_there,
+)
 from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding, Line
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.observed import ObservedSa
@@ -39,7 +50,8 @@ def missing(facts: Facts) -> Iterator[Finding]:
                     evidence=[f"SPIs {sa.inbound.spi} in, {sa.outbound.spi} out; no such SA in the SAD"],
                     cause="another program, or somebody by hand, has deleted it (ip xfrm state flush)",
                     cure_here="it is negotiated anew within the minute, or at once",
-                    lines=[Line(end="here", product="xfrmctl", text=f"xfrmctl rekey {child.connection} {child.name}")],
+                    cure_peer=NOTHING_THERE,
+                    lines=[xfrmctl(f"xfrmctl rekey {child.connection} {child.name}")],
                 )  # fmt: skip
                 break
 
@@ -62,11 +74,11 @@ def duplicates(facts: Facts) -> Iterator[Finding]:
                     cure_here="have one end initiate and the other wait (start: none), then take the connection down "
                     "and up",
                     cure_peer="the same: one end only begins",
-                    lines=[Line(end="here", product="xfrmctl", text=f"xfrmctl down {child.connection} && xfrmctl up "
-                                f"{child.connection}"),
-                           Line(end=PEER, product="strongSwan", text="start_action = none; unique = replace"),
-                           Line(end=PEER, product="libreswan", text="auto=add"),
-                           Line(end=PEER, product="Cisco IOS", text="crypto ikev2 profile P / initial-contact force")],
+                    lines=[xfrmctl(f"xfrmctl down {child.connection} && xfrmctl up {child.connection}"),
+                           xfrmctl_there("start: none", CHILD),
+                           strongswan("start_action = none", CHILD), strongswan("unique = replace", CONNECTION),
+                           libreswan("auto=add\ninitial-contact=yes"),
+                           cisco("crypto ikev2 profile P", " initial-contact force")],
                 )  # fmt: skip
 
 
@@ -95,11 +107,11 @@ def late(facts: Facts) -> Iterator[Finding]:
                 "overtake others, or they go over several links",
                 cure_here="widen the window; or give what has different priorities SAs of its own",
                 cure_peer="the same for what we send, if its counter moves as well",
-                lines=[Line(end="here", product="xfrmctl", text=f"replay_window: {wider}"),
-                       Line(end=PEER, product="strongSwan", text=f"replay_window = {wider}"),
-                       Line(end=PEER, product="libreswan", text=f"replay-window={wider}"),
-                       Line(end=PEER, product="Cisco IOS", text="crypto ipsec security-association replay window-size "
-                            "1024")],
+                lines=[xfrmctl(f"replay_window: {wider}", own_child(child)),
+                       xfrmctl_there(f"replay_window: {wider}", CHILD),
+                       strongswan(f"replay_window = {wider}", CHILD),
+                       libreswan(f"replay-window={wider}"),
+                       cisco("crypto ipsec security-association replay window-size 1024")],
             )  # fmt: skip
 
 
@@ -119,10 +131,10 @@ def replays(facts: Facts) -> Iterator[Finding]:
                     cure_here="capture before and behind each hop to see where the copy begins; a wider window does "
                     "not help",
                     cure_peer="the same for what we send, if its counter moves as well",
-                    lines=[shell(f"tcpdump -ni WAN 'ip[20:4] = {now.inbound.spi}'   (the same sequence number twice)"),
-                           Line(end=PEER, product="strongSwan", text="cat /proc/net/xfrm_stat   (XfrmInStateSeqError)"),
-                           Line(end=PEER, product="libreswan", text="cat /proc/net/xfrm_stat   (XfrmInStateSeqError)"),
-                           Line(end=PEER, product="Cisco IOS", text="show crypto ipsec sa detail | include replay")],
+                    lines=[shell(f"tcpdump -ni WAN 'ip[{28 if now.encap else 20}:4] = {now.inbound.spi}'"
+                                 "  # the same sequence number twice"),
+                           shell("grep XfrmInStateSeqError /proc/net/xfrm_stat", PEER),
+                           cisco_asks("show crypto ipsec sa detail | include replay")],
                 )  # fmt: skip
 
 
@@ -140,12 +152,28 @@ def sequence_end(facts: Facts) -> Iterator[Finding]:
                 evidence=[f"SPI {sa.outbound.spi}: {found.sent} of {2**32} sent, without ESN"],
                 cause="the SA carries more packets than its lifetime was made for",
                 cure_here="rekey now; then negotiate ESN, or rekey by packets",
-                cure_peer="allow ESN as well",
-                lines=[Line(end="here", product="xfrmctl", text=f"xfrmctl rekey {child.connection} {child.name}"),
-                       Line(end="here", product="xfrmctl", text="esp: [aes256gcm16-esn]   or rekey: {packets: …}"),
-                       Line(end=PEER, product="strongSwan", text="esp_proposals = aes256gcm16-esn"),
-                       Line(end=PEER, product="libreswan", text="esn=yes")],
+                cure_peer="allow ESN as well; IOS mostly has none, and rekeys by volume long before",
+                lines=[xfrmctl(f"xfrmctl rekey {child.connection} {child.name}"), *_with_esn(child)],
             )  # fmt: skip
+
+
+def own_child(child: ChildFacts) -> str:
+    """Where a child of ours stands in the configuration."""
+    return f"connections.{child.connection}.children.{child.name}"
+
+
+def _with_esn(child: ChildFacts) -> list[Line]:
+    """ESN first, and without it as long as the peer has none: at both ends, for the child's own algorithms."""
+    words = next(iter(child.esp), "aes256gcm16").replace("-noesn", "").replace("-esn", "")
+    key = child.protocol.name.lower()
+    both = f"{words}-esn", f"{words}-noesn"
+    return [
+        xfrmctl(f"{key}: [{', '.join(both)}]", own_child(child)),
+        xfrmctl_there(f"{key}: [{', '.join(both)}]", CHILD),
+        strongswan(f"{key}_proposals = {words}-esn-noesn", CHILD),
+        libreswan("esn=either"),
+        cisco("crypto ipsec security-association lifetime kilobytes 4608000"),
+    ]
 
 
 def one_way(facts: Facts) -> Iterator[Finding]:
@@ -173,10 +201,10 @@ def _one_way(facts: Facts, child: ChildFacts, before: ChildInfo, now: ChildInfo,
     if probes:
         evidence.append(f"{probes} pings through the tunnel: none was answered")
     look = [
-        Line(end=PEER, product="xfrmctl", text="xfrmctl diagnose"),
-        Line(end=PEER, product="strongSwan", text="swanctl --list-sas   (bytes_i and packets_i of the child)"),
-        Line(end=PEER, product="libreswan", text="ipsec trafficstatus"),
-        Line(end=PEER, product="Cisco IOS", text="show crypto ipsec sa | include pkts"),
+        xfrmctl_there("xfrmctl diagnose"),
+        strongswan("swanctl --list-sas"),
+        libreswan("ipsec trafficstatus", ""),
+        cisco_asks("show crypto ipsec sa | include pkts"),
     ]
     if now.encap:
         return Finding(
@@ -198,11 +226,11 @@ def _one_way(facts: Facts, child: ChildFacts, before: ChildInfo, now: ChildInfo,
         cure_here=f"have {name} let through, both ways, between {ike.local.rpartition(':')[0]} and {peer}"
         + ("; or put it in UDP, which passes" if udp else "; or take ESP, which can go in UDP: no NAT lets AH through"),
         cure_peer=f"let {name} in; compare its counters with ours",
-        lines=[*([Line(end="here", product="xfrmctl", text="ike: {encap: always}")] if udp else ()),
+        lines=[*([xfrmctl("ike: {encap: always}", f"connections.{child.connection}")] if udp else ()),
                shell(f"tcpdump -ni WAN host {peer} and {low}"),
-               Line(end=PEER, product="shell", text=f"iptables -I INPUT -p {low} -j ACCEPT"),
-               *([Line(end=PEER, product="strongSwan", text="encap = yes"),
-                  Line(end=PEER, product="libreswan", text="encapsulation=yes")] if udp else ()),
-               Line(end=PEER, product="Cisco IOS", text=f"access-list OUTSIDE permit {low}{'p' if low == 'ah' else ''} "
-                    "any any"), *look],
+               *([xfrmctl_there("ike: {encap: always}", CONNECTION), strongswan("encap = yes", CONNECTION),
+                  libreswan("encapsulation=yes")] if udp else ()),
+               shell(f"iptables -I INPUT -p {low} -j ACCEPT", PEER),
+               cisco("ip access-list extended OUTSIDE", f" 1 permit {'ahp' if low == 'ah' else low} any any"),
+               *look],
     )  # fmt: skip

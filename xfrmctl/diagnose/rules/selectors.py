@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from xfrmctl.diagnose.facts import ChildFacts, Facts
-from xfrmctl.diagnose.rules.forwarding import networks, shell
-from xfrmctl.model.finding import ERROR, HERE, WARNING, Finding, Line
+from xfrmctl.diagnose.lines import NOTHING_THERE, shell, xfrmctl
+from xfrmctl.diagnose.rules.forwarding import networks
+from xfrmctl.model.finding import ERROR, WARNING, Finding
 from xfrmctl.model.observed import ObservedPolicy
 from xfrmctl.model.overlap import Pairs
 from xfrmctl.model.sa import DataPlane, Direction
@@ -46,9 +47,11 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
                 "which is up",
                 evidence=[f"{name}: {_spelled(narrow)}, down", f"{loser}: {_spelled(wide)}, up"],
                 cause="the more specific selector comes first in the SPD, whether its SA stands or not",
-                cure_here=f"bring {name} up, or take its selectors out of one of the two",
-                lines=[Line(end=HERE, product="xfrmctl", text=f"xfrmctl up {narrow.connection}"),
-                       Line(end=HERE, product="xfrmctl", text="xfrmctl check   (warns of every overlap)")],
+                cure_here=f"bring {name} up, or take its selectors out of one of the two: `xfrmctl check` warns of "
+                "every overlap",
+                cure_peer="nothing, unless that connection is down because of it: `xfrmctl diagnose "
+                f"{narrow.connection}` says so",
+                lines=[xfrmctl(f"xfrmctl up {narrow.connection}"), xfrmctl("xfrmctl check")],
             )  # fmt: skip
         index.add(child.local_ts, child.remote_ts, child)
 
@@ -82,6 +85,7 @@ def foreign_policies(facts: Facts) -> Iterator[Finding]:
                     evidence=[f"ip xfrm policy: {policy}", f"{child.connection}/{child.name}: {_spelled(child)}"],
                     cause="another IPsec daemon, or somebody by hand, has made it, and it comes before ours",
                     cure_here="stop that program, or delete the policy",
+                    cure_peer=NOTHING_THERE,
                     lines=[shell(f"ip xfrm policy delete src {policy.source} dst {policy.destination} "
                                  f"dir {policy.direction.value}"),
                            shell("pgrep -a 'charon|pluto|iked'")],

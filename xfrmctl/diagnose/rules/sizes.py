@@ -3,11 +3,24 @@
 from collections.abc import Iterator
 
 from xfrmctl.diagnose.facts import ChildFacts, Facts
+from xfrmctl.diagnose.lines import (
+    CHILD,
+    KERNEL_NETLINK,
+    NOTHING_THERE,
+    cisco,
+    libreswan,
+    shell,
+    strongswan,
+    xfrmctl,
+    xfrmctl_there,
+)
+from xfrmctl.diagnose.netfilter.spare import listing
 from xfrmctl.diagnose.netfilter.values import MSS, Packet
 from xfrmctl.diagnose.netfilter.walk import Fate, fates
 from xfrmctl.diagnose.rules.firewall import flows
-from xfrmctl.diagnose.rules.forwarding import shell
-from xfrmctl.model.finding import ERROR, HERE, PEER, WARNING, Finding, Line
+from xfrmctl.diagnose.rules.sas import own_child
+from xfrmctl.diagnose.vendors import fragmentation_lines
+from xfrmctl.model.finding import ERROR, WARNING, Finding, Line
 from xfrmctl.model.snapshot import ChildInfo
 
 CLAMPS = ("XFRMCTL-MSS", "xfrmctl")
@@ -18,13 +31,10 @@ DEVICE_CLAMP = "xfrmctl-tunnels"
 """The table of nf_tables that clamps TCP through tunnel devices, whatever their MTU is."""
 
 TCP = 6
+_CLAMP_THERE = "nothing: a clamp at this end is for both directions"
 
 WASTE = 64
 """Bytes. A written MTU that is so much below what the path carries is a finding; less is somebody's caution."""
-
-
-def _xfrmctl(text: str) -> Line:
-    return Line(end=HERE, product="xfrmctl", text=text)
 
 
 def black_hole(facts: Facts) -> Iterator[Finding]:
@@ -51,11 +61,11 @@ def black_hole(facts: Facts) -> Iterator[Finding]:
             cure_here="nothing: what passes the tunnel fits. Have ICMP type 3 code 4 (ICMPv6 type 2) let through, so "
             "that changes are seen at once",
             cure_peer=f"it has to find the same: an MTU of {found.inner_mtu} inside, or a clamp to {path.mtu} outside",
-            lines=[Line(end=PEER, product="strongSwan", text="charon.plugins.kernel-netlink.mtu = "
-                        f"{found.inner_mtu}"),
-                   Line(end=PEER, product="libreswan", text=f"mtu={found.inner_mtu}"),
-                   Line(end=PEER, product="Cisco IOS", text=f"ip mtu {found.inner_mtu} / ip tcp adjust-mss "
-                        f"{found.mss_ipv4 or found.inner_mtu - 40}")],
+            lines=[xfrmctl_there("mtu: auto", CHILD),
+                   strongswan(f"mtu = {found.inner_mtu}", KERNEL_NETLINK),
+                   libreswan(f"mtu={found.inner_mtu}"),
+                   cisco("interface Tunnel0", f" ip mtu {found.inner_mtu}",
+                         f" ip tcp adjust-mss {found.mss_ipv4 or found.inner_mtu - 40}")],
         )  # fmt: skip
         return
 
@@ -80,7 +90,8 @@ def static_mtu(facts: Facts) -> Iterator[Finding]:
             evidence=[f"{child.connection}.children.{child.name}.mtu: {child.mtu}", seen],
             cause="a written MTU is taken as it is, and nothing is probed",
             cure_here="leave the key out: what the path carries is then found, and kept",
-            lines=[_xfrmctl("mtu: auto"), _xfrmctl("xfrmctl reload")],
+            cure_peer="if its MTU or MSS was written to match, lower it there as well",
+            lines=[xfrmctl("mtu: auto", own_child(child)), xfrmctl("xfrmctl reload"), *_found_there()],
         )  # fmt: skip
 
 
@@ -107,12 +118,18 @@ def small_mtu(facts: Facts) -> Iterator[Finding]:
             "takes over at times, carries no more",
             cure_here="leave the key out: what the path carries is then found, and followed when it changes",
             cure_peer="if its MTU or MSS was written to match, take it back there as well",
-            lines=[_xfrmctl("mtu: auto"), _xfrmctl("xfrmctl reload"),
-                   Line(end=PEER, product="xfrmctl", text="mtu: auto"),
-                   Line(end=PEER, product="strongSwan", text="charon.plugins.kernel-netlink.mtu = 0"),
-                   Line(end=PEER, product="libreswan", text="mtu=   (take the line out)"),
-                   Line(end=PEER, product="Cisco IOS", text="no ip mtu / no ip tcp adjust-mss")],
+            lines=[xfrmctl("mtu: auto", own_child(child)), xfrmctl("xfrmctl reload"), *_found_there()],
         )  # fmt: skip
+
+
+def _found_there() -> list[Line]:
+    """The peer's own discovery, in place of a written size. 0 is libreswan's default."""
+    return [
+        xfrmctl_there("mtu: auto", CHILD),
+        strongswan("mtu = 0", KERNEL_NETLINK),
+        libreswan("mtu=0"),
+        cisco("interface Tunnel0", " no ip mtu", " tunnel path-mtu-discovery"),
+    ]
 
 
 def fragments(facts: Facts) -> Iterator[Finding]:
@@ -129,10 +146,7 @@ def fragments(facts: Facts) -> Iterator[Finding]:
             "fragmented after encryption, would be lost there",
             cure_here="keep IKE fragmentation on (ike.fragmentation, RFC 7383), and DF on ESP (df: copy)",
             cure_peer="the same",
-            lines=[_xfrmctl("ike: {fragmentation: 1280}"),
-                   Line(end=PEER, product="strongSwan", text="fragmentation = yes"),
-                   Line(end=PEER, product="libreswan", text="fragmentation=yes"),
-                   Line(end=PEER, product="Cisco IOS", text="crypto ikev2 fragmentation mtu 1280")],
+            lines=fragmentation_lines(connection.name),
         )  # fmt: skip
 
 
@@ -175,8 +189,9 @@ def _missing(facts: Facts, connection: str, child: str, text: str) -> Finding:
         evidence=[*problems[:3], f"wanted: {text}; standing for this child: none"],
         cause="another program has removed the rules, or they could not be set",
         cure_here="see what changes the firewall; the clamp is put back within the minute, and at once by a reload",
+        cure_peer=_CLAMP_THERE,
         lines=[shell("iptables-save -t mangle | grep XFRMCTL; nft list ruleset | grep -A9 xfrmctl"),
-               _xfrmctl("xfrmctl reload")],
+               xfrmctl("xfrmctl reload")],
     )  # fmt: skip
 
 
@@ -196,7 +211,8 @@ def _shadow(facts: Facts, sa: ChildInfo, child: ChildFacts) -> Finding | None:
                     evidence=[ended.text, "our clamp stands behind it"],
                     cause="a rule before ours accepts them",
                     cure_here="remove that rule from the mangle table, or put it behind ours; a reload puts ours first",
-                    lines=[shell(f"iptables -t mangle -S {ended.chain.name}"), _xfrmctl("xfrmctl reload")],
+                    cure_peer=_CLAMP_THERE,
+                    lines=[listing(ended), xfrmctl("xfrmctl reload")],
                 )  # fmt: skip
     return None
 
@@ -234,6 +250,7 @@ def mixed_variants(facts: Facts) -> Iterator[Finding]:
             evidence=[f"XFRMCTL-MSS in {source}-save" for source in VARIANTS],
             cause="the host was switched over, or rules of the one variant were restored in the other",
             cure_here="take ours out of the variant that plain iptables does not mean (iptables -V says which it does)",
+            cure_peer=NOTHING_THERE,
             lines=[shell(f"{source}-save | grep -v XFRMCTL | {source}-restore") for source in VARIANTS],
         )  # fmt: skip
     elif ours & set(VARIANTS) and others:
@@ -244,5 +261,6 @@ def mixed_variants(facts: Facts) -> Iterator[Finding]:
             evidence=[f"{counts[others[0]]} rules in {others[0]}-save"],
             cause="the host was switched over, or two programs use different variants",
             cure_here="move all rules to one variant, and have iptables mean that one",
+            cure_peer=NOTHING_THERE,
             lines=[shell(f"{others[0]}-save"), shell("update-alternatives --config iptables")],
         )  # fmt: skip

@@ -106,13 +106,21 @@ class Libreswan:
         self.forget()
         self._name = tunnel.name
         secret = f'@{tunnel.local_id} @{tunnel.remote_id} : PSK "{tunnel.psk}"\n'
-        (self.directory / "secrets").write_text(secret)
-        self.whack("--rereadsecrets")
-        (self.directory / "ipsec.conf").write_text(render(tunnel))
+        self.secrets(secret)
+        self.add(tunnel.name, render(tunnel))
+
+    def add(self, name: str, text: str) -> None:
+        """Have pluto take one connection out of an ipsec.conf; where it does not, a LabError has its words."""
+        (self.directory / "ipsec.conf").write_text(text)
         addconn = [str(self._libexec / "addconn"), "--ctlsocket", str(self._socket)]
-        said = _run([*addconn, "--config", f"{self.directory}/ipsec.conf", tunnel.name])
-        if f'"{tunnel.name}": added ' not in self.log_text():
-            raise LabError(f"pluto did not take {tunnel.name}: {said}\n{self.log_tail()}")
+        said = _run([*addconn, "--config", f"{self.directory}/ipsec.conf", name], check=False)
+        if f'"{name}": added ' not in self.log_text():
+            raise LabError(f"pluto did not take {name}: {said}\n{self.log_tail()}")
+
+    def secrets(self, text: str) -> str:
+        """Have pluto read this ipsec.secrets; gives what it says of it."""
+        (self.directory / "secrets").write_text(text)
+        return self.whack("--rereadsecrets")
 
     def forget(self) -> None:
         """Delete the tunnel, and its SAs with it: at both ends, if the other end answers."""
