@@ -134,6 +134,11 @@ class Node:
 
     # -- use
 
+    @property
+    def files(self) -> Path:
+        """Its file system as it sees it while it runs, with all that it has mounted."""
+        return Path(f"/proc/{self._init}/root")
+
     def run(
         self, argv: Sequence[str], *, check: bool = True, timeout_s: float = 60, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -195,15 +200,19 @@ class Site:
         self.manager.remove()
         self._temporary.cleanup()
 
-    def node(self, name: str, root: Path, *, boot: bool = True) -> Node:
-        """Make a node, and boot it unless files are to be put into its ``tree`` before."""
+    def node(self, name: str, root: Path, *, boot: bool = True, namespace: Namespace | None = None) -> Node:
+        """Make a node, and boot it unless files are to be put into its ``tree`` before.
+
+        ``namespace`` is one that stands already, such as a gateway's place in a topology.
+        """
         number = len(self.nodes) + 2
-        namespace = Namespace(f"{self._mark}-{name}")
         address = f"10.98.0.{number}"
+        if namespace is None:
+            namespace = Namespace(f"{self._mark}-{name}")
+            namespace.add()
+            self._ip(namespace, "link set lo up")
         node = Node(name, address, root, self.place, namespace, f"{self._mark}-{name}")
         self.nodes[name] = node
-        namespace.add()
-        self._ip(namespace, "link set lo up")
         self._ip(self.manager, f"link add to-{number} type veth peer name host0 netns {namespace.name}")
         self._ip(self.manager, f"link set to-{number} master mgmt up")
         self._ip(namespace, f"address add {address}/24 dev host0")

@@ -8,6 +8,7 @@
 ``paths``     joins the IKE engine and the path-MTU engine; ``memory`` keeps beliefs over a restart
 ``snapshot``  the state of the gateway as one value, ``traffic`` its counters alone; ``state`` the words for it,
               ``select`` the filters of ``show``, ``tally`` how often things happened; ``handlers`` the control API
+``inherit``   SAs of the daemon before us carry packets until their successors stand
 ``bus``       events to logs, metrics and the API; ``logs`` the only formatter
 ``cleanup``   removes every trace of us; ``lifecycle`` tells the service manager how we are
 """

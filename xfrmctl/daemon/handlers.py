@@ -114,6 +114,8 @@ class DaemonHandlers:
         was = names & self._up(connection)
         engine = self._daemon.engine
         self._daemon.runtime.step(lambda now: engine.terminate(connection, child, now))
+        children = engine.config.connections[connection].children
+        self._daemon.inherited.drop([each.reqid for each in children if each.name in names])
         await self._daemon.reconciler.changed()
         text = f"{', '.join(sorted(was))} taken down" if was else "was not up"
         return ActionResult(ok=True, message=f"{connection}: {text}; `xfrmctl up {connection}` brings it back")

@@ -25,6 +25,7 @@ from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
+from xfrmctl.daemon.inherit import Inheritance
 from xfrmctl.daemon.keylog import KeyLog
 from xfrmctl.daemon.lifecycle import live, notify, reloading
 from xfrmctl.daemon.network import NetworkWatch
@@ -108,6 +109,7 @@ class Daemon:
         )
         self._ports: UdpPorts | None = None
         self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop, self.paths)
+        self.inherited = Inheritance(self.engine, self.kernel, loop)
         self.reconciler.narrowed = lambda reqids: self.runtime.step(partial(self.engine.clear_df, reqids))
         self._loop = loop
         handlers = DaemonHandlers(self)
@@ -140,6 +142,7 @@ class Daemon:
             self.reconciler,
             self._icmp,
             self._tunnels.keepalives,
+            self.inherited,
         )
         for listener in (self._judged, *(each.observe for each in (storyteller, self._metrics, *watchers))):
             self.bus.subscribe(listener)
@@ -308,7 +311,7 @@ class Daemon:
         self._icmp.start()
         self._tunnels.configure()
         await self.reconciler.everything()
-        self.kernel.delete(list(self.kernel.dump()))
+        inherited = self.inherited.take()
         engine = self.configuration.engine
         self._ports = UdpPorts(engine.ike_port, engine.nat_t_port, self.runtime.datagram, self.paths.underlays.misled)
         self._events = self.kernel.open_events()
@@ -320,24 +323,35 @@ class Daemon:
         self._background(self._audit())
         self._background(self._watch_paths())
         self.runtime.step(self.engine.start_all)
+        self.runtime.step(self.inherited.resume)
         gc.collect()
         gc.freeze()  # modules and configuration live as long as we do: no collection need look at them again
         gc.enable()
-        self._log.info("ready", version=__version__, connections=len(engine.connections))
+        self._log.info("ready", version=__version__, connections=len(engine.connections), inherited_sas=inherited)
         notify(f"READY=1\nSTATUS={len(engine.connections)} connections configured")
         live(self._loop)
 
     async def stop(self) -> None:
         """Go: blocks first, then the SAs and a word to every peer, then everything else."""
-        notify("STOPPING=1")
-        for task in tuple(self._tasks):
-            task.cancel()
-        self._remember()
+        self._ending()
         await self.reconciler.everything(stopping=True)
+        self.inherited.drop()
         self.runtime.step(self.engine.shutdown)
         await self._goodbye()
         await self.close()
         self._log.info("stopped")
+
+    async def leave(self) -> None:
+        """Go in favour of a daemon that comes at once: SAs and policies stay, and nobody is told."""
+        self._ending()
+        await self.close()
+        self._log.info("left to a successor; policies and SAs stay in the kernel")
+
+    def _ending(self) -> None:
+        notify("STOPPING=1")
+        for task in tuple(self._tasks):
+            task.cancel()
+        self._remember()
 
     async def _goodbye(self) -> None:
         """Wait a moment for the peers to acknowledge our deletes."""

@@ -1,4 +1,8 @@
-"""The daemon as a process: its configuration, its signals, its exit code."""
+"""The daemon as a process: its configuration, its signals, its exit code.
+
+SIGTERM and SIGINT end it in order: blocks, a goodbye to every peer, no SA left. SIGUSR1 makes room for a successor, and
+leaves SAs and policies as they are (:mod:`xfrmctl.daemon.inherit`). SIGHUP is a reload.
+"""
 
 import asyncio
 import signal
@@ -19,9 +23,14 @@ EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
 async def _serve(options: Options, configuration: Configuration) -> int:
     loop = asyncio.get_running_loop()
     daemon = Daemon(options, configuration, loop)
-    done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, done.set)
+    done: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def ended(number: signal.Signals) -> None:
+        if not done.done():
+            done.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        loop.add_signal_handler(number, ended, number)
     reloads: set[asyncio.Task[ReloadResult]] = set()
 
     def hangup() -> None:
@@ -36,8 +45,7 @@ async def _serve(options: Options, configuration: Configuration) -> int:
         with suppress(Exception):
             await daemon.close()
         raise
-    await done.wait()
-    await daemon.stop()
+    await (daemon.leave() if await done == signal.SIGUSR1 else daemon.stop())
     return EXIT_OK
 
 
