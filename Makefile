@@ -40,7 +40,7 @@ bench-scale: setup-test ## What 10,000 tunnels cost: a SYN, a change, memory; in
 fuzz: setup-test ## Fuzz the whole responder for MINUTES (60); goes on from where the last campaign ended
 	@nice -n 19 $(PYTHON) -m tests.fuzz.campaign --minutes $(or $(MINUTES),60)
 
-matrix: setup-test ## The black-hole matrix, whole, beside strongSwan's: hours, resumable
+matrix: setup-test ## The black-hole matrix, whole, beside strongSwan's, in virtual time: hours of a processor, resumable
 	@$(SUDO) $(PYTHON) tools/black_holes.py all
 
 docs-black-holes: ## Write docs/black-holes.md from the results of `make matrix`

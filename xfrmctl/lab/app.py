@@ -88,7 +88,8 @@ def run(
     timeout: Annotated[float | None, typer.Option(help="Seconds until the command is ended (status 124).")] = None,
     memory: Annotated[int, typer.Option(help="Megabytes of memory for the lab kernel.")] = 1536,
     time_travel: Annotated[
-        bool, typer.Option("--time-travel", help="Virtual time: every sleep is instant. Always in the lab kernel.")
+        bool,
+        typer.Option("--time-travel", help="Virtual time: every sleep is instant, computing takes no time."),
     ] = False,
     kernel_argument: Annotated[
         list[str] | None, typer.Option(help="A word for the lab kernel's command line; may be repeated.")

@@ -9,6 +9,9 @@ from pathlib import Path
 #: Set to "guest" or "native" for everything that runs inside the lab.
 INSIDE = "XFRMCTL_LAB"
 
+#: The name of the kernel's clock; virtual time has one of its own (arch/um/kernel/time.c).
+_CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+
 #: What a job may take over from the caller: choices of the user, nothing that names the caller's session.
 _INHERITED = ("TERM", "LANG", "LC_ALL", "CI", "COLUMNS", "NO_COLOR", "PYTHONPATH", "HYPOTHESIS_PROFILE")
 
@@ -30,7 +33,8 @@ class Job:
     timeout_s: float | None = None
     #: The guest's memory; it is taken from the host only as far as the guest touches it.
     memory_mb: int = 1536
-    #: Every sleep is instant, by the guest's clock as long as ever: hours of protocol time in seconds.
+    #: Every sleep is instant, by the guest's clock as long as ever: hours of protocol time in seconds. Computing takes
+    #: no time by that clock, so how fast or busy this machine is does not show.
     time_travel: bool = False
     #: More words for the lab kernel's command line: a kernel that lacks something (``initcall_blacklist=esp6_init``).
     kernel_arguments: Sequence[str] = ()
@@ -46,3 +50,8 @@ class Job:
 def inside() -> str | None:
     """Whether this process runs inside the lab already: "guest", "native", or None outside."""
     return os.environ.get(INSIDE)
+
+
+def virtual_time() -> bool:
+    """Whether this process runs in virtual time."""
+    return _CLOCK.exists() and _CLOCK.read_text().startswith("time-travel")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from types import MappingProxyType
 
 from tests.lab.blackhole import rules
 from tests.lab.blackhole.cells import COLUMNS, COMPARISON, ENDS, Cell, every
@@ -30,17 +31,25 @@ made anew every second, as people and programs do. What was late is tried once m
 ten minutes.
 """
 SHOWN = "Cells that have shown all of it, of those tried; then the slowest TCP of them, seconds from the event."
+CLOCKS = """\
+## The clock
+
+Measured in virtual time: in a kernel whose clock goes on only while everything in it waits, so what is computed takes
+no time, and nothing depends on how fast or busy the machine is. Seconds are those of the protocols: timers, delays,
+searches; on a machine the computing comes on top.
+"""
 WORST = 40
 """Failed cells that are listed one by one."""
 
 
-def render(outcomes: Outcomes) -> str:
-    """The document; what has not been tried yet is named."""
-    return "\n".join(_lines(outcomes)) + "\n"
+def render(outcomes: Outcomes, real: Outcomes = MappingProxyType({})) -> str:
+    """The document; what has not been tried yet is named. ``real`` are those measured by the clock on the wall."""
+    return "\n".join(_lines(outcomes, real)) + "\n"
 
 
-def _lines(outcomes: Outcomes) -> Iterator[str]:
+def _lines(outcomes: Outcomes, real: Outcomes) -> Iterator[str]:
     yield HEAD
+    yield from _clocks(outcomes, real)
     yield from _summary(outcomes)
     for ends, title in ENDS.items():
         yield f"## {title[0].upper()}{title[1:]}\n\n{SHOWN}\n"
@@ -50,6 +59,21 @@ def _lines(outcomes: Outcomes) -> Iterator[str]:
     yield from _table(every(COMPARISON), outcomes)
     yield from excuses()
     yield from _failures(outcomes)
+
+
+def _clocks(outcomes: Outcomes, real: Outcomes) -> Iterator[str]:
+    yield CLOCKS
+    rest = sum(outcome.clock == "real" for outcome in outcomes.values())
+    if rest:
+        yield f"{rest} cells have been measured by the clock on the wall only.\n"
+    both = [(outcomes[name], real[name]) for name in real if outcomes[name].clock == "virtual"]
+    if both:
+        same = sum(one.ok == other.ok for one, other in both)
+        ours = [(a, b) for one, other in both if (a := one.slower_s) is not None and (b := other.slower_s) is not None]
+        later = sorted(b - a for a, b in ours)
+        yield f"{len(both)} cells have been measured by the clock on the wall too; {same} have the same verdict."
+        if later:
+            yield f"There TCP went on {later[len(later) // 2]:+.1f} s later in the median.\n"
 
 
 def _summary(outcomes: Outcomes) -> Iterator[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.blackhole.cells import Cell
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -16,6 +18,8 @@ class Outcome:
     #: Seconds until TCP went on, by direction; None where it did not.
     tcp_s: tuple[float | None, ...]
     took_s: float
+    #: By which clock: "virtual", or "real".
+    clock: str = "real"
 
     @property
     def ok(self) -> bool:
@@ -33,8 +37,13 @@ class Outcome:
 Outcomes = Mapping[str, Outcome]
 
 
-def read(files: Iterable[Path]) -> dict[str, Outcome]:
-    """All outcomes in these files; a line that was cut off when a run was ended is passed over."""
+def file_of(directory: Path, cell: Cell) -> Path:
+    """Where the outcomes of a cell's tunnel are kept."""
+    return directory / f"{'-'.join(cell.tunnel)}.jsonl"
+
+
+def read(files: Iterable[Path], clock: str | None = None) -> dict[str, Outcome]:
+    """All outcomes in these files, or those by one clock; a line that was cut off when a run ended is passed over."""
     found: dict[str, Outcome] = {}
     for file in files:
         for line in file.read_text().splitlines():
@@ -42,7 +51,8 @@ def read(files: Iterable[Path]) -> dict[str, Outcome]:
                 row: dict[str, Any] = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            found[row["id"]] = Outcome(
-                tuple(row["missed"]), tuple(row["late"]), tuple(row["tcp_s"]), float(row["took_s"])
-            )
+            seconds, by = tuple(row["tcp_s"]), row.get("clock", "real")  # there was no other at first
+            outcome = Outcome(tuple(row["missed"]), tuple(row["late"]), seconds, float(row["took_s"]), by)
+            if clock in (None, outcome.clock):
+                found[row["id"]] = outcome
     return found

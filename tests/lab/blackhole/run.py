@@ -1,6 +1,6 @@
-"""Try cells in the lab and append each result to a file, as one line of JSON::
+"""Try cells in the lab and append each result to the file of its tunnel, as one line of JSON::
 
-    python -m tests.lab.blackhole.run [--logs] RESULTS CELL...
+    python -m tests.lab.blackhole.run [--logs] DIRECTORY CELL...
 
 With ``--logs`` what the gateways have logged is printed for every cell, not only for those that fail.
 """
@@ -10,15 +10,18 @@ import sys
 from pathlib import Path
 
 from tests.lab.blackhole.cells import ordered, parse
+from tests.lab.blackhole.results import file_of
 from tests.lab.blackhole.site import Site
 from tests.lab.blackhole.walk import Result, Walk
 from tests.lab.nursery import Nursery
 from xfrmctl.lab import gateway
 from xfrmctl.lab.errors import LabError
+from xfrmctl.lab.job import virtual_time
 
 
-def main(file: Path, names: list[str], *, logs: bool) -> int:
-    """0 whatever the cells show: the file tells."""
+def main(directory: Path, names: list[str], *, logs: bool) -> int:
+    """0 whatever the cells show: the files tell."""
+    clock = "virtual" if virtual_time() else "real"
     cells = list(ordered(parse(name) for name in names))
     with Nursery() as nursery:
         gateway.Gateway.spawn = nursery.spawn
@@ -31,9 +34,10 @@ def main(file: Path, names: list[str], *, logs: bool) -> int:
                         result = walk.try_for_sure(cell)
                     except (AssertionError, LabError) as error:
                         result = Result(cell.id, missed=[f"lab: {error}"[:2000]])
-                    with file.open("a") as out:
-                        out.write(json.dumps(result.as_json()) + "\n")
-                    print(json.dumps(result.as_json()), flush=True)
+                    line = json.dumps(result.as_json() | {"clock": clock})
+                    with file_of(directory, cell).open("a") as out:
+                        out.write(f"\n{line}")  # the newline ends what an earlier run may have left half written
+                    print(line, flush=True)
                     if logs or not result.ok:
                         print(site.ends.log_tail(), flush=True)
     return 0

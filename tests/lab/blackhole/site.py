@@ -9,12 +9,11 @@ nobody remembers anything of its path.
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 from tests.lab.blackhole.cells import CIPHERS, COMPARISON, Cell
+from tests.lab.blackhole.memory import forget
 from tests.lab.blackhole.weather import Weather
-from tests.lab.kernel_gateway import inside
 from tests.lab.tunnel import IDS, PSK, text
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.namespace import Namespace
@@ -132,10 +131,7 @@ class Site:
     def forget(self, *names: str) -> None:
         """Have kernels forget what they have learned of paths."""
         for name in names:
-            with inside(self.topology.ns(name)):
-                Path("/proc/sys/net/ipv4/route/flush").write_text("1")
-            # IPv6 has a file of the same name, but it ends only what has run out by itself.
-            self.topology.ns(name).run(["ip", "-6", "route", "flush", "cache"])
+            forget(self.topology.ns(name))
 
     def hosts(self, direction: int) -> tuple[Namespace, Namespace]:
         """Source and sink of what goes in a direction."""
@@ -327,11 +323,11 @@ _MAKERS = {
 }
 
 
-def until(holds: Any, within_s: float) -> float | None:
+def until(holds: Any, within_s: float, every_s: float = 0.03) -> float | None:
     """Seconds until it holds, None where it does not."""
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > within_s:
             return None
-        time.sleep(0.03)
+        time.sleep(every_s)
     return time.monotonic() - began

@@ -22,6 +22,9 @@ ANEW_S = 1.0
 BEFORE_S, FIGURE_S = 5.0, 15.0
 """Long enough for TCP to begin on a path that carries it, and for whatever is found at all."""
 
+LOOK_S = 0.1
+"""How often gateways are asked for their figures, which is most of what the waiting costs."""
+
 IN_FLOW_S = 1.5
 """How long TCP runs before the event: a flow that has just begun is not yet seen as one."""
 
@@ -107,7 +110,7 @@ class Walk:
             site.begin(cell, cell.before)
         if cell.before is not None and cell.ends != COMPARISON:
             before = cell.before
-            if until(lambda: self._found(cell, before), FIGURE_S) is None:
+            if until(lambda: self._found(cell, before), FIGURE_S, LOOK_S) is None:
                 result.missed.append(f"before the event: {self._shown()}")
         flows = stack.enter_context(_Flows(site, cell))
         if cell.before is not None:
@@ -161,7 +164,7 @@ class Walk:
                 result.missed.append(f"figure: {self._shown()}")
                 return
             flows.renew()
-            time.sleep(0.02)
+            time.sleep(LOOK_S)
         result.figure_s = flows.since_event
 
     def _found(self, cell: Cell, path: int) -> bool:

@@ -137,6 +137,29 @@ def test_results_are_read_and_the_last_try_counts(tmp_path: Path) -> None:
     assert read([file]) == {USUAL.id: Outcome((), (), (1.5, 0.1), 5.0)}
 
 
+def test_results_are_kept_apart_by_their_clock(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    row = {"id": USUAL.id, "missed": [], "late": [], "tcp_s": [1.5, 0.1], "figure_s": 1, "took_s": 5}
+    file.write_text(json.dumps(row | {"clock": "virtual", "tcp_s": [0.5, 0.1]}) + "\n" + json.dumps(row))
+    assert read([file])[USUAL.id].clock == "real"
+    assert read([file], "virtual") == {USUAL.id: Outcome((), (), (0.5, 0.1), 5.0, "virtual")}
+
+
+def test_the_document_says_by_which_clock() -> None:
+    other, third = replace(USUAL, icmp="both"), replace(USUAL, icmp="zero")
+    real = {
+        USUAL.id: Outcome((), (), (0.1, 0.5), 5.0),
+        other.id: Outcome(("fresh0: no",), (), (None, None), 9),
+        third.id: Outcome((), (), (0.1, 0.1), 5.0),
+    }
+    virtual = {name: Outcome((), (), (0.2, 0.2), 5.0, "virtual") for name in (USUAL.id, other.id)}
+    text = render(real | virtual, real)
+    assert "1 cells have been measured by the clock on the wall only" in text
+    assert "2 cells have been measured by the clock on the wall too; 1 have the same verdict" in text
+    assert "TCP went on +0.3 s later in the median" in text
+    assert "clock on the wall" not in render(virtual)
+
+
 def test_the_document_shows_what_passed_failed_and_was_not_tried() -> None:
     failed = replace(USUAL, icmp="both")
     text = render(

@@ -74,6 +74,14 @@ def test_virtual_time(kernel: Path) -> None:
     assert time.monotonic() - began < 120
 
 
+def test_computing_takes_no_virtual_time(kernel: Path) -> None:
+    """However slow or busy this machine is: only reading the clock takes some."""
+    count = "import time; a = time.monotonic(); sum(range(10**6)); assert time.monotonic() - a < 0.001"
+    clock = "from xfrmctl.lab.job import virtual_time; assert virtual_time()"
+    assert run(kernel, Job(argv=[sys.executable, "-c", f"{count}; {clock}"], time_travel=True))[0] == 0
+    assert run(kernel, Job(argv=[sys.executable, "-c", clock]))[0] == 1
+
+
 def test_a_guest_that_dies_shows_its_console(kernel: Path) -> None:
     with pytest.raises(LabError, match=r"ended .* before the job did"):
         run(kernel, Job(argv=["sh", "-c", "echo o >/proc/sysrq-trigger; sleep 60"], timeout_s=30))
