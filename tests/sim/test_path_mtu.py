@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 
 from tests.sim.world import Datagram, Node, World, pair, start
+from tests.unit.metrics.scraping import Counted
 from xfrmctl.daemon.carrier import NOBODY
 from xfrmctl.daemon.echo import EchoPort
 from xfrmctl.daemon.paths import PathKeeper
@@ -138,8 +139,11 @@ def test_a_black_hole_that_nobody_reports_is_found_within_seconds_and_its_end_by
     before = world.now
     stalls(world, alice, 10)
     assert in_force(world, alice) == (1371, "probe")
-    found = [e for e in alice.of(PathMtuChanged) if isinstance(e, PathMtuChanged)][-1]
-    assert found.reason == "probe"
+    changes = [e for e in alice.of(PathMtuChanged) if isinstance(e, PathMtuChanged)]
+    fell, *rose = [e for e in changes if e.old is not None and e.old != e.new]
+    assert fell.reason == "black hole" and fell.old == 1500
+    assert {e.reason for e in rose} == {"probe"}, "one black hole is counted once, however long the search goes on"
+    assert Counted(alice.events)("path_mtu_changes_total", reason="black_hole") == 1
     assert in_force(world, bob) == (1371, "probe"), "Alice has asked Bob to look as well"
     assert world.now - before <= 10
     assert not alice.of(PeerSilent)

@@ -211,7 +211,7 @@ class PmtuEngine:
         state.counts.answered += outcome == ProbeOutcome.ANSWERED
         state.counts.lost += outcome in (ProbeOutcome.LOST, ProbeOutcome.SILENT)
         self._outbox.append(PathProbed(path=path, size=size, outcome=outcome, carrier=carrier))
-        before, reason = state.belief, "probe"
+        before = state.belief
         if outcome in (ProbeOutcome.SILENT, ProbeOutcome.UNAVAILABLE):
             state.not_before = now + self.settings.retry_s
         elif outcome == ProbeOutcome.UNSUPPORTED:
@@ -221,10 +221,12 @@ class PmtuEngine:
                 state.carrier = carrier
                 state.answered(size, now)
             elif outcome == ProbeOutcome.TOO_BIG:
-                reason = "black hole" if state.too_big(asked, now) else reason
-            elif state.lost(size, now):
-                reason = "black hole"
-        self._after(state, before, reason, now)
+                state.too_big(asked, now)
+            else:
+                state.lost(size, now)
+        # What fits is known by a smaller probe that passes, long after the larger ones were lost.
+        fell = state.silent and state.belief.size < before.size
+        self._after(state, before, "black hole" if fell else "probe", now)
 
     def handle_timer(self, now: float) -> None:
         """Send the probes that are due, look at beliefs that have aged."""

@@ -50,7 +50,8 @@ class PathState:
     ``link`` is the MTU of the link that the route to the peer takes. ``losses`` counts the lost probes of the size
     that is believed; ``signs`` of them were no probe but the sign that has made us ask. ``epoch`` changes with every
     change of mind: the outcome of an older probe tells nothing. ``recheck`` is the size that was believed before an
-    error lowered it to ``hinted_size``. ``refuted`` is set while a belief that does not hold is still in force.
+    error lowered it to ``hinted_size``. ``refuted`` is set while a belief that does not hold is still in force;
+    ``silent`` says that what was last refuted got lost without a word: a black hole.
     ``blind``: probes tell nothing here. ``not_before`` is when the next probe may go. ``carrier`` has carried the last
     probe that was answered. Signs of loss are heeded again from ``doubt_at``, errors from ``hold_until`` on.
     """
@@ -69,6 +70,7 @@ class PathState:
     recheck: int = 0
     hinted_size: int = 0
     refuted: bool = False
+    silent: bool = False
     urgent: bool = False
     blind: bool = False
     not_before: float = 0.0
@@ -114,6 +116,7 @@ class PathState:
     def confirm(self, now: float, *, urgent: bool = False) -> None:
         """See whether what is believed holds."""
         self._change(Phase.CONFIRMING)
+        self.silent = False
         self.urgent = urgent
 
     def link_changed(self, link: int, now: float) -> None:
@@ -201,28 +204,24 @@ class PathState:
                 self._believe(self.search.low, now)
             self._look_on(now)
 
-    def lost(self, size: int, now: float) -> bool:
-        """A probe of this size did not get through, a small copy of it did; whether that refutes what is in force."""
+    def lost(self, size: int, now: float) -> None:
+        """A probe of this size did not get through, a small copy of it did."""
         if self.search is not None:
             self.search.lost(size, self.limits.max_probes)
             self._look_on(now)
-            return False
+            return
         self.losses += 1
-        if self.losses < self.limits.max_probes:
-            return False
-        self._refute(self._search_below(size, self.losses - self.signs), now)
-        return True
+        if self.losses >= self.limits.max_probes:
+            self._refute(self._search_below(size, self.losses - self.signs), now, silent=True)
 
-    def too_big(self, size: int, now: float) -> bool:
-        """Packets of this size do not pass; whether that refutes what is in force."""
+    def too_big(self, size: int, now: float) -> None:
+        """Our own link does not take packets of this size."""
         self.losses = 0
         if self.phase == Phase.CONFIRMING:
             self._refute(Search(min(self.floor, size - 1), size, self.settings.grid), now)
-            return True
-        if self.search is not None:
+        elif self.search is not None:
             self.search.failed(size)
             self._look_on(now)
-        return False
 
     def unsupported(self, now: float) -> None:
         """Probes tell nothing here: what is left are errors of routers, and the operator."""
@@ -233,8 +232,9 @@ class PathState:
 
     # -- how it thinks
 
-    def _refute(self, search: Search, now: float) -> None:
+    def _refute(self, search: Search, now: float, *, silent: bool = False) -> None:
         """What is in force does not pass."""
+        self.silent = silent
         self._forget_doubts()
         self.losses = 0
         self.recheck = 0

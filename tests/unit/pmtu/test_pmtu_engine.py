@@ -193,7 +193,27 @@ def test_a_black_hole_is_over_within_ten_seconds() -> None:
     assert relief - at < 3.0
     assert lab.history[-1][2] == 1371
     assert lab.history[-1][0] - at < 10.0
-    assert "black hole" not in {reason for _, new, reason in lab.changes() if new == 1500}
+    falls = [(new, reason) for old, new, reason in lab.changes() if old is not None and new < old]
+    assert [reason for _, reason in falls] == ["black hole"] and falls[0][0] <= 1371
+
+
+@pytest.mark.parametrize("says", [1400, 0])
+def test_what_a_router_reports_is_no_black_hole(says: int) -> None:
+    lab, real = one(1500)
+    real.mtu = 1400
+    lab.icmp(PATH, says)
+    lab.run(30)
+    assert belief(lab)[0] == 1400
+    assert "black hole" not in {reason for *_, reason in lab.changes()}
+
+
+def test_what_our_own_link_does_not_take_is_no_black_hole() -> None:
+    lab, real = one(1500)
+    real.mtu = real.link = 1400
+    lab.loss()
+    lab.run(30)
+    assert belief(lab)[0] == 1400
+    assert "black hole" not in {reason for *_, reason in lab.changes()}
 
 
 @pytest.mark.rfc(1191, "6.3")
