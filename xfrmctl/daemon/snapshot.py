@@ -133,7 +133,6 @@ class SnapshotBuilder:
                 df=seen.df,
                 icmp_queue=seen.icmp_queue,
             ),
-            counters={},
         )
 
     def connection(self, config: ConnectionConfig, seen: Observed) -> ConnectionInfo:

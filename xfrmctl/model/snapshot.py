@@ -374,4 +374,3 @@ class Snapshot:
     policies: list[PolicyInfo]
     clamps: list[ClampInfo]
     kernel: KernelInfo
-    counters: dict[str, int]

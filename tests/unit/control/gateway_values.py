@@ -260,7 +260,6 @@ SNAPSHOT = Snapshot(
         reassembly=[IPV4],
         df={"cleared": 4, "set": 0},
     ),
-    counters={"steps": 12},
 )
 
 
