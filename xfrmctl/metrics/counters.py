@@ -99,7 +99,7 @@ class EventCounters:
                 count[h.COOKIES]()
             case IcmpErrorJudged():
                 verdict = "accepted" if event.accepted else "dropped"
-                count[h.ICMP_ERRORS](verdict, event.reason, str(event.family))
+                count[h.ICMP_ERRORS](verdict, event.reason, f"ipv{event.family}")
                 self._histograms[h.VERDICTS].observe(event.took_s)
             case PathMtuChanged():
                 count[h.PATH_CHANGES](event.reason.replace(" ", "_"))

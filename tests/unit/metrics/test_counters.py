@@ -1,23 +1,27 @@
 """Events are counted, once each, and no label comes from outside."""
 
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from tests.unit.control.gateway_values import SNAPSHOT
 from tests.unit.metrics.scraping import metrics_of, scrape, text, value
+from tests.unit.metrics.test_what_sas_carry import installed
 from xfrmctl.metrics.counters import MAX_REASONS
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import (
     CarriersDiffer,
     ChildSaRekeyed,
+    ChildSaRemoved,
     ConfigReloaded,
     CookieDemanded,
     DatagramDropped,
     DatagramNotSent,
     Event,
     IcmpErrorJudged,
+    IkeSaClosed,
     IkeSaEstablished,
     IkeSaRekeyed,
     KernelDisturbed,
@@ -25,8 +29,10 @@ from xfrmctl.model.events import (
     MessageReceived,
     MessageSent,
     NegotiationFailed,
+    PathMtuChanged,
     PathMtuHinted,
     PathProbed,
+    PeerMoved,
     PeerSilent,
     RekeyCollided,
     RetryScheduled,
@@ -34,7 +40,7 @@ from xfrmctl.model.events import (
 from xfrmctl.model.failure import Failure, FailureCode
 from xfrmctl.model.iana import Encr, ExchangeType, NotifyType, ProtocolId
 from xfrmctl.model.identity import parse_identity
-from xfrmctl.model.path import Path, ProbeOutcome
+from xfrmctl.model.path import Confidence, MtuSource, Path, ProbeOutcome
 from xfrmctl.model.sa import SaId
 from xfrmctl.model.suite import Suite
 
@@ -118,6 +124,15 @@ TELLS = sent(exchange=ExchangeType.INFORMATIONAL, payloads=("D",))
 SILENT = PeerSilent(connection=NAME, ike="c#1", remote=PEER, exchange=ExchangeType.INFORMATIONAL, attempts=8)
 
 
+DEAD = Failure(code=FailureCode.PEER_DEAD, text="the peer is silent")
+
+
+def narrowed(reason: str) -> PathMtuChanged:
+    return PathMtuChanged(
+        path=PATH, old=1500, new=1400, source=MtuSource.PROBE, confidence=Confidence.CONFIRMED, reason=reason
+    )
+
+
 def rekeyed(took_s: float | None) -> ChildSaRekeyed:
     return ChildSaRekeyed(
         connection=NAME, child="lan", ike="c#1", old=OLD, new=NEW, initiator=took_s is not None, took_s=took_s
@@ -138,6 +153,7 @@ def judged(*, accepted: bool, took_s: float = 0.0002) -> IcmpErrorJudged:
     )
 
 
+GONE = {"connection": NAME, "code": "peer_dead"}
 COUNTED: list[tuple[list[Event], str, dict[str, str], float]] = [
     ([sent(1), sent(2), sent(3)], "retransmissions_total", {"connection": NAME}, 2),
     ([sent(1), sent(2)], "ike_messages_total", {"direction": "out", "exchange": "ike_auth"}, 2),
@@ -148,6 +164,20 @@ COUNTED: list[tuple[list[Event], str, dict[str, str], float]] = [
     ([failed("TS_UNACCEPTABLE")] * 2, "negotiation_failures_total", {"notify": "ts_unacceptable"}, 2),
     ([failed(NotifyType(9999).name)], "negotiation_failures_total", {"notify": "other"}, 1),
     ([established()], "ike_sas_established_total", {"connection": NAME}, 1),
+    ([IkeSaClosed(connection=NAME, ike="c#1", reason=DEAD)], "ike_sas_closed_total", GONE, 1),
+    (
+        [ChildSaRemoved(connection=NAME, child="lan", reqid=1, ike="c#1", inbound=OLD, outbound=NEW, reason=DEAD)],
+        "child_sas_removed_total",
+        GONE,
+        1,
+    ),
+    (
+        [PeerMoved(connection=NAME, ike="c#1", reqids=(1,), old=PEER, new=Endpoint(PEER.address, 4500))],
+        "path_changes_total",
+        {"connection": NAME},
+        1,
+    ),
+    ([replace(installed(0x1000), connection=NAME)], "child_sas_installed_total", {"connection": NAME}, 1),
     ([established(0.03)], "handshake_duration_seconds_bucket", {"role": "initiator", "le": "0.025"}, 0),
     ([established(0.03)], "handshake_duration_seconds_bucket", {"role": "initiator", "le": "0.05"}, 1),
     ([established(0.05)], "handshake_duration_seconds_bucket", {"role": "initiator", "le": "0.05"}, 1),
@@ -191,7 +221,7 @@ COUNTED: list[tuple[list[Event], str, dict[str, str], float]] = [
     (
         [judged(accepted=True), judged(accepted=False)],
         "icmp_errors_judged_total",
-        {"verdict": "dropped", "reason": "unknown_spi", "family": "4"},
+        {"verdict": "dropped", "reason": "unknown_spi", "family": "ipv4"},
         1,
     ),
     ([judged(accepted=True)] * 2, "icmp_verdict_seconds_count", {}, 2),
@@ -204,6 +234,8 @@ COUNTED: list[tuple[list[Event], str, dict[str, str], float]] = [
         {"outcome": "too_big"},
         1,
     ),
+    ([narrowed("black hole"), narrowed("probe")], "path_mtu_changes_total", {"reason": "black_hole"}, 1),
+    ([DatagramDropped(remote=PEER, reason="integrity")] * 2, "datagrams_dropped_total", {"reason": "integrity"}, 2),
     ([CarriersDiffer(path=PATH, size=1400, seconds=60)], "path_carriers_differ_total", {}, 1),
     ([KernelDisturbed(disturbance="flushed")], "kernel_disturbances_total", {}, 1),
     ([KernelTrouble(problem="no such module")], "kernel_troubles_total", {}, 1),

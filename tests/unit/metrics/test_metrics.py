@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.unit.control.gateway_values import DOWN, SNAPSHOT, UP
-from tests.unit.deploy.prometheus import promtool
 from tests.unit.metrics.scraping import metrics_of, scrape, scraped, text, value
 from xfrmctl.metrics import children, gateway
 from xfrmctl.metrics.accumulate import Accumulator
@@ -207,8 +206,3 @@ def test_an_address_in_use_is_told() -> None:
             await first.stop()
 
     asyncio.run(run())
-
-
-def test_promtool_has_nothing_to_say() -> None:
-    exposition = asyncio.run(text(metrics_of(SNAPSHOT)))
-    assert promtool("check", "metrics", given=exposition) == ""

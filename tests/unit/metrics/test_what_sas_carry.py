@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from xfrmctl.metrics.ledger import Ledger
 from xfrmctl.model.address import IPAddress
-from xfrmctl.model.events import ChildSaInstalled, Event
+from xfrmctl.model.events import ChildSaInstalled
 from xfrmctl.model.iana import Encr, ProtocolId
 from xfrmctl.model.sa import Direction, Mode, SaCounters, SaId, SaMove
 from xfrmctl.model.suite import Suite
@@ -20,7 +20,7 @@ def sa(spi: int, to: IPAddress = US) -> SaId:
     return SaId(to, ProtocolId.ESP, spi)
 
 
-def installed(spi: int, reqid: int = REQID, child: str = "lan") -> Event:
+def installed(spi: int, reqid: int = REQID, child: str = "lan") -> ChildSaInstalled:
     return ChildSaInstalled(
         connection="net",
         child=child,
