@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_address
@@ -25,6 +25,7 @@ from xfrmctl.model.effects import (
     PeerAsks,
     ReportProbe,
     SendDatagram,
+    Token,
 )
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import Event
@@ -86,7 +87,7 @@ class Node:
 
 
 class World:
-    """Nodes by address, one queue of things that will happen."""
+    """Nodes by address, one queue of things that will happen. A kernel takes ``kernel_s`` seconds to install SAs."""
 
     def __init__(self, *, latency_s: float = 0.01, seed: int = 1) -> None:
         self.now = 0.0
@@ -103,6 +104,7 @@ class World:
         self.fetched: list[FetchUrl] = []
         self.web_latency_s = 0.05
         self.lifetimes = False
+        self.kernel_s = 0.0
         self.intercept: list[Interceptor] = []
         self.nat: dict[IPAddress, IPAddress] = {}
         self.nat_shifts: dict[IPAddress, int] = {}
@@ -147,14 +149,10 @@ class World:
             case PeerAsks():
                 node.asked.append(item)
             case InstallSas(token, sas):
-                refusal = node.refuse.pop(0) if node.refuse else None
-                if refusal is None:
-                    for sa, keys in sas:
-                        assert sa.id not in node.sad, f"{node.name} installs {sa.id} twice"
-                        node.sad[sa.id] = (sa, keys)
-                        if self.lifetimes:
-                            self._age(node, sa)
-                node.engine.handle_done(token, refusal, self.now)
+                if self.kernel_s:
+                    self.at(self.now + self.kernel_s, lambda: self.do(node, lambda _: self._install(node, token, sas)))
+                else:
+                    self._install(node, token, sas)
             case FetchUrl(token, url, body):
                 self.fetched.append(item)
                 found = self.web[url](body) if url in self.web else None
@@ -175,6 +173,16 @@ class World:
                     node.sad.pop(sa_id, None)
             case Event():
                 node.events.append(item)
+
+    def _install(self, node: Node, token: Token, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
+        refusal = node.refuse.pop(0) if node.refuse else None
+        if refusal is None:
+            for sa, keys in sas:
+                assert sa.id not in node.sad, f"{node.name} installs {sa.id} twice"
+                node.sad[sa.id] = (sa, keys)
+                if self.lifetimes:
+                    self._age(node, sa)
+        node.engine.handle_done(token, refusal, self.now)
 
     def _age(self, node: Node, sa: KernelSa) -> None:
         """The kernel watches the time: it tells of the soft limit, and takes the SA away at the hard one."""

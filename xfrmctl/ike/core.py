@@ -53,9 +53,9 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A step that waits, and the IKE SA it belongs to."""
+    """A step that waits, and the SAs of which child the kernel was asked for."""
 
-    serial: int
+    child: ChildSa
     step: Step
     sas: tuple[KernelSa, ...]
 
@@ -182,11 +182,16 @@ class Core:
         self._token += 1
         return self._token
 
-    def install(self, sa: IkeSa, step: Step, sas: tuple[tuple[KernelSa, SaKeys], ...]) -> None:
-        """Ask for SAs; ``step.done`` goes on when the kernel has answered."""
+    def install(self, child: ChildSa, step: Step, sas: tuple[tuple[KernelSa, SaKeys], ...]) -> None:
+        """Ask for SAs of a child; ``step.done`` goes on when the kernel has answered."""
         token = self.new_token()
-        self.waiting[token] = Waiting(sa.serial, step, tuple(s for s, _ in sas))
+        self.waiting[token] = Waiting(child, step, tuple(s for s, _ in sas))
         self.emit(InstallSas(token, sas))
+
+    def owner(self, child: ChildSa) -> IkeSa | None:
+        """The IKE SA that a child hangs on; None if it has been removed."""
+        sa, found = self.children.get(child.inbound, (None, None))
+        return sa if found is child else None
 
     def child_installed(self, sa: IkeSa, child: ChildSa) -> None:
         """Both SAs of a child are in the kernel."""
@@ -220,6 +225,8 @@ class Core:
         for other in sa.children:
             if other.successor is child:
                 other.successor, other.state = None, ChildState.INSTALLED
+            if other.heir is child:
+                other.heir = None
         for sa_id in (child.inbound, child.outbound):
             if self.children.get(sa_id, (None, None))[1] is child:
                 del self.children[sa_id]

@@ -28,7 +28,6 @@ from xfrmctl.ike.exchanges.rekey_ike import RekeyIke
 from xfrmctl.ike.peers import Peers
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.standing import Standing, standing
-from xfrmctl.ike.states import IkeState
 from xfrmctl.ike.timers import Timer
 from xfrmctl.ike.transport import begin, pump
 from xfrmctl.model.address import Endpoint
@@ -116,16 +115,19 @@ class IkeEngine:
     # -- kernel
 
     def handle_done(self, token: Token, refusal: KernelRefusal | None, now: float) -> None:
-        """The kernel's answer. An IKE SA that has gone meanwhile, or is about to, leaves nothing behind."""
+        """The kernel's answer. A CHILD SA that has been removed meanwhile leaves nothing behind."""
         core = self._core
         core.now = now
         waiting = core.waiting.pop(token)
-        sa = core.sas.get(waiting.serial)
-        if sa is None or sa.state == IkeState.DELETING:
+        child = waiting.child
+        sa = core.owner(child)
+        if sa is None:
             if refusal is None:
                 core.emit(DeleteSas(tuple(s.id for s in waiting.sas)))
             return
         waiting.step.done(core, sa, refusal)
+        if child.doomed is not None and child in sa.children:
+            informational.delete_child(core, sa, child, child.doomed)
         pump(core, sa)
         settle(self._core)
 
@@ -173,9 +175,18 @@ class IkeEngine:
             self._ended(sa, child, failures.deleted_from_kernel())
 
     def _ended(self, sa: IkeSa, child: ChildSa, reason: Failure) -> None:
-        informational.delete_child(self._core, sa, child, reason)
+        if child.successor is not None:
+            informational.take_over(self._core, sa, child.successor)
+        self._delete(sa, child, reason)
         lifecycle.child_gone(self._core, sa, child.config.name, reason)
         settle(self._core)
+
+    def _delete(self, sa: IkeSa, child: ChildSa, reason: Failure) -> None:
+        """Delete a child; one that the kernel has not taken yet, as soon as it has and the peer knows of it."""
+        if child.installed:
+            informational.delete_child(self._core, sa, child, reason)
+        else:
+            child.doomed = reason
 
     def handle_mapping(self, sa_id: SaId, remote: Endpoint, now: float) -> None:
         """Authentic ESP in UDP of an inbound SA now comes from ``remote``."""
@@ -283,14 +294,14 @@ class IkeEngine:
         if not state.wanted:
             state.retry_at = None
             core.timers.cancel(connection, Timer.RETRY)
-        reason = reason or failures.operator("taken down by the operator")
+        reason = reason or failures.taken_down()
         for sa in core.of_connection(connection):
             if child is None:
                 informational.delete_ike(core, sa, reason)
                 continue
             for found in tuple(sa.children):
                 if found.config.name == child:
-                    informational.delete_child(core, sa, found, reason)
+                    self._delete(sa, found, reason)
         settle(self._core)
 
     def fates(self, config: EngineConfig) -> dict[str, mild.Fate]:

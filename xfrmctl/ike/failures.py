@@ -375,6 +375,11 @@ def operator(text: str) -> Failure:
     return Failure(code=FailureCode.OPERATOR, text=text)
 
 
+def taken_down() -> Failure:
+    """``xfrmctl down``."""
+    return operator("taken down by the operator")
+
+
 def rekeyed(what: str) -> Failure:
     """No failure at all: a successor has taken over. ``what``: IKE SA or CHILD SA."""
     return Failure(code=FailureCode.REKEYED, text=f"the {what} has been rekeyed")

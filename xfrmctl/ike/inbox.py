@@ -7,7 +7,7 @@ before its integrity has been checked, and whatever fails is dropped with a reas
 from xfrmctl.crypto.protect import IntegrityError
 from xfrmctl.ike import failures, lifecycle, moving, qcd, story, unsolicited
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.exchanges import create_child_sa, ike_auth, ike_sa_init, mobike, moved, probe, rekey_ike
+from xfrmctl.ike.exchanges import child_request, ike_auth, ike_sa_init, mobike, moved, probe, rekey_ike
 from xfrmctl.ike.fragments import MIN_SIZE, REASSEMBLY_S, Whole, packet_size
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import IkeState
@@ -25,7 +25,7 @@ from xfrmctl.wire.payloads import Delete, Notify, Payload
 
 HANDLERS = {
     ExchangeType.IKE_AUTH: ike_auth.on_request,
-    ExchangeType.CREATE_CHILD_SA: create_child_sa.on_request,
+    ExchangeType.CREATE_CHILD_SA: child_request.on_request,
     ExchangeType.INFORMATIONAL: moved.on_request,
 }
 

@@ -64,7 +64,7 @@ def narrowed(
 
 def replaced(core: Core, sa: IkeSa, old: ChildSa, new: ChildSa, began_at: float) -> None:
     """Our rekey has succeeded: delete the old CHILD SA on both sides."""
-    old.successor = new
+    old.successor, old.heir = new, None
     tell(core, sa, old, new, began_at=began_at)
     if old in sa.children:
         old.state = ChildState.REPLACED

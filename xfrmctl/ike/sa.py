@@ -14,6 +14,7 @@ from xfrmctl.ike.mobility import Mobility
 from xfrmctl.ike.roundtrip import RoundTrip
 from xfrmctl.ike.states import TRANSITIONS, ChildState, IkeState
 from xfrmctl.model.address import Endpoint, IPAddress
+from xfrmctl.model.failure import Failure
 from xfrmctl.model.iana import ExchangeType, HashAlgorithm, ProtocolId
 from xfrmctl.model.identity import Identity
 from xfrmctl.model.sa import DfPolicy, Encap, KernelSa, Lifetime, Mode, SaId, SaKeys
@@ -83,8 +84,9 @@ class ChildSa:
     """One CHILD SA: a pair of kernel SAs. Its keys are not kept.
 
     A responder to a rekey must not send on the new SA before the initiator can receive: ``pending_outbound`` waits
-    until the old one is deleted. ``successor`` is the CHILD SA that has taken this one's place. ``lifetime`` has the
-    limits that the kernel was given: the soft ones differ a little each time.
+    until the old one is deleted. ``successor`` is the CHILD SA that has taken this one's place, ``heir`` one that will
+    when the kernel has taken it. ``lifetime`` has the limits that the kernel was given: the soft ones differ a little
+    each time. ``doomed`` is why it is to go as soon as the kernel has it.
     """
 
     config: ChildConfig
@@ -103,11 +105,18 @@ class ChildSa:
     state: ChildState = ChildState.INSTALLING
     pending_outbound: tuple[KernelSa, SaKeys] | None = field(default=None, repr=False)
     successor: "ChildSa | None" = field(default=None, repr=False)
+    heir: "ChildSa | None" = field(default=None, repr=False)
+    doomed: Failure | None = None
 
     @property
     def installed(self) -> bool:
         """Whether its inbound SA is in the kernel."""
         return self.state != ChildState.INSTALLING
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another has taken its place, or is about to."""
+        return self.successor is not None or self.heir is not None
 
 
 @dataclass(slots=True)
@@ -158,18 +167,19 @@ class IkeSa:
     IKE_SA_INIT came from, while it counts as half-open. ``candidates`` are connections that the peer's addresses
     allow, until its identity decides. ``answering`` is set while a request waits for the kernel. ``retired`` are
     inbound SAs of replaced CHILD SAs that stay a moment for packets on their way; ``closing`` are the peer's SPIs of
-    CHILD SAs whose delete is under way; ``superseded`` is set when a new IKE SA is being made from scratch in this
-    one's place (reauthentication, 2.8.3), ``authenticated_at`` is when the peer last proved its identity; ``rival``
-    is the IKE SA that the peer made of this one while we asked for one. ``noise`` stands for our address in NAT
-    detection where encapsulation is forced, the same in every repetition of IKE_SA_INIT. ``fragment_size`` is the
-    largest IP packet that we send, 0 where the two ends have not agreed on fragmentation. ``last_response`` has been
-    sent ``repeats`` times more; ``asked_from`` is where the peer's last request came in and came from. ``mobility`` is
-    what MOBIKE knows, None where the two ends have not agreed on it. With ``qcd_token`` the peer can prove that it has
-    lost the IKE SA. ``offered_spi`` is our SPI of the IKE SA that we have asked for in place of this one.
-    ``rtt`` is how long answers take; ``probing`` is the probe of the path's MTU, ``probed`` is set when the peer has
-    answered one in any size, ``small`` is the form of a small copy that got through, ``is_ours`` is set when the peer
-    has turned out to be a gateway like us, and ``own_mtu`` is what we tell it that our direction carries,
-    ``own_inside`` the address of ours inside of the tunnel.
+    CHILD SAs whose delete is under way; ``deleted_early`` are SPIs that the peer has deleted before we have heard of
+    them, while we wait for an answer that may name them; ``superseded`` is set when a new IKE SA is being made from
+    scratch in this one's place (reauthentication, 2.8.3), ``authenticated_at`` is when the peer last proved its
+    identity; ``rival`` is the IKE SA that the peer made of this one while we asked for one. ``noise`` stands for our
+    address in NAT detection where encapsulation is forced, the same in every repetition of IKE_SA_INIT.
+    ``fragment_size`` is the largest IP packet that we send, 0 where the two ends have not agreed on fragmentation.
+    ``last_response`` has been sent ``repeats`` times more; ``asked_from`` is where the peer's last request came in and
+    came from. ``mobility`` is what MOBIKE knows, None where the two ends have not agreed on it. With ``qcd_token`` the
+    peer can prove that it has lost the IKE SA. ``offered_spi`` is our SPI of the IKE SA that we have asked for in
+    place of this one. ``rtt`` is how long answers take; ``probing`` is the probe of the path's MTU, ``probed`` is set
+    when the peer has answered one in any size, ``small`` is the form of a small copy that got through, ``is_ours`` is
+    set when the peer has turned out to be a gateway like us, and ``own_mtu`` is what we tell it that our direction
+    carries, ``own_inside`` the address of ours inside of the tunnel.
     """
 
     serial: int
@@ -220,6 +230,7 @@ class IkeSa:
     retired: list[tuple[float, SaId]] = field(default_factory=list)
     rekey_later: list[tuple[float, ChildSa]] = field(default_factory=list)
     closing: set[int] = field(default_factory=set)
+    deleted_early: set[bytes] = field(default_factory=set)
     rival: "Rival | None" = None
     established_at: float | None = None
     authenticated_at: float = 0.0

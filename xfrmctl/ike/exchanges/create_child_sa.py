@@ -1,5 +1,7 @@
 """CREATE_CHILD_SA (RFC 7296 1.3.1, 1.3.3): a further CHILD SA of an established IKE SA, or one that replaces another.
 
+Here is who asks; who answers is in ``child_request``.
+
     HDR, SK { [N(REKEY_SA)], SA, Ni, [KEi], TSi, TSr }  -->
                      <--  HDR, SK { SA, Nr, [KEr], TSi, TSr }
 
@@ -7,21 +9,16 @@ What a replacement means for the packets on their way, and for both sides replac
 same exchange with IKE in its SA payload is ``rekey_ike``'s business.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xfrmctl.crypto import kex
 from xfrmctl.ike import failures, lifecycle, mode, rekey, story
 from xfrmctl.ike.child import (
-    Answered,
-    Refused,
     build,
     collision,
     conclude,
-    judge,
     offer,
     proposals,
-    refusal_notify,
     shared_secret,
     taken_selectors,
     through_nat,
@@ -29,22 +26,19 @@ from xfrmctl.ike.child import (
 from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.connection import UNASKED, Acquired
 from xfrmctl.ike.core import Core
-from xfrmctl.ike.exchanges import rekey_ike
 from xfrmctl.ike.exchanges.informational import DeleteChild, delete_child
 from xfrmctl.ike.negotiate import Narrowed
 from xfrmctl.ike.rekey import RivalChild
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import ChildState, IkeState
 from xfrmctl.ike.timers import Timer
-from xfrmctl.ike.transport import begin, respond
+from xfrmctl.ike.transport import begin
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import RekeyCollided
 from xfrmctl.model.failure import Failure
-from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, ProtocolId, TransformType
+from xfrmctl.model.iana import ExchangeType, KeGroup, NotifyType, TransformType
 from xfrmctl.wire.message import error_of, first_of, notify_of
-from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload, Sa
-
-# -- initiator
+from xfrmctl.wire.payloads import KeyExchange, Nonce, Notify, Payload
 
 
 @dataclass(slots=True)
@@ -92,10 +86,11 @@ class CreateChild:
         old = self.replaces
         if old is None:
             return all(c.config.name != self.child.name for c in sa.children)
-        return old in sa.children and old.state == ChildState.INSTALLED and old.successor is None
+        return old in sa.children and old.state == ChildState.INSTALLED and not old.replaced
 
     def on_response(self, core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         """Take the child up, or begin again with the peer's key exchange method."""
+        deleted_early, sa.deleted_early = sa.deleted_early, set()
         retry = notify_of(payloads, NotifyType.INVALID_KE_PAYLOAD)
         if retry is not None and self._other_group(core, sa, retry):
             return
@@ -109,6 +104,7 @@ class CreateChild:
             with_ke=True,
             replaces=self.replaces,
             began_at=self.began_at if self.began_at is not None else core.now,
+            deleted_early=deleted_early,
         )
         old = self.replaces
         if old is None:
@@ -164,6 +160,7 @@ class InstallOurs:
     child: ChildSa | None = None
     replaces: ChildSa | None = None
     began_at: float = 0.0
+    deleted_early: set[bytes] = field(default_factory=set)
 
     def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
         """The SAs are in the kernel, or the peer must be told that they are not."""
@@ -172,6 +169,8 @@ class InstallOurs:
             core.child_installed(sa, self.child)
             if self.replaces is not None:
                 rekey.replaced(core, sa, self.replaces, self.child, self.began_at)
+            elif self.config.name in core.connections[sa.connection].held:
+                self.child.doomed = failures.taken_down()
             lifecycle.kick(core, sa.connection)
             return
         failure = failures.kernel_refused(refusal)
@@ -188,6 +187,11 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
         lifecycle.failed(core, sa, _refusal(step, error), child=step.config.name, initiator=True)
         return
     outcome = conclude(sa, step.config, payloads, with_ke=step.with_ke, old=step.replaces)
+    if not isinstance(outcome, Failure) and outcome.choice.spi in step.deleted_early:
+        if step.replaces is not None:
+            rekey.again_later(core, sa, step.replaces)
+        lifecycle.child_gone(core, sa, step.config.name, failures.peer_deleted("CHILD SA"))
+        return
     failure = outcome if isinstance(outcome, Failure) else None
     if not isinstance(outcome, Failure):
         failure = (
@@ -226,8 +230,10 @@ def child_answer(core: Core, sa: IkeSa, step: InstallOurs, payloads: tuple[Paylo
         acquire_seq=step.acquire_seq,
     )
     step.child = child
+    if step.replaces is not None:
+        step.replaces.heir = child
     core.add_child(sa, child)
-    core.install(sa, step, pair)
+    core.install(child, step, pair)
 
 
 def _refusal(step: InstallOurs, error: Notify) -> Failure:
@@ -238,121 +244,10 @@ def _refusal(step: InstallOurs, error: Notify) -> Failure:
     return failures.refused_by_peer(error.type)
 
 
-# -- responder
-
-
-def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
-    """Judge the child, install it, answer."""
-    offered = first_of(payloads, Sa)
-    if offered is not None and any(p.protocol == ProtocolId.IKE for p in offered.proposals):
-        rekey_ike.on_request(core, sa, payloads)
-        return
-    old = _replaced(sa, payloads)
-    refusal = _early_refusal(sa, payloads, old)
-    nonce = first_of(payloads, Nonce)
-    if refusal is not None or nonce is None:
-        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal or Notify(NotifyType.INVALID_SYNTAX)])
-        return
-    verdict = judge(core, sa, payloads, with_ke=True, old=old)
-    if isinstance(verdict, Answered):
-        narrower = rekey.narrowed(old, verdict.narrowed.local_ts, verdict.narrowed.remote_ts, by_peer=False)
-        verdict = Refused(NotifyType.TS_UNACCEPTABLE, narrower) if narrower is not None else verdict
-    if isinstance(verdict, Refused):
-        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(verdict.notify, verdict.data)])
-        lifecycle.failed(core, sa, verdict.failure, initiator=False)
-        return
-    group, ke, shared = verdict.choice.suite.ke, None, b""
-    if group:
-        theirs = first_of(payloads, KeyExchange)
-        if theirs is None or theirs.group != group:
-            wanted = Notify(NotifyType.INVALID_KE_PAYLOAD, int(group).to_bytes(2, "big"))
-            respond(core, sa, ExchangeType.CREATE_CHILD_SA, [wanted])
-            return
-        ke = kex.generate(group, core.entropy)
-        try:
-            shared = shared_secret(ke, payloads)
-        except kex.KeyExchangeError as error:
-            respond(core, sa, ExchangeType.CREATE_CHILD_SA, [Notify(NotifyType.INVALID_SYNTAX)])
-            lifecycle.failed(core, sa, failures.invalid_ke(str(error)), initiator=False)
-            return
-    mine = core.new_nonce()
-    story.agreed(core, sa, verdict.narrowed, verdict.choice.suite, verdict.mode)
-    child, pair = build(
-        core,
-        sa,
-        verdict.narrowed.child,
-        verdict.choice,
-        (verdict.narrowed.local_ts, verdict.narrowed.remote_ts),
-        verdict.spi,
-        (nonce.data, mine),
-        mode=verdict.mode,
-        initiator=False,
-        shared=shared,
-    )
-    core.add_child(sa, child)
-    if old is not None:
-        child.pending_outbound = pair[1]
-        pair = pair[:1]
-    core.install(sa, AnswerChild(child, verdict, (nonce.data, mine), ke, old), pair)
-
-
-def _replaced(sa: IkeSa, payloads: Sequence[Payload]) -> ChildSa | None:
-    """The CHILD SA that the request is to replace."""
-    named = notify_of(payloads, NotifyType.REKEY_SA)
-    return sa.child_by_outbound(named.protocol, int.from_bytes(named.spi, "big")) if named is not None else None
-
-
-def _early_refusal(sa: IkeSa, payloads: Sequence[Payload], old: ChildSa | None) -> Notify | None:
-    """Refusals that need no look at the offer (RFC 7296 2.25)."""
+def our_rekey(sa: IkeSa, old: ChildSa) -> CreateChild | None:
+    """Our own request to replace this child, while it is not answered."""
     request = sa.outstanding.request if sa.outstanding is not None else None
-    if sa.state != IkeState.ESTABLISHED or isinstance(request, rekey_ike.RekeyIke):
-        return Notify(NotifyType.TEMPORARY_FAILURE)
-    named = notify_of(payloads, NotifyType.REKEY_SA)
-    if named is None:
-        return None
-    if int.from_bytes(named.spi, "big") in sa.closing:
-        return Notify(NotifyType.TEMPORARY_FAILURE)
-    if old is None or old.successor is not None:
-        return Notify(NotifyType.CHILD_SA_NOT_FOUND, b"", named.protocol, named.spi)
-    return None
-
-
-@dataclass(slots=True)
-class AnswerChild:
-    """The kernel holds the child, or not: now CREATE_CHILD_SA can be answered."""
-
-    child: ChildSa
-    verdict: Answered
-    nonces: tuple[bytes, bytes]
-    ke: kex.PrivateKe | None
-    old: ChildSa | None = None
-
-    def done(self, core: Core, sa: IkeSa, refusal: KernelRefusal | None) -> None:
-        """Answer with the child, or with the Notify that fits the kernel's refusal."""
-        if refusal is None:
-            sa_, *selectors = self.verdict.payloads()
-            payloads: list[Payload] = [*mode.notices(self.verdict.mode), sa_, Nonce(self.nonces[1])]
-            if self.ke is not None:
-                payloads.append(KeyExchange(self.ke.group, self.ke.public))
-            respond(core, sa, ExchangeType.CREATE_CHILD_SA, payloads + selectors)
-            core.child_installed(sa, self.child)
-            if self.old is not None:
-                self._succeed(core, sa, self.old)
-            return
-        failure = failures.kernel_refused(refusal)
-        core.remove_child(sa, self.child, failure)
-        respond(core, sa, ExchangeType.CREATE_CHILD_SA, [refusal_notify(refusal)])
-        lifecycle.failed(core, sa, failure, child=self.child.config.name, initiator=False)
-
-    def _succeed(self, core: Core, sa: IkeSa, old: ChildSa) -> None:
-        """Take the old one's place, unless we are just replacing it ourselves: then the nonces decide."""
-        old.successor = self.child
-        rekey.tell(core, sa, old, self.child, began_at=None)
-        request = sa.outstanding.request if sa.outstanding is not None else None
-        if isinstance(request, CreateChild) and request.replaces is old:
-            request.rival = RivalChild(self.child, min(self.nonces))
-        else:
-            old.state = ChildState.REPLACED
+    return request if isinstance(request, CreateChild) and request.replaces is old else None
 
 
 def rekey_later(core: Core, sa: IkeSa) -> None:

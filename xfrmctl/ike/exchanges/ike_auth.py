@@ -233,7 +233,7 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
         initiator=False,
     )
     core.add_child(sa, child)
-    core.install(sa, AnswerAuth(child, verdict, answer), pair)
+    core.install(child, AnswerAuth(child, verdict, answer), pair)
 
 
 @dataclass(slots=True)

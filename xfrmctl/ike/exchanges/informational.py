@@ -21,6 +21,9 @@ from xfrmctl.model.iana import ExchangeType, NotifyType, ProtocolId
 from xfrmctl.wire.message import notify_of
 from xfrmctl.wire.payloads import Delete, Payload
 
+MAX_EARLY = 64
+"""How many SPIs that we do not know we remember to have been deleted; one would do."""
+
 
 @dataclass(slots=True)
 class Say:
@@ -107,7 +110,10 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Seque
             continue
         for spi in payload.spis:
             child = sa.child_by_outbound(payload.protocol, int.from_bytes(spi, "big"))
-            if child is None or child in gone:
+            if child is None:
+                _deleted_early(sa, spi)
+                continue
+            if child in gone:
                 continue
             mine.setdefault(payload.protocol, []).append(child.inbound.spi.to_bytes(4, "big"))
             gone.append(child)
@@ -127,6 +133,13 @@ def on_request(core: Core, sa: IkeSa, payloads: tuple[Payload, ...], more: Seque
         _gone(core, sa, child)
 
 
+def _deleted_early(sa: IkeSa, spi: bytes) -> None:
+    """An SPI that we do not know: the answer that tells it to us may be lost, and come again later."""
+    request = sa.outstanding.request if sa.outstanding is not None else None
+    if request is not None and request.exchange == ExchangeType.CREATE_CHILD_SA and len(sa.deleted_early) < MAX_EARLY:
+        sa.deleted_early.add(spi)
+
+
 def _gone(core: Core, sa: IkeSa, child: ChildSa) -> None:
     """The peer has deleted a CHILD SA: its successor takes over, or it is missed."""
     if child.successor is not None:
@@ -142,7 +155,7 @@ def _gone(core: Core, sa: IkeSa, child: ChildSa) -> None:
 def take_over(core: Core, sa: IkeSa, new: ChildSa) -> None:
     """The CHILD SA that ``new`` replaces is about to go: from now on send on the new one (RFC 7296 2.8)."""
     if new.pending_outbound is not None:
-        core.install(sa, Activate(new), (new.pending_outbound,))
+        core.install(new, Activate(new), (new.pending_outbound,))
 
 
 @dataclass(slots=True)
