@@ -6,6 +6,7 @@ nothing else later. Whether to believe a certificate is another question: see ``
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 from xfrmctl.crypto.signature import PublicKey, unfit
@@ -192,7 +194,9 @@ def spki_digest(key: PublicKey) -> bytes:
 
 
 def _read(der: bytes) -> Certificate:
-    parsed = x509.load_der_x509_certificate(der)
+    with warnings.catch_warnings():  # of what RFC 5280 forbids and old CAs do, such as a serial number of zero
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        parsed = x509.load_der_x509_certificate(der)
     key = parsed.public_key()
     if found := unfit(key):
         raise CertificateError(found)
