@@ -82,6 +82,39 @@ def shell() -> None:
         raise typer.Exit(explore())
 
 
+@app.command(name="scenario")
+def scenario(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; the list of them if left out.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, one after another.")] = False,
+    shell: Annotated[bool, typer.Option("--shell", help="Set it up, and open a shell in it to explore.")] = False,
+) -> None:
+    """Play a story and check how it ends: a black hole, a NAT, a crash, a wrong key and what diagnose says of it.
+
+    Each is a directory with a README, and three short scripts: setup, check, teardown. The Vagrant lab plays the
+    same ones between virtual machines. The exit status is 0 if every check holds.
+
+    Example: xfrmctl lab scenario black-hole
+
+    Example: xfrmctl lab scenario wrong-key --shell
+    """
+    from xfrmctl.lab import play  # noqa: PLC0415 - outside the lab nothing of it is needed
+
+    with _told():
+        chosen = [one.name for one in play.scenarios() if not one.machines_only] if everything else names or []
+        if not chosen:
+            width = max(len(one.name) for one in play.scenarios())
+            for one in play.scenarios():
+                print(f"{one.name.ljust(width)}  {one.title}{' (Vagrant lab only)' if one.machines_only else ''}")
+            return
+        play.named(chosen)
+        if shell and len(chosen) != 1:
+            raise LabError("a shell is in one scenario")
+        if inside() is not None:
+            raise typer.Exit(play.explore(chosen[0]) if shell else play.main(chosen))
+        argv = [sys.executable, "-m", "xfrmctl.lab", "scenario", *chosen, *(["--shell"] if shell else [])]
+        raise typer.Exit(boot.terminal(Job(argv=argv)) if shell else boot.run(Job(argv=argv)))
+
+
 @app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def run(
     command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
