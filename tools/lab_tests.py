@@ -3,6 +3,8 @@
 A boot costs half a second and keeps the files apart: what one leaves behind, or a kernel that it crashes, does not
 touch the next. Each file's output is kept in build/test-results; shown is its closing line, and all of it where
 something failed. A file that carries no test marked ``lab`` is passed over; a run without any test is a failure.
+A file that says ``VIRTUAL_TIME = True`` gets a guest in which waiting takes no time; the others prove what they prove
+by the clock on the wall, or hardly wait.
 
     tools/lab_tests.py [--beside PID] [FILE...]
 
@@ -22,6 +24,7 @@ import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xfrmctl.lab import boot
 from xfrmctl.lab.errors import LabError
@@ -58,7 +61,9 @@ def run(path: Path) -> Outcome:
     sink = io.BytesIO()
     began = time.monotonic()
     try:
-        job = Job(argv=argv, cwd=ROOT, timeout_s=TIMEOUT_S, kernel_arguments=kernel_arguments(path))
+        virtual = bool(said(path, "VIRTUAL_TIME", default=False))
+        more = said(path, "KERNEL_ARGUMENTS", default=[])
+        job = Job(argv=argv, cwd=ROOT, timeout_s=TIMEOUT_S, time_travel=virtual, kernel_arguments=more)
         status = boot.run(job, sink, sink)
         text = sink.getvalue().decode(errors="replace")
     except LabError as error:
@@ -70,12 +75,12 @@ def run(path: Path) -> Outcome:
     return Outcome(status, lines[-1].strip("= ") if lines else "no closing line", text, time.monotonic() - began)
 
 
-def kernel_arguments(path: Path) -> list[str]:
-    """What a file wants on the lab kernel's command line: its ``KERNEL_ARGUMENTS``."""
+def said(path: Path, name: str, *, default: Any) -> Any:
+    """What a file says of itself: ``KERNEL_ARGUMENTS`` for the lab kernel's command line, ``VIRTUAL_TIME``."""
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "KERNEL_ARGUMENTS":
-            return list(ast.literal_eval(node.value))
-    return []
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    return default
 
 
 def junit_of(path: Path) -> Path:

@@ -148,8 +148,13 @@ def every(ends: str) -> tuple[Cell, ...]:
 
 
 def ordered(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Those of one tunnel together, of these those with one fate of ICMP, of these in the order of the events."""
+    """Those of one tunnel together, of these those with one fate of ICMP, of these in the order of the events.
+
+    A tunnel that starts at 1400 is the last of those that start: what recovers goes on with it.
+    """
     ranks = {name: {value: at for at, value in enumerate(values)} for name, values in COLUMNS.items()}
+    events = ranks["event"]
+    events["start1400"], events["startlow"] = events["startlow"], events["start1400"]
     ranks["ends"] = ranks["ends"] | {COMPARISON: len(ENDS)}
 
     def rank(cell: Cell) -> tuple[int, ...]:
