@@ -19,6 +19,9 @@ lab-shell: setup ## The same tunnel, left up, and a shell to explore it
 test: setup-test ## Everything that CI runs: lint, tests on this machine, tests with real ESP in the lab
 	@tools/test.sh
 
+test-quick: setup-test ## In minutes: lint, the tests without ESP, and those with real ESP that the first tunnel stands on
+	@tools/test.sh quick
+
 lint: setup-test ## Style, types, import rules, spelling
 	@tools/test.sh lint
 

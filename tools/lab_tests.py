@@ -90,10 +90,9 @@ def junit_of(path: Path) -> Path:
 
 def candidates(arguments: list[str]) -> list[Path]:
     """The files named, or all that mention the marker; those that take longest first, lest one is alone at the end."""
-    if arguments:
-        return [Path(name).resolve() for name in arguments]
-    files = (ROOT / "tests" / "lab").rglob("test_*.py")
-    return sorted((path for path in files if "mark.lab" in path.read_text()), key=weight, reverse=True)
+    every = (path for path in (ROOT / "tests" / "lab").rglob("test_*.py") if "mark.lab" in path.read_text())
+    files = [Path(name).resolve() for name in arguments] or every
+    return sorted(files, key=weight, reverse=True)
 
 
 def weight(path: Path) -> tuple[float, int]:
