@@ -100,7 +100,10 @@ def _written(bundle: Bundle, dialect: Dialect, request: Request, result: Result,
         children = sum(len(c.children) for c in found.engine.connections.values())
     except ConfigError as error:
         problems = error.problems
-        for problem in problems:
+        if not result.tree:
+            why, todo = "no connection and no policy is taken over", "below is why, connection by connection"
+            report.tell(Fate.DECIDE, None, option=f"all of {request.file.name}", why=why, todo=todo)
+        for problem in problems if result.tree else ():
             where = f"{CONFIG}:{problem.line}: {problem.key}"
             report.tell(
                 Fate.DECIDE, None, option=where, why=_here(problem.cause, bundle), todo=_here(problem.cure, bundle)

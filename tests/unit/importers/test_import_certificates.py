@@ -143,3 +143,15 @@ def test_one_end_by_certificate_the_other_by_key(credentials: Importer) -> None:
     done = credentials.text("swanctl.conf", swanctl("certs = moon.pem", "auth = psk", more))
     assert set(done.connection("net")["auth"]) == {"certificate", "key", "psk"}
     assert done.imported.is_complete, done.decisions
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    ["C=CH, O=Example Inc, CN=sun", "/C=CH/O=Example Inc/CN=sun", "C=CH/O=Example Inc/CN=sun", "C=CH, O=A/B, CN=sun"],
+)
+def test_distinguished_names_have_commas_or_slashes(credentials: Importer, theirs: str) -> None:
+    text = swanctl("certs = moon.pem", "cacerts = ca.pem").replace("id = sun.example.org", f'id = "{theirs}"')
+    done = credentials.text("swanctl.conf", text)
+    organisation = "A/B" if "A/B" in theirs else "Example Inc"
+    assert done.connection("net")["remote"]["id"] == f"dn:C=CH, O={organisation}, CN=sun"
+    assert done.imported.is_complete, done.decisions

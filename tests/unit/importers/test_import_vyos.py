@@ -191,6 +191,26 @@ def test_the_two_forms_are_the_same(importer: Importer) -> None:
     assert boot.data == text.data
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key", "value"),
+    [
+        ("disable-mobike", "mobike disable", "mobike", False),
+        ("disable-mobike", "mobike enable", "mobike", True),
+        ("disable-mobike", "ikev2-reauth", "reauth", "3h"),
+        ("disable-mobike", "ikev2-reauth yes", "reauth", "3h"),
+        ("disable-mobike", "ikev2-reauth no", "reauth", "off"),
+        ("peer BRANCH {\n", "peer BRANCH {\n childless force\n", "childless", "force"),
+    ],
+)
+def test_words_that_are_options_and_words_that_are_values(
+    importer: Importer, old: str, new: str, key: str, value: object
+) -> None:
+    """``disable`` is both; ``ikev2-reauth`` has a value until 1.3, and none from 1.4 on."""
+    done = importer.text("config.boot", BOOT.replace(old, new))
+    assert done.connection("BRANCH")["ike"].get(key) == value
+    assert "unknown" not in done.fate(key) | done.fate(new.split(maxsplit=1)[0])
+
+
 def test_a_vti_is_an_interface(importer: Importer) -> None:
     text = BOOT.replace("default-esp-group ESP", "vti {\n bind vti10\n esp-group ESP\n }")
     text = text[: text.index("tunnel 1 {")] + "}\n}\n}\n}\n"

@@ -23,6 +23,8 @@ _ACTIONS: dict[str, Start] = {
 }
 
 
+CHILDLESS = {"allow": "allow", "force": "force", "prefer": "force", "never": "never"}
+"""Whether an IKE SA may come without a child: their words, and ours."""
 BOTH = "where nothing is written, strongSwan answers IKEv1 as well; here it is IKEv2 only"
 """Said of connections that do not say which IKE they speak."""
 

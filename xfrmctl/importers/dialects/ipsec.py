@@ -62,7 +62,14 @@ class IpsecFiles:
             if option(setting) in ("also", "alsoflip"):
                 why = "its settings count as written here"
                 self.source.report.tell(Fate.MAPPED, setting, why=why, connection=block.name)
-        return found.settings
+        return {name: setting for name, setting in found.settings.items() if not self._is_comment(name, setting, block)}
+
+    def _is_comment(self, name: str, setting: Setting, block: Block) -> bool:
+        """``x-anything`` and ``x_anything`` are a user's own words in both dialects."""
+        if name.startswith(("x-", "x_")):
+            self.source.report.tell(Fate.DROPPED, setting, why="a comment, there as well", connection=block.name)
+            return True
+        return False
 
     def setup(self, table: Table) -> Options:
         """``config setup``."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from xfrmctl.importers.dialects import keys
-from xfrmctl.importers.dialects.charon import BOTH, action, charon_child_lifetime, lifetime, mark, selectors
+from xfrmctl.importers.dialects.charon import BOTH, CHILDLESS, action, charon_child_lifetime, lifetime, mark, selectors
 from xfrmctl.importers.dialects.credentials import Folders, words
 from xfrmctl.importers.dialects.options import Options, tell_known
 from xfrmctl.importers.dialects.source import Source
@@ -88,9 +88,7 @@ class _Reader:
             fragmentation=options.one_of(
                 "fragmentation", "auto", {"yes": "auto", "force": "auto", "accept": "accept", "no": "off"}
             ),
-            childless=options.one_of(
-                "childless", "allow", {"allow": "allow", "force": "force", "prefer": "force", "never": "never"}
-            ),
+            childless=options.one_of("childless", "allow", CHILDLESS),
             unique=options.one_of("unique", "no", {"no": "no", "never": "no", "keep": "keep", "replace": "replace"}),
             tries=options.told("keyingtries", 1, times.number),
             fetches=True,

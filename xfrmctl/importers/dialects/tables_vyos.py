@@ -44,6 +44,7 @@ PEER: Table = {
     "force-encapsulation": mapped("ike.encap"),
     "force-udp-encapsulation": mapped("ike.encap"),
     "ikev2-reauth": changed("ike.reauth", "make before break; needs the peer's address"),
+    "childless": mapped("ike.childless"),
     "replay-window": changed("children.NAME.replay_window", "rounded up to a multiple of 32, 4096 at most"),
     "authentication mode": changed("auth", "pre-shared-secret, x509 and rsa"),
     "authentication pre-shared-secret": mapped("auth.psk"),

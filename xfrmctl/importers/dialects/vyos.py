@@ -1,9 +1,9 @@
 """VyOS's ``vpn ipsec`` -> neutral. VyOS writes strongSwan's configuration of it, so strongSwan's defaults hold."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from xfrmctl.importers.dialects.charon import action, lifetime
+from xfrmctl.importers.dialects.charon import CHILDLESS, action, lifetime
 from xfrmctl.importers.dialects.options import Options, tell_known
 from xfrmctl.importers.dialects.source import Source
 from xfrmctl.importers.dialects.tables_vyos import ESP_GROUP, IKE_GROUP, OTHER, PEER
@@ -25,20 +25,18 @@ def read(source: Source) -> Plan:
     return _Reader(source).plan()
 
 
-def flat(node: Node | None, tags: Iterable[str] = ()) -> dict[str, Setting]:
+def flat(node: Node | None) -> dict[str, Setting]:
     """All options beneath a node by their paths from it on; of several values of one option the last.
 
-    ``tags`` are options whose next word is a name, which is left out.
+    ``disable`` is an option of the node itself, and a value of others: ``mobike disable``.
     """
     found: dict[str, Setting] = {}
     for leaf in node.leaves() if node else ():
         words = list(leaf.path[len(node.path) :]) if node else []
         if not words:
             continue
-        for tag in tags:
-            if words[0] == tag and len(words) > 2:
-                del words[1]
-        name = " ".join(words if words[-1] in _VALUELESS else words[:-1]) or words[0]
+        is_flag = words[-1] in _VALUELESS and (words[-1] != "disable" or len(words) == 1)
+        name = " ".join(words if is_flag else words[:-1]) or words[0]
         found[name] = leaf.setting
     return found
 
@@ -87,6 +85,7 @@ class _Reader:
             dpd_s=liveness if has_dpd else Told(0),
             encap=self._encap(options),
             mobike=self._mobike(ike),
+            childless=options.one_of("childless", "allow", CHILDLESS),
             tries=Told(0),
             private_keys=self._credentials.privates,
             fetches=True,
@@ -164,7 +163,8 @@ class _Reader:
             return Told(own.value.strip() == "yes", own)
         if own is not None:
             self._report.tell(Fate.MAPPED, own, why="that of the group holds")
-        return Told(group.value.strip() == "yes", group) if group is not None else Told(False)
+        # A word with a value until 1.3, and one without from 1.4 on.
+        return Told(group.value.strip() in ("yes", "ikev2-reauth"), group) if group is not None else Told(False)
 
     # ---- groups -----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ NOBODY = "fqdn:decide.invalid"
 """Written for a peer whose identity cannot be: nobody has it (RFC 6761 6.4), so nobody gets in by mistake."""
 
 _NOTHING = ("", "%any", "%any4", "%any6", "0.0.0.0", "::", "*", "any")
+_SLASHED = re.compile(r"(?:^|(?<=[^/]))/(?=\s*[A-Za-z][\w.]*=)")
 _PREFIXES = {
     "ipv4": "ipv4",
     "ipv6": "ipv6",
@@ -99,8 +100,8 @@ def _plain(kind: str, text: str) -> str:
 
 def _name(text: str) -> str:
     """``C=CH, O=strongSwan, CN=moon``, also with ``/`` between; our spelling is RFC 4514's."""
-    if text.startswith("/"):
-        text = ", ".join(part for part in text.split("/") if part)
+    if text.startswith("/") or ("," not in text and _SLASHED.search(text)):
+        text = ", ".join(part.strip().replace(",", "\\,") for part in _SLASHED.split(text) if part.strip())
     text = re.sub(r"\b(?:E|emailAddress|Email)=", "1.2.840.113549.1.9.1=", text)
     try:
         parse_name(text)
