@@ -90,6 +90,9 @@ soak: setup-test ## A day in virtual time: two real daemons, fifty tunnels, in t
 wheel: setup-test ## Build a wheel into dist/
 	@tools/package.sh wheel
 
+wheels: setup-test ## An archive of that wheel and all that it needs into dist/, for machines without an index
+	@tools/package.sh wheels
+
 deb: setup-test ## Build a Debian package for this release of Debian or Ubuntu into dist/
 	@tools/package.sh deb
 

@@ -2,6 +2,7 @@
 # Build what is installed elsewhere, into dist/ or another directory:
 #
 #   tools/package.sh wheel [DIRECTORY]    a wheel
+#   tools/package.sh wheels [DIRECTORY]   an archive of it and all wheels that it needs, for machines without an index
 #   tools/package.sh deb [DIRECTORY]      a Debian package for the release that this machine runs (Debian 12, 13, Ubuntu 24.04)
 #   tools/package.sh oci [DIRECTORY]      an OCI image (oci-archive) with that package, by buildah: no daemon, no registry;
 #                                         $OCI_BASE is a root file system to start from, else mmdebstrap makes one;
@@ -60,6 +61,13 @@ wheel() { # where
     PIP_NO_INDEX=1 PIP_FIND_LINKS=$wheels/builders "${pip[@]}" wheel -qq --no-deps -w "$1" "$scratch/wheel"
 }
 
+wheels() { # where: for the Python and the architecture of this machine
+    wheel "$1"
+    cp "$wheels"/*.whl "$1/"
+    tar -c --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rw,go=r --mtime="@$epoch" \
+        -C "$1" -f "$1/xfrmctl-$version-wheels.tar" $(cd "$1" && echo *.whl)
+}
+
 deliver() { # file...
     mkdir -p "$out"
     cp "$@" "$out/"
@@ -111,7 +119,8 @@ oci() {
 collect
 case ${1:-} in
     wheel) wheel "$scratch/made"; deliver "$scratch"/made/*.whl ;;
+    wheels) wheels "$scratch/made"; deliver "$scratch"/made/*.tar ;;
     deb) deb ;;
     oci) oci ;;
-    *) echo "usage: tools/package.sh wheel|deb|oci [DIRECTORY]" >&2; exit 2 ;;
+    *) echo "usage: tools/package.sh wheel|wheels|deb|oci [DIRECTORY]" >&2; exit 2 ;;
 esac

@@ -1,10 +1,10 @@
-"""Two gateways that Ansible manages: nodes, an inventory, the collection as it is installed, and what a run did."""
+"""Gateways that Ansible manages: nodes, an inventory, the collection as it is installed, and what a run did."""
 
 import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parents[2]
 COLLECTION = HERE / "ansible"
 PROGRAMS = HERE / "build/ansible/bin"
 ENDS = {"one": ("192.0.2.1", "10.1.1"), "two": ("192.0.2.2", "10.1.2")}
+"""The two that have a tunnel: outer address, and the network behind."""
 SECRET = "neither of the two ends tells this to anybody"
 
 CFG = """\
@@ -27,7 +28,7 @@ retry_files_enabled = false
 stdout_callback = ansible.builtin.default
 callback_result_format = yaml
 interpreter_python = /usr/bin/python3
-forks = 2
+forks = 3
 [ssh_connection]
 pipelining = true
 ssh_args = -o ControlMaster=auto -o ControlPersist=60 -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR
@@ -59,11 +60,14 @@ class Run:
 class Control:
     """The machine that Ansible runs on."""
 
-    def __init__(self, site: Site, nodes: list[Node], variables: Mapping[str, Any]) -> None:
+    def __init__(
+        self, site: Site, nodes: Sequence[Node], variables: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         self._site, self.place = site, site.place / "control"
         self.place.mkdir()
         (self.place / "ansible.cfg").write_text(CFG.format(place=self.place))
-        hosts = {
+        self._hosts = hosts
+        machines = {
             node.name: {
                 "ansible_host": node.address,
                 "ansible_user": "root",
@@ -71,12 +75,12 @@ class Control:
             }
             for node in nodes
         }
-        groups = {"gateways": {"hosts": hosts}, "monitoring": {"hosts": {nodes[-1].name: {}}}}
+        groups = {"gateways": {"hosts": machines}, "monitoring": {"hosts": {nodes[-1].name: {}}}}
         (self.place / "inventory.yml").write_text(yaml.safe_dump(groups))
         (self.place / "host_vars").mkdir()
         self.variables(variables)
-        for name in hosts:
-            self.host(name, connections(name))
+        for node in nodes:
+            self.host(node.name)
         self.tool("ansible-galaxy", "collection", "build", "--output-path", str(self.place), str(COLLECTION))
         (built,) = self.place.glob("xfrmctl-gateway-*.tar.gz")
         self.tool(
@@ -88,9 +92,9 @@ class Control:
         (self.place / "group_vars").mkdir(exist_ok=True)
         (self.place / "group_vars/gateways.yml").write_text(yaml.safe_dump(dict(found)))
 
-    def host(self, name: str, found: Mapping[str, Any]) -> None:
-        """Variables of one gateway."""
-        (self.place / f"host_vars/{name}.yml").write_text(yaml.safe_dump(dict(found)))
+    def host(self, name: str, **found: Any) -> None:
+        """Variables of one gateway: those that it always has, and these."""
+        (self.place / f"host_vars/{name}.yml").write_text(yaml.safe_dump({**self._hosts[name], **found}))
 
     def tool(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of Ansible's programs in the namespace that reaches the nodes."""
@@ -109,13 +113,22 @@ class Control:
         return Run(self.tool("ansible-playbook", f"xfrmctl.gateway.{book}", *words, check=False))
 
 
-def connections(name: str, **child: Any) -> dict[str, Any]:
-    """The one connection of a gateway, to the other."""
+def connection(name: str, **child: Any) -> dict[str, Any]:
+    """The connection of a gateway to the other end of the tunnel."""
     (here, lan), ((there, behind),) = ENDS[name], [end for other, end in ENDS.items() if other != name]
-    found = {
+    return {
         "local": {"address": here},
         "remote": {"address": there},
         "auth": {"psk": "!file secrets/tunnel.psk"},
         "children": {"lan": {"local_ts": [f"{lan}.0/24"], "remote_ts": [f"{behind}.0/24"], "start": "start", **child}},
     }
-    return {"xfrmctl_connections": {"tunnel": found}}
+
+
+def to_nobody(here: str, **child: Any) -> dict[str, Any]:
+    """A connection to an address that nobody has."""
+    return {
+        "local": {"address": here},
+        "remote": {"address": "10.98.0.200"},
+        "auth": {"psk": "!file secrets/tunnel.psk"},
+        "children": {"lan": {"local_ts": ["10.9.1.0/24"], "remote_ts": ["10.9.2.0/24"], **child}},
+    }

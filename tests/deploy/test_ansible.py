@@ -1,20 +1,27 @@
-"""The collection on two gateways with a real systemd: applied, applied again, planned, changed, and taken back.
+"""The collection on gateways with a real systemd: applied, applied again, planned, changed, taken back, and taken away.
 
-This machine's kernel need have no ESP for all that. In the end what the role has made is booted where there is one, and
-full-size packets go from a host behind one gateway to a host behind the other.
+Three ways to install: one has the package from a repository, two has the wheel, three the package's file. Between one
+and two there is a tunnel; three watches them. This machine's kernel need have no ESP for all that. In the end what the
+role has made is booted where there is one, and full-size packets go from a host behind one gateway to a host behind
+the other.
 """
 
 import io
 import json
+import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
-from tests.deploy import roots
-from tests.deploy.ansible_site import ENDS, HERE, SECRET, Control, connections
+from tests.deploy import apt_repository, firewall_probe, roots
+from tests.deploy.ansible_site import ENDS, HERE, SECRET, Control, connection, to_nobody
 from tests.deploy.node import Node, Site
 from xfrmctl.lab import boot
 from xfrmctl.lab.job import Job
@@ -40,30 +47,85 @@ table ip nat {
 """
 CONFIGURE = ("--tags", "xfrmctl_configure")
 CHAINS = {"input": "inet filter input", "forward": "inet filter forward", "postrouting": "ip nat postrouting"}
+DEFAULTS = yaml.safe_load((HERE / "ansible/roles/xfrmctl/defaults/main.yml").read_text())
+
+
+class Fleet(NamedTuple):
+    control: Control
+    one: Node
+    two: Node
+    three: Node
 
 
 @pytest.fixture(scope="module")
-def site(package: Path) -> Iterator[tuple[Control, list[Node]]]:
-    with Site() as made:
-        nodes = [made.node(name, roots.ready(), boot=False) for name in ENDS]
-        made.wire(nodes[0], nodes[1], "wan", {name: f"{address}/24" for name, (address, _) in ENDS.items()})
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, and an archive of those that it needs."""
+    place = tmp_path_factory.mktemp("wheels")
+    subprocess.run([HERE / "tools/package.sh", "wheels", place], check=True, capture_output=True, timeout=300)
+    (archive,) = place.glob("*.tar")
+    subprocess.run(["tar", "-C", place, "-xf", archive, "--wildcards", "xfrmctl-*.whl"], check=True)
+    return place
+
+
+@pytest.fixture(scope="module")
+def fleet(package: Path, wheels: Path) -> Iterator[Fleet]:
+    with Site() as site, apt_repository.served(site, package) as (repository, key):
+        one, two, three = nodes = [site.node(name, roots.ready(), boot=False) for name in ("one", "two", "three")]
+        site.wire(one, two, "wan", {name: f"{address}/24" for name, (address, _) in ENDS.items()})
+        grafana(three)
+        prometheus(three)
         for node in nodes:
+            for source in [
+                *(node.tree / "etc/apt").glob("sources.list"),
+                *(node.tree / "etc/apt").glob("*.d/*.sources"),
+            ]:
+                source.unlink()
             (node.tree / "etc/nftables.conf").write_text(FIREWALL)
-            if node.name == "two":
-                prometheus(node)
             node.boot()
             node.run(["nft", "--file", "/etc/nftables.conf"])
         variables = {
-            "xfrmctl_install": "deb",
-            "xfrmctl_package": str(package),
-            "xfrmctl_gateway": {"control_group": "xfrmctl", "firewall": "nftables"},
             "xfrmctl_secrets": {"tunnel.psk": SECRET},
             "xfrmctl_firewall": "nftables",
             "xfrmctl_firewall_chains": CHAINS,
             "xfrmctl_firewall_forward": True,
             "xfrmctl_health_seconds": 20,
+            "xfrmctl_health_command": ["xfrmctl", "check"],
         }
-        yield Control(made, nodes, variables), nodes
+        repository_vars = {
+            "xfrmctl_install": "apt",
+            "xfrmctl_repository": repository,
+            "xfrmctl_repository_key": str(key),
+        }
+        (wheel,), (archive,) = wheels.glob("*.whl"), wheels.glob("*.tar")
+        wheel_vars = {"xfrmctl_install": "wheel", "xfrmctl_package": str(wheel), "xfrmctl_wheels": str(archive)}
+        hosts: dict[str, Mapping[str, Any]] = {
+            "one": {**repository_vars, **tunnel("one"), "xfrmctl_gateway": gateway(one)},
+            "two": {**wheel_vars, **tunnel("two"), "xfrmctl_gateway": gateway(two)},
+            "three": {
+                "xfrmctl_install": "deb",
+                "xfrmctl_package": str(package),
+                "xfrmctl_connections": {"lonely": to_nobody(three.address)},
+                "xfrmctl_gateway": gateway(three),
+            },
+        }
+        yield Fleet(Control(site, nodes, variables, hosts), one, two, three)
+
+
+def gateway(node: Node) -> dict[str, Any]:
+    return {"control_group": "xfrmctl", "firewall": "nftables", "metrics": f"{node.address}:9877"}
+
+
+def tunnel(name: str, **child: Any) -> dict[str, Any]:
+    return {"xfrmctl_connections": {"tunnel": connection(name, **child)}}
+
+
+def grafana(node: Node) -> None:
+    """What the package of Grafana has on a disk that the role touches; no server: none can be had here."""
+    unit = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
+    (node.tree / "etc/systemd/system/grafana-server.service").write_text(unit)
+    for path in ("etc/grafana/provisioning/datasources", "etc/grafana/provisioning/dashboards", "var/lib/grafana"):
+        (node.tree / path).mkdir(parents=True)
+    roots.inside(node.tree, "systemctl enable --quiet grafana-server; adduser --quiet --system grafana")
 
 
 def prometheus(node: Node) -> None:
@@ -84,6 +146,13 @@ def prometheus(node: Node) -> None:
     )
 
 
+def eventually(holds: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+
+
 def pid(node: Node) -> str:
     return node.run(["systemctl", "show", "--property=MainPID", "--value", "xfrmctl"]).stdout.strip()
 
@@ -92,47 +161,88 @@ def written(node: Node) -> str:
     return (node.tree / "etc/xfrmctl/xfrmctl.yaml").read_text()
 
 
-def test_the_first_run_and_the_second(site: tuple[Control, list[Node]]) -> None:
-    """Program, kernel, firewall and configuration; then nothing at all."""
-    control, nodes = site
-    first = control.play()
+def spis(node: Node) -> list[tuple[str, str]]:
+    """Of the IKE SAs that stand in the tunnel. Its kernel has no ESP: the IKE SAs stand, and have no child."""
+    connections = json.loads(node.run(["xfrmctl", "show", "--json"]).stdout)["connections"]
+    (found,) = (each["ike_sas"] for each in connections if each["name"] == "tunnel")
+    return [(sa["spi_initiator"], sa["spi_responder"]) for sa in found if sa["state"] == "established"]
+
+
+def agreed(node: Node) -> bool:
+    """Whether plan says that what is in the file is in force."""
+    return '"configuration_differs": false' in node.run(["xfrmctl", "plan", "--json"], check=False).stdout
+
+
+def test_check_mode_on_machines_that_have_nothing_yet(fleet: Fleet) -> None:
+    run = fleet.control.play("--check", "--diff", "--limit", "one,two")
+    assert run.code == 0, run.out
+    assert "xfrmctl is not installed yet" in run.out and "net.ipv4.ip_forward = 1" in run.out
+    for node in fleet[1:]:
+        for path in ("usr/bin/xfrmctl", "etc/sysctl.d/60-xfrmctl.conf", "etc/nftables.d", "opt/xfrmctl", "etc/xfrmctl"):
+            assert not (node.tree / path).exists(), path
+
+
+def test_the_first_run_and_the_second(fleet: Fleet) -> None:
+    """Program, kernel, firewall and configuration; then nothing at all. Nothing that is said holds a secret."""
+    control, *nodes = fleet
+    first = control.play("-vvv", "--diff")
     assert first.code == 0, first.out
     for node in nodes:
         assert node.run(["systemctl", "is-active", "xfrmctl"]).stdout == "active\n"
         assert node.run(["systemctl", "is-enabled", "xfrmctl"]).stdout == "enabled\n"
-        assert node.run(["sysctl", "-n", "net.ipv4.ip_forward"]).stdout == "1\n"
+        settings: dict[str, int] = DEFAULTS["xfrmctl_sysctls"]
+        found = node.run(["sysctl", "--values", *settings]).stdout
+        assert [int(value) for value in found.split()] == list(settings.values())
         secret = node.tree / "etc/xfrmctl/secrets/tunnel.psk"
         assert secret.read_text() == SECRET and secret.stat().st_mode & 0o777 == 0o600
         rules = node.run(["nft", "list", "ruleset"]).stdout
         assert rules.count("jump xfrmctl-input") == rules.count("jump xfrmctl-forward") == 1
         assert rules.index("jump xfrmctl-postrouting") < rules.index("masquerade")
+    for node in (fleet.one, fleet.two):
         assert "IKE_SA_INIT" in node.run(["journalctl", "-u", "xfrmctl", "--no-pager"]).stdout
+    assert "10.98.0.1:" in fleet.one.run(["apt-cache", "policy", "xfrmctl"]).stdout
+    assert fleet.two.run(["readlink", "/usr/bin/xfrmctl"]).stdout == "/opt/xfrmctl/venv/bin/xfrmctl\n"
+    fleet.two.run(["/opt/xfrmctl/venv/bin/python", "-c", "import netfilterqueue"])
+    assert fleet.three.run(["dpkg", "--verify", "xfrmctl"]).stdout.count("missing") == 0
     second = control.play("--diff")
-    assert (second.code, second.changed, second.tasks) == (0, {"one": 0, "two": 0}, []), second.out
+    assert (second.code, set(second.changed.values()), second.tasks) == (0, {0}, []), second.out
     assert SECRET not in first.out + second.out
 
 
-def test_check_mode_tells_what_would_change_and_changes_nothing(site: tuple[Control, list[Node]]) -> None:
-    control, nodes = site
-    before = written(nodes[0])
-    control.host("one", connections("one", replay_window=1024))
+def test_the_firewall_lets_pass_what_a_gateway_lives_of_and_nothing_else(fleet: Fleet) -> None:
+    """IKE, ESP, AH and the ICMP errors of path-MTU discovery, in both families, through a firewall that drops."""
+    found = firewall_probe.passed(fleet.one, fleet.two)
+    assert found == {kind: 2 if kind in firewall_probe.WANTED else 0 for kind in found} and len(found) == 8
+
+
+def test_check_mode_tells_what_would_change_and_changes_nothing(fleet: Fleet) -> None:
+    control, one = fleet.control, fleet.one
+    before = written(one)
+    control.host("one", **tunnel("one", replay_window=1024))
     try:
         run = control.play(
             "--check", "--diff", "--limit", "one", extra={"xfrmctl_secrets": {"tunnel.psk": SECRET + "!"}}
         )
     finally:
-        control.host("one", connections("one"))
+        control.host("one")
     assert run.code == 0 and run.changed == {"one": 3}, run.out
     assert "replay_window: 128 -> 1024" in run.out and "auth.psk: it is another secret" in run.out
     assert "~ tunnel: it begins anew" in run.out and SECRET not in run.out
-    assert written(nodes[0]) == before
-    assert not list((nodes[0].tree / "run").glob("xfrmctl-*"))
+    assert written(one) == before
+    assert not list((one.tree / "run").glob("xfrmctl-*"))
 
 
-def test_a_change_is_a_reload_and_never_a_restart(site: tuple[Control, list[Node]]) -> None:
-    control, nodes = site
-    before = [pid(node) for node in nodes]
-    control.host("one", connections("one", mss=1300))
+def test_a_change_is_a_reload_and_never_a_restart(fleet: Fleet) -> None:
+    """The daemons go on, and so do the IKE SAs: those of connections that have changed in a way that needs no other."""
+    control, one, two = fleet.control, fleet.one, fleet.two
+    eventually(lambda: len(spis(one)) == 1 and spis(one) == spis(two), "no IKE SA of the tunnel")
+    before = [pid(one), pid(two), spis(one), spis(two)]
+    changed = tunnel("one", mss=1300)
+    changed["xfrmctl_connections"]["another"] = to_nobody(one.address)
+    control.host("one", **changed)
+    # What a reload cannot change is told, and waits.
+    control.host("three", xfrmctl_gateway={**gateway(fleet.three), "ports": {"ike": 1500, "nat_t": 14500}})
+    process = pid(fleet.three)
     run = control.play(*CONFIGURE)
     assert run.code == 0 and run.changed["two"] == 0, run.out
     assert run.tasks == [
@@ -140,84 +250,123 @@ def test_a_change_is_a_reload_and_never_a_restart(site: tuple[Control, list[Node
         "Write the configuration",
         "Reload",
     ]
-    assert [pid(node) for node in nodes] == before
-    assert "mss: 1300" in written(nodes[0])
-    assert nodes[0].run(["xfrmctl", "plan", "--json"], check=False).stdout.count('"configuration_differs": false') == 1
+    assert [pid(one), pid(two), spis(one), spis(two)] == before
+    assert "+ another: " in run.out and "mss: 1300" in written(one) and agreed(one)
+    assert "only from the next start of the daemon on: gateway.ports" in run.out and pid(fleet.three) == process
 
 
-def test_what_ends_badly_is_taken_back(site: tuple[Control, list[Node]]) -> None:
-    control, nodes = site
-    before, process = written(nodes[0]), pid(nodes[0])
-    control.host("one", connections("one", mss=1200))
-    run = control.play("--limit", "one", *CONFIGURE, extra={"xfrmctl_health_command": ["false"]})
-    assert run.code != 0 and "Ask whether all is well" in run.out and "what was before is in force again" in run.out
-    assert (written(nodes[0]), pid(nodes[0])) == (before, process)
-    assert '"configuration_differs": false' in nodes[0].run(["xfrmctl", "plan", "--json"], check=False).stdout
-    assert not list((nodes[0].tree / "run").glob("xfrmctl-*"))
+def test_a_restart_is_for_who_has_asked_for_it(fleet: Fleet) -> None:
+    process = pid(fleet.three)
+    run = fleet.control.play("--limit", "three", *CONFIGURE, extra={"xfrmctl_restart": "if_needed"})
+    assert (run.code, run.tasks) == (0, ["Restart for what a reload cannot change"]), run.out
+    assert pid(fleet.three) != process
+    assert ":1500 " in fleet.three.run(["ss", "-Hlun"]).stdout
 
 
-def test_a_faulty_configuration_reaches_no_file(site: tuple[Control, list[Node]]) -> None:
+def test_what_ends_badly_is_taken_back(fleet: Fleet) -> None:
+    """A connection that must be up is not: on these nodes' kernel none comes up."""
+    control, one = fleet.control, fleet.one
+    before = [written(one), pid(one), spis(one)]
+    control.host("one", **tunnel("one", mss=1200))
+    extra = {"xfrmctl_health_connections": ["tunnel"], "xfrmctl_health_seconds": 2}
+    run = control.play("--limit", "one", "-vvv", "--diff", *CONFIGURE, extra=extra)
+    assert run.code != 0 and "Wait until what was up is up again" in run.out, run.out
+    assert "what was before is in force again" in run.out and SECRET not in run.out
+    assert [written(one), pid(one), spis(one)] == before and agreed(one)
+    assert not list((one.tree / "run").glob("xfrmctl-*"))
+
+
+def test_a_faulty_configuration_reaches_no_file(fleet: Fleet) -> None:
     """Where the controller has jsonschema, not even the gateway; what a schema cannot say, the program itself."""
-    control, nodes = site
-    before = written(nodes[0])
-    control.host("one", connections("one", replay_windows=64))
+    control, one = fleet.control, fleet.one
+    before = [written(one), pid(one)]
+    control.host("one", **tunnel("one", replay_windows=64))
     run = control.play("--limit", "one", *CONFIGURE)
     assert run.code != 0 and "replay_windows" in run.out and "Look for the program" not in run.out
-    control.host("one", connections("one", interface="ipsec0"))
+    bare = tunnel("one")
+    bare["xfrmctl_connections"]["tunnel"]["auth"] = {"psk": SECRET}
+    control.host("one", **bare)
+    run = control.play("--limit", "one", "-vvv", "--diff", *CONFIGURE)
+    assert run.code != 0 and "xfrmctl_connections.tunnel.auth.psk" in run.out and SECRET not in run.out, run.out
+    control.host("one", **tunnel("one", interface="ipsec0"))
     run = control.play("--limit", "one", *CONFIGURE)
     assert run.code != 0 and "the policy data plane has no interface" in run.out and "Reload" not in run.out
-    control.host("one", connections("one", mss=1300))
-    assert written(nodes[0]) == before
+    assert re.search(r"xfrmctl\.yaml:\d+:\d+: connections\.tunnel\.children\.lan\.interface", run.out), run.out
+    control.host("one", **tunnel("one", mss=1300))
+    assert [written(one), pid(one)] == before
 
 
-def test_iptables_gets_its_rules_once_and_before_others(site: tuple[Control, list[Node]]) -> None:
-    control, nodes = site
-    node = nodes[0]
-    words = ("--limit", "one", "--tags", "xfrmctl_firewall")
+def test_iptables_gets_its_rules_once_and_before_others(fleet: Fleet) -> None:
+    control, node = fleet.control, fleet.three
+    words = ("--limit", "three", "--tags", "xfrmctl_firewall")
     extra = {"xfrmctl_firewall": "iptables", "xfrmctl_firewall_peers": ["192.0.2.0/24", "2001:db8::/32"]}
-    node.run(["nft", "delete", "table", "ip", "nat"])  # nft's rules there are beyond iptables; it comes again at boot
+    node.run(["nft", "delete", "table", "ip", "nat"])  # nft's rules there are beyond iptables
     for program in ("iptables", "ip6tables"):
         node.run([program, "-A", "INPUT", "-i", "wan", "-j", "DROP"])
-    try:
-        first = control.play(*words, extra=extra)
-        assert first.code == 0 and first.changed == {"one": 3}, first.out
-        for program, peers in (("iptables", "192.0.2.0/24"), ("ip6tables", "2001:db8::/32")):
-            rules = node.run([f"{program}-save"]).stdout
-            assert f"-s {peers} -p udp -m multiport --dports 500,4500 -j ACCEPT" in rules
-            assert rules.index("-A INPUT -j IPSEC-INPUT") < rules.index("-A INPUT -i wan -j DROP")
-            assert "-A IPSEC-POSTROUTING -m policy --dir out --pol ipsec -j ACCEPT" in rules
-        second = control.play(*words, extra=extra)
-        assert second.changed == {"one": 0}, second.out
-    finally:
-        for program in ("iptables", "ip6tables"):
-            for table in ("filter", "nat"):
-                node.run([program, "-t", table, "-F"])
-                node.run([program, "-t", table, "-X"])
+    first = control.play(*words, extra=extra)
+    assert first.code == 0 and first.changed == {"three": 3}, first.out
+    for program, peers in (("iptables", "192.0.2.0/24"), ("ip6tables", "2001:db8::/32")):
+        rules = node.run([f"{program}-save"]).stdout
+        assert f"-s {peers} -p udp -m multiport --dports 500,4500 -j ACCEPT" in rules
+        assert rules.index("-A INPUT -j IPSEC-INPUT") < rules.index("-A INPUT -i wan -j DROP")
+        assert "-A IPSEC-POSTROUTING -m policy --dir out --pol ipsec -j ACCEPT" in rules
+    second = control.play(*words, extra=extra)
+    assert second.changed == {"three": 0}, second.out
 
 
-def test_prometheus_gets_targets_rules_and_alerts(site: tuple[Control, list[Node]]) -> None:
-    control, nodes = site
+def test_prometheus_and_grafana_get_what_they_read(fleet: Fleet) -> None:
+    """A real Prometheus scrapes the gateways. Of Grafana there are the places that it reads, and no server."""
+    control, node = fleet.control, fleet.three
     extra = {
-        "xfrmctl_monitoring_gateways": {"gw-one": "10.98.0.2:9877", "gw-two": "127.0.0.1:9877"},
+        "xfrmctl_monitoring_gateways": {each.name: f"{each.address}:9877" for each in fleet[1:]},
         "xfrmctl_monitoring_install": False,
+        "xfrmctl_monitoring_grafana": True,
     }
     kept = control.play(book="monitoring", extra=extra)
     assert kept.code != 0 and "Take over in it" in kept.out, kept.out
     extra["xfrmctl_monitoring_prometheus_file"] = "replace"
+    before = node.run(["systemctl", "show", "-P", "MainPID", "grafana-server"]).stdout
     first = control.play(book="monitoring", extra=extra)
     assert first.code == 0 and "Reload Prometheus" in first.out, first.out
+    assert node.run(["systemctl", "show", "-P", "MainPID", "grafana-server"]).stdout != before
     second = control.play(book="monitoring", extra=extra)
-    assert (second.code, second.changed, second.tasks) == (0, {"two": 0}, []), second.out
-    ask = "import json, urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/api/v1/{}').read().decode())"
-    targets = json.loads(nodes[1].run(["python3", "-c", ask.format("targets")]).stdout)["data"]["activeTargets"]
-    assert {target["labels"]["instance"] for target in targets} == {"gw-one", "gw-two"}
-    rules = nodes[1].run(["python3", "-c", ask.format("rules")]).stdout
-    assert "XfrmctlGatewayDown" in rules
+    assert (second.code, second.changed, second.tasks) == (0, {"three": 0}, []), second.out
+
+    said = node.run(["promtool", "check", "config", "/etc/prometheus/prometheus.yml"]).stdout
+    assert "2 rule files found" in said and "FAILED" not in said
+
+    def ask(what: str) -> Any:
+        words = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/api/v1/{what}').read().decode())"
+        return json.loads(node.run(["python3", "-c", words]).stdout)["data"]
+
+    def up() -> dict[str, str]:
+        return {each["labels"]["instance"]: each["health"] for each in ask("targets")["activeTargets"]}
+
+    eventually(lambda: up() == dict.fromkeys(("one", "two", "three"), "up"), "not all targets are up")
+    assert "XfrmctlGatewayDown" in json.dumps(ask("rules"))
+    counted = ask("query?query=count(xfrmctl_connection_up)by(instance)")["result"]
+    assert {each["metric"]["instance"] for each in counted} == {"one", "two", "three"}
+
+    (provider,) = yaml.safe_load((node.tree / "etc/grafana/provisioning/dashboards/xfrmctl.yml").read_text())[
+        "providers"
+    ]
+    look = ["setpriv", "--reuid=grafana", "--regid=nogroup", "--clear-groups", "sh", "-c"]
+    boards = node.run(
+        [*look, f"cat {provider['options']['path']}/*.json | tr -d '\\n' | sed 's/}}{{/}}\\n{{/g'"]
+    ).stdout
+    assert len([json.loads(board)["uid"] for board in boards.splitlines()]) == 4
+    (source,) = yaml.safe_load(node.run([*look, "cat /etc/grafana/provisioning/datasources/xfrmctl.yml"]).stdout)[
+        "datasources"
+    ]
+    assert (source["url"], source["type"]) == ("http://127.0.0.1:9090", "prometheus")
 
 
-def test_what_it_has_made_passes_full_size_packets_after_a_reboot(site: tuple[Control, list[Node]]) -> None:
-    """Both gateways as the role has left them, booted with a kernel that has ESP: unit, sysctls, firewall, tunnel."""
-    _, nodes = site
+def test_what_it_has_made_passes_full_size_packets_after_a_reboot(fleet: Fleet) -> None:
+    """Both gateways as the role has left them, booted with a kernel that has ESP: unit, sysctls, firewall, tunnel.
+
+    The firewall of the gateways masquerades: that the packets come through says that those of the tunnel are exempt.
+    """
+    nodes = fleet.one, fleet.two
     for node in nodes:
         node.power_off()
     said = io.BytesIO()
@@ -230,3 +379,27 @@ def test_what_it_has_made_passes_full_size_packets_after_a_reboot(site: tuple[Co
     assert found["firewall"] == [True, True], text
     assert found["inner_mtu"] == 1446 and found["answered"] == {"1446": 3, "1447": 0}, text
     assert found["in_clear"] == 0 and found["esp"] >= 6, text
+
+
+def test_it_can_be_taken_away_again(fleet: Fleet) -> None:
+    """The wheel, and all of the configuration; the package, whose configuration stays."""
+    control, two, three = fleet.control, fleet.two, fleet.three
+    two.boot()
+    control.host("two", xfrmctl_remove_configuration=True)
+    words = ("--limit", "two,three")
+    first = control.play(*words, book="remove", extra={"xfrmctl_firewall": "nftables"})
+    assert first.code == 0, first.out
+    control.play("--limit", "three", book="remove", extra={"xfrmctl_firewall": "iptables"})
+    second = control.play(*words, book="remove", extra={"xfrmctl_firewall": "nftables"})
+    assert (second.code, set(second.changed.values())) == (0, {0}), second.out
+    for node in (two, three):
+        assert node.run(["ip", "xfrm", "policy"]).stdout == ""
+        assert "xfrmctl" not in node.run(["nft", "list", "ruleset"]).stdout
+        assert node.run(["systemctl", "cat", "xfrmctl"], check=False).returncode != 0
+        found = node.run(
+            ["find", "/etc", "/opt", "/usr", "/var/lib", "-name", "*xfrmctl*", "-not", "-path", "*/grafana/*"]
+        )
+        left = {line for line in found.stdout.splitlines() if "/prometheus/" not in line and "/dpkg/" not in line}
+        assert left <= ({"/etc/xfrmctl", "/etc/xfrmctl/xfrmctl.yaml", "/var/lib/xfrmctl"} if node is three else set())
+    assert (three.tree / "etc/xfrmctl/secrets/tunnel.psk").read_text() == SECRET
+    assert "IPSEC" not in three.run(["iptables-save"]).stdout + three.run(["ip6tables-save"]).stdout

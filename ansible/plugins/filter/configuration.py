@@ -64,6 +64,24 @@ def problems(sections: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str
     return sorted(f"{'.'.join(['xfrmctl', *map(str, error.absolute_path)])}: {error.message}" for error in found)
 
 
+def bare_secrets(sections: Mapping[str, Any]) -> list[str]:
+    """Where a secret itself is written, and not where it is kept: paths of the variables, never the secrets."""
+    found = []
+    for name, connection in (sections.get("connections") or {}).items():
+        auth = connection.get("auth") if isinstance(connection, Mapping) else None
+        if not isinstance(auth, Mapping):
+            continue  # the schema's matter
+        many = auth.get("psks")
+        keys = {"psk": auth.get("psk"), **(many if isinstance(many, Mapping) else {})}
+        place = f"xfrmctl_connections.{name}.auth"
+        found += [
+            f"{place}.{key if key == 'psk' else f'psks.{key}'}"
+            for key, value in keys.items()
+            if value is not None and not str(value).startswith(TAGS)
+        ]
+    return found
+
+
 def booleans(schema: Mapping[str, Any]) -> set[str]:
     """Names of the keys that are true or false."""
     parts = [schema, *schema.get("$defs", {}).values()]
@@ -111,4 +129,10 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """By the names that templates use."""
-        return {"configuration": configuration, "problems": problems, "up": up, "waiting": waiting}
+        return {
+            "configuration": configuration,
+            "problems": problems,
+            "bare_secrets": bare_secrets,
+            "up": up,
+            "waiting": waiting,
+        }

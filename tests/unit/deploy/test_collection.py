@@ -76,6 +76,25 @@ def test_what_breaks_the_schema_is_told_with_its_place() -> None:
     assert other.startswith("xfrmctl.gateway.ports.ike: ") and "70000" in other
 
 
+def test_secrets_among_the_connections_are_told_by_their_place_alone() -> None:
+    """In the place of the name of a file they would show in the diff of the file that they are written to."""
+    auths: list[Any] = [
+        {"psk": "boring"},
+        {"psk": "!file secrets/x"},
+        {"psk": "!credential x"},
+        {"psks": {"fqdn:a": "boring", "fqdn:b": "!file x"}},
+        {"psk": 12345678},
+        {"certificate": "x.pem"},
+        "no mapping",
+    ]
+    sections = {"connections": {f"c{number}": {"auth": auth} for number, auth in enumerate(auths)} | {"d": None}}
+    assert FILTERS.bare_secrets(sections) == [
+        "xfrmctl_connections.c0.auth.psk",
+        "xfrmctl_connections.c3.auth.psks.fqdn:a",
+        "xfrmctl_connections.c4.auth.psk",
+    ]
+
+
 def test_answers_of_the_program_are_read() -> None:
     assert FILTERS.up({"connections": [{"name": "a", "state": "up"}, {"name": "b", "state": "down"}]}) == ["a"]
     assert FILTERS.up({}) == []
@@ -96,12 +115,12 @@ def test_the_schema_is_the_programs() -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_defaults_are_those_that_are_documented(role: Path) -> None:
-    options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    ways = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
-    assert defaults.keys() == options.keys()
-    assert {k: v for k, v in defaults.items() if not options[k].get("required")} == {
-        k: o["default"] for k, o in options.items() if not o.get("required")
-    }
+    assert defaults.keys() == {name for way in ways.values() for name in way["options"]}
+    for way in ways.values():
+        told = {name: option["default"] for name, option in way["options"].items() if not option.get("required")}
+        assert told == {name: defaults[name] for name in told}
 
 
 def test_what_it_carries_along_is_the_projects() -> None:
