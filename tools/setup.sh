@@ -29,11 +29,12 @@ lab_packages=(iproute2 iptables ipset nftables tcpdump ethtool iputils-ping proc
 kernel_packages=(gcc make flex bison bc libelf-dev libssl-dev xz-utils bzip2)
 peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins libnss3-tools)
-deploy_packages=(mmdebstrap systemd-container openssh-client debhelper python3-venv python3-dev buildah)
+deploy_packages=(mmdebstrap systemd-container openssh-client debhelper dpkg-dev gpg python3-venv python3-dev buildah)
 page_packages=(mandoc)
-# libreswan conflicts with strongSwan; OpenIKED, BIRD and Prometheus would start at every boot: the lab runs them from
+# libreswan conflicts with strongSwan; OpenIKED, BIRD and Prometheus would start at every boot, and of docker-compose only
+# the schema of its files is read: the lab runs them from
 # where their packages are unpacked, and only the libraries that they are linked with are installed.
-unpacked_peers=(libreswan openiked bird2 prometheus tshark)
+unpacked_peers=(libreswan openiked bird2 prometheus tshark docker-compose)
 
 missing() { # the packages among "$@" that are not installed
     local have
@@ -90,7 +91,7 @@ unpack_peer() { # package: into build/peers/package, with its libraries
         mv "$place".part "$place"
     fi
     mapfile -t libraries <"$place"/libraries
-    install_packages "$name" "${libraries[@]}"
+    [ ${#libraries[@]} = 0 ] || install_packages "$name" "${libraries[@]}"
 }
 
 kernel_has_esp() { # as root: the same question as xfrmctl/lab/kernel/native.py asks

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tests.deploy import readme
 from tests.deploy.node import Node, Site
 
 HERE = Path(__file__).resolve().parents[2]
@@ -17,12 +19,15 @@ COLLECTION = HERE / "ansible"
 PROGRAMS = HERE / "build/ansible/bin"
 ENDS = {"one": ("192.0.2.1", "10.1.1"), "two": ("192.0.2.2", "10.1.2")}
 """The two that have a tunnel: outer address, and the network behind."""
+GATEWAYS = readme.command("ansible-playbook -i inventory.yml xfrmctl.gateway.gateways")
+WOULD = readme.command("ansible-playbook -i inventory.yml xfrmctl.gateway.gateways --check --diff")
+MONITORING = readme.command("ansible-playbook -i inventory.yml xfrmctl.gateway.monitoring")
+REMOVE = "ansible-playbook -i inventory.yml xfrmctl.gateway.remove"
 SECRET = "neither of the two ends tells this to anybody"
 
 CFG = """\
 [defaults]
 collections_path = {place}/collections
-inventory = {place}/inventory.yml
 host_key_checking = false
 retry_files_enabled = false
 stdout_callback = ansible.builtin.default
@@ -81,11 +86,9 @@ class Control:
         self.variables(variables)
         for node in nodes:
             self.host(node.name)
-        self.tool("ansible-galaxy", "collection", "build", "--output-path", str(self.place), str(COLLECTION))
-        (built,) = self.place.glob("xfrmctl-gateway-*.tar.gz")
-        self.tool(
-            "ansible-galaxy", "collection", "install", "--offline", "-p", str(self.place / "collections"), str(built)
-        )
+        (self.place / "ansible").symlink_to(COLLECTION)
+        self.tool(readme.command("ansible-galaxy collection build ansible/"))
+        self.tool(readme.command("ansible-galaxy collection install xfrmctl-gateway-1.0.0.tar.gz"))
 
     def variables(self, found: Mapping[str, Any]) -> None:
         """Variables of all gateways."""
@@ -96,8 +99,9 @@ class Control:
         """Variables of one gateway: those that it always has, and these."""
         (self.place / f"host_vars/{name}.yml").write_text(yaml.safe_dump({**self._hosts[name], **found}))
 
-    def tool(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one of Ansible's programs in the namespace that reaches the nodes."""
+    def tool(self, line: str, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of Ansible's programs in the namespace that reaches the nodes, in the directory of the inventory."""
+        program, *words = shlex.split(line)
         env = {
             "ANSIBLE_CONFIG": str(self.place / "ansible.cfg"),
             "ANSIBLE_HOME": str(self.place / "home"),
@@ -105,12 +109,13 @@ class Control:
             "HOME": str(self.place),
             "LC_ALL": "C.UTF-8",
         }
-        return self._site.run([str(PROGRAMS / program), *arguments], check=check, timeout_s=600, env=env)
+        argv = ["env", f"--chdir={self.place}", str(PROGRAMS / program), *words, *more]
+        return self._site.run(argv, check=check, timeout_s=600, env=env)
 
-    def play(self, *arguments: str, extra: Mapping[str, Any] | None = None, book: str = "gateways") -> Run:
+    def play(self, *arguments: str, extra: Mapping[str, Any] | None = None, book: str = GATEWAYS) -> Run:
         """Run a playbook of the collection."""
         words = [*arguments, *(["-e", json.dumps(extra)] if extra else [])]
-        return Run(self.tool("ansible-playbook", f"xfrmctl.gateway.{book}", *words, check=False))
+        return Run(self.tool(book, *words, check=False))
 
 
 def connection(name: str, **child: Any) -> dict[str, Any]:

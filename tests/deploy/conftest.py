@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy import roots
+from tests.deploy import readme, roots
 from tests.deploy.node import Node, Site
-from xfrmctl.lab.boot import need_root, repository
+from xfrmctl.lab.boot import need_root
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,9 +21,7 @@ def as_root() -> None:
 
 def build(place: Path) -> Path:
     """Build the Debian package of this checkout into a directory."""
-    done = subprocess.run(
-        [repository() / "tools" / "package.sh", "deb", place], capture_output=True, text=True, check=False, timeout=900
-    )
+    done = subprocess.run([*readme.recipe("make deb"), place], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     (made,) = place.glob("*.deb")
     return made

@@ -9,52 +9,27 @@ the other.
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy import apt_repository, firewall_probe, roots
-from tests.deploy.ansible_site import ENDS, HERE, SECRET, Control, connection, to_nobody
-from tests.deploy.node import Node, Site
+from tests.deploy import ansible_fleet, firewall_probe
+from tests.deploy.ansible_fleet import Fleet, gateway, tunnel
+from tests.deploy.ansible_site import HERE, MONITORING, REMOVE, SECRET, WOULD, to_nobody
+from tests.deploy.node import Node
 from xfrmctl.lab import boot
 from xfrmctl.lab.job import Job
 
 pytestmark = pytest.mark.deploy
 
-FIREWALL = """\
-flush ruleset
-table inet filter {
-	chain input {
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept
-		iifname { "lo", "host0" } accept
-	}
-	chain forward { type filter hook forward priority filter; policy drop; }
-}
-table ip nat {
-	chain postrouting {
-		type nat hook postrouting priority srcnat;
-		oifname "wan" masquerade
-	}
-}
-"""
 CONFIGURE = ("--tags", "xfrmctl_configure")
-CHAINS = {"input": "inet filter input", "forward": "inet filter forward", "postrouting": "ip nat postrouting"}
 DEFAULTS = yaml.safe_load((HERE / "ansible/roles/xfrmctl/defaults/main.yml").read_text())
-
-
-class Fleet(NamedTuple):
-    control: Control
-    one: Node
-    two: Node
-    three: Node
 
 
 @pytest.fixture(scope="module")
@@ -69,81 +44,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fleet(package: Path, wheels: Path) -> Iterator[Fleet]:
-    with Site() as site, apt_repository.served(site, package) as (repository, key):
-        one, two, three = nodes = [site.node(name, roots.ready(), boot=False) for name in ("one", "two", "three")]
-        site.wire(one, two, "wan", {name: f"{address}/24" for name, (address, _) in ENDS.items()})
-        grafana(three)
-        prometheus(three)
-        for node in nodes:
-            for source in [
-                *(node.tree / "etc/apt").glob("sources.list"),
-                *(node.tree / "etc/apt").glob("*.d/*.sources"),
-            ]:
-                source.unlink()
-            (node.tree / "etc/nftables.conf").write_text(FIREWALL)
-            node.boot()
-            node.run(["nft", "--file", "/etc/nftables.conf"])
-        variables = {
-            "xfrmctl_secrets": {"tunnel.psk": SECRET},
-            "xfrmctl_firewall": "nftables",
-            "xfrmctl_firewall_chains": CHAINS,
-            "xfrmctl_firewall_forward": True,
-            "xfrmctl_health_seconds": 20,
-            "xfrmctl_health_command": ["xfrmctl", "check"],
-        }
-        repository_vars = {
-            "xfrmctl_install": "apt",
-            "xfrmctl_repository": repository,
-            "xfrmctl_repository_key": str(key),
-        }
-        (wheel,), (archive,) = wheels.glob("*.whl"), wheels.glob("*.tar")
-        wheel_vars = {"xfrmctl_install": "wheel", "xfrmctl_package": str(wheel), "xfrmctl_wheels": str(archive)}
-        hosts: dict[str, Mapping[str, Any]] = {
-            "one": {**repository_vars, **tunnel("one"), "xfrmctl_gateway": gateway(one)},
-            "two": {**wheel_vars, **tunnel("two"), "xfrmctl_gateway": gateway(two)},
-            "three": {
-                "xfrmctl_install": "deb",
-                "xfrmctl_package": str(package),
-                "xfrmctl_connections": {"lonely": to_nobody(three.address)},
-                "xfrmctl_gateway": gateway(three),
-            },
-        }
-        yield Fleet(Control(site, nodes, variables, hosts), one, two, three)
-
-
-def gateway(node: Node) -> dict[str, Any]:
-    return {"control_group": "xfrmctl", "firewall": "nftables", "metrics": f"{node.address}:9877"}
-
-
-def tunnel(name: str, **child: Any) -> dict[str, Any]:
-    return {"xfrmctl_connections": {"tunnel": connection(name, **child)}}
-
-
-def grafana(node: Node) -> None:
-    """What the package of Grafana has on a disk that the role touches; no server: none can be had here."""
-    unit = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
-    (node.tree / "etc/systemd/system/grafana-server.service").write_text(unit)
-    for path in ("etc/grafana/provisioning/datasources", "etc/grafana/provisioning/dashboards", "var/lib/grafana"):
-        (node.tree / path).mkdir(parents=True)
-    roots.inside(node.tree, "systemctl enable --quiet grafana-server; adduser --quiet --system grafana")
-
-
-def prometheus(node: Node) -> None:
-    """Put the distribution's Prometheus into a node that has no way to a package source."""
-    for path in (
-        "usr/bin/prometheus",
-        "usr/bin/promtool",
-        "lib/systemd/system/prometheus.service",
-        "etc/default/prometheus",
-    ):
-        shutil.copy(HERE / "build/peers/prometheus" / path, node.tree / path)
-    (node.tree / "etc/prometheus").mkdir()
-    (node.tree / "etc/prometheus/prometheus.yml").write_text("scrape_configs: []\n")
-    roots.inside(
-        node.tree,
-        "adduser --quiet --system --group --no-create-home prometheus;"
-        " install -d -o prometheus /var/lib/prometheus /var/lib/prometheus/metrics2",
-    )
+    with ansible_fleet.managed(package, wheels) as made:
+        yield made
 
 
 def eventually(holds: Callable[[], object], what: str) -> None:
@@ -174,7 +76,7 @@ def agreed(node: Node) -> bool:
 
 
 def test_check_mode_on_machines_that_have_nothing_yet(fleet: Fleet) -> None:
-    run = fleet.control.play("--check", "--diff", "--limit", "one,two")
+    run = fleet.control.play("--limit", "one,two", book=WOULD)
     assert run.code == 0, run.out
     assert "xfrmctl is not installed yet" in run.out and "net.ipv4.ip_forward = 1" in run.out
     for node in fleet[1:]:
@@ -220,9 +122,7 @@ def test_check_mode_tells_what_would_change_and_changes_nothing(fleet: Fleet) ->
     before = written(one)
     control.host("one", **tunnel("one", replay_window=1024))
     try:
-        run = control.play(
-            "--check", "--diff", "--limit", "one", extra={"xfrmctl_secrets": {"tunnel.psk": SECRET + "!"}}
-        )
+        run = control.play("--limit", "one", book=WOULD, extra={"xfrmctl_secrets": {"tunnel.psk": SECRET + "!"}})
     finally:
         control.host("one")
     assert run.code == 0 and run.changed == {"one": 3}, run.out
@@ -322,14 +222,14 @@ def test_prometheus_and_grafana_get_what_they_read(fleet: Fleet) -> None:
         "xfrmctl_monitoring_install": False,
         "xfrmctl_monitoring_grafana": True,
     }
-    kept = control.play(book="monitoring", extra=extra)
+    kept = control.play(book=MONITORING, extra=extra)
     assert kept.code != 0 and "Take over in it" in kept.out, kept.out
     extra["xfrmctl_monitoring_prometheus_file"] = "replace"
     before = node.run(["systemctl", "show", "-P", "MainPID", "grafana-server"]).stdout
-    first = control.play(book="monitoring", extra=extra)
+    first = control.play(book=MONITORING, extra=extra)
     assert first.code == 0 and "Reload Prometheus" in first.out, first.out
     assert node.run(["systemctl", "show", "-P", "MainPID", "grafana-server"]).stdout != before
-    second = control.play(book="monitoring", extra=extra)
+    second = control.play(book=MONITORING, extra=extra)
     assert (second.code, second.changed, second.tasks) == (0, {"three": 0}, []), second.out
 
     said = node.run(["promtool", "check", "config", "/etc/prometheus/prometheus.yml"]).stdout
@@ -347,18 +247,13 @@ def test_prometheus_and_grafana_get_what_they_read(fleet: Fleet) -> None:
     counted = ask("query?query=count(xfrmctl_connection_up)by(instance)")["result"]
     assert {each["metric"]["instance"] for each in counted} == {"one", "two", "three"}
 
-    (provider,) = yaml.safe_load((node.tree / "etc/grafana/provisioning/dashboards/xfrmctl.yml").read_text())[
-        "providers"
-    ]
-    look = ["setpriv", "--reuid=grafana", "--regid=nogroup", "--clear-groups", "sh", "-c"]
-    boards = node.run(
-        [*look, f"cat {provider['options']['path']}/*.json | tr -d '\\n' | sed 's/}}{{/}}\\n{{/g'"]
-    ).stdout
-    assert len([json.loads(board)["uid"] for board in boards.splitlines()]) == 4
-    (source,) = yaml.safe_load(node.run([*look, "cat /etc/grafana/provisioning/datasources/xfrmctl.yml"]).stdout)[
-        "datasources"
-    ]
+    provisioned = node.tree / "etc/grafana/provisioning"
+    (provider,) = yaml.safe_load((provisioned / "dashboards/xfrmctl.yml").read_text())["providers"]
+    (source,) = yaml.safe_load((provisioned / "datasources/xfrmctl.yml").read_text())["datasources"]
     assert (source["url"], source["type"]) == ("http://127.0.0.1:9090", "prometheus")
+    look = "import glob, json; print(len({json.load(open(p))['uid'] for p in glob.glob('%s/*.json')}))"
+    words = ["setpriv", "--reuid=grafana", "--regid=nogroup", "--clear-groups", "python3", "-c"]
+    assert node.run([*words, look % provider["options"]["path"]]).stdout == "4\n"
 
 
 def test_what_it_has_made_passes_full_size_packets_after_a_reboot(fleet: Fleet) -> None:
@@ -384,13 +279,14 @@ def test_what_it_has_made_passes_full_size_packets_after_a_reboot(fleet: Fleet) 
 def test_it_can_be_taken_away_again(fleet: Fleet) -> None:
     """The wheel, and all of the configuration; the package, whose configuration stays."""
     control, two, three = fleet.control, fleet.two, fleet.three
+    two.power_off()
     two.boot()
     control.host("two", xfrmctl_remove_configuration=True)
     words = ("--limit", "two,three")
-    first = control.play(*words, book="remove", extra={"xfrmctl_firewall": "nftables"})
+    first = control.play(*words, book=REMOVE, extra={"xfrmctl_firewall": "nftables"})
     assert first.code == 0, first.out
-    control.play("--limit", "three", book="remove", extra={"xfrmctl_firewall": "iptables"})
-    second = control.play(*words, book="remove", extra={"xfrmctl_firewall": "nftables"})
+    control.play("--limit", "three", book=REMOVE, extra={"xfrmctl_firewall": "iptables"})
+    second = control.play(*words, book=REMOVE, extra={"xfrmctl_firewall": "nftables"})
     assert (second.code, set(second.changed.values())) == (0, {0}), second.out
     for node in (two, three):
         assert node.run(["ip", "xfrm", "policy"]).stdout == ""

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.deploy import roots
+from tests.deploy import readme, roots
 from xfrmctl import __version__
-from xfrmctl.lab.boot import repository
 
 pytestmark = pytest.mark.deploy
 
@@ -45,7 +44,7 @@ class Image:
 
 def test_the_image_holds_the_package_and_would_start_the_daemon(package: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [repository() / "tools" / "package.sh", "oci", tmp_path],
+        [*readme.recipe("make oci"), tmp_path],
         env={**os.environ, "OCI_BASE": str(roots.ready()), "XFRMCTL_PACKAGE": str(package)},
         capture_output=True,
         text=True,

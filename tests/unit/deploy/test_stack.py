@@ -1,11 +1,13 @@
 """The monitoring stack as files: promtool takes the configuration, and every path that one file names exists."""
 
+import json
 import re
 import shlex
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 from tests.unit.deploy.prometheus import DEPLOY, ROOT, promtool
 
@@ -34,6 +36,25 @@ def test_the_targets_are_gateways_with_names() -> None:
 def services() -> dict[str, Any]:
     found: dict[str, Any] = load(COMPOSE)["services"]
     return found
+
+
+def test_the_compose_file_is_what_its_specification_asks_for() -> None:
+    """The schema is that of Debian 12's docker-compose; later ones carry it within a program."""
+    schema = ROOT / "build/peers/docker-compose/usr/lib/python3/dist-packages/compose/config/compose_spec.json"
+    if not schema.exists():
+        pytest.skip("the distribution's docker-compose has no schema as a file: Debian 12's has")
+    found = load(COMPOSE)
+    assert found.pop("name") == "xfrmctl-monitoring"  # which the specification has had since 2022, and that schema not
+    Draft7Validator(json.loads(schema.read_text())).validate(found)
+    wrong = {**found, "services": {**found["services"], "grafana": {"image": "x", "volume": ["a:/b"]}}}
+    assert list(Draft7Validator(json.loads(schema.read_text())).iter_errors(wrong))
+
+
+def test_what_the_compose_file_depends_on_is_in_it(services: dict[str, Any]) -> None:
+    for service in services.values():
+        assert set(service.get("depends_on", [])) <= set(services)
+        for variable in re.findall(r"\$\{(\w+)", yaml.safe_dump(service)):
+            assert variable in COMPOSE.read_text().partition("services:")[0] + README
 
 
 def test_the_compose_file_mounts_what_exists(services: dict[str, Any]) -> None:
