@@ -16,6 +16,7 @@ import pytest
 from tests.lab.bench import OUR_ID, PEER_ID, PSK
 from tests.lab.bench import Bench as AnyBench
 from tests.lab.interop import Bench, Leg, Tunnel
+from tests.lab.test_interop_certificates import MOON, party
 from xfrmctl.lab.peers import libreswan, swanctl
 from xfrmctl.lab.peers.libreswan import Libreswan
 from xfrmctl.lab.peers.peer import PeerTunnel
@@ -46,7 +47,9 @@ def adopt(bench: AnyBench[Any], directory: Path, name: str, text: str, dialect: 
     command = [sys.executable, "-m", "xfrmctl", "import", str(file), "--to", str(target), "--from", dialect, "--json"]
     done = bench.ours.namespace.run(command, check=False)
     assert json.loads(done.stdout)["ok"], done.stdout + done.stderr
-    shutil.copytree(target / "secrets", bench.ours.directory / "secrets", dirs_exist_ok=True)
+    for part in ("secrets", "certs", "keys"):
+        if (target / part).exists():
+            shutil.copytree(target / part, bench.ours.directory / part, dirs_exist_ok=True)
     bench.ours.configure((target / "xfrmctl.yaml").read_text())
     result = bench.ours.client.reload()
     assert result.ok, result.message
@@ -77,6 +80,35 @@ def test_swanctl_conf_against_charon(charon: Bench, tmp_path: Path) -> None:
     )
     adopt(charon, tmp_path, "swanctl.conf", swanctl.render([ours]), "swanctl")
     prove(charon, "net", (4, 6))
+
+
+def test_certificates_of_swanctl_against_charon(charon: Bench, tmp_path: Path) -> None:
+    """Certificate, key and CA are found where swanctl has them; the peer is named by its subject, with slashes."""
+    both = party("import", "p256")
+    both.install(charon)
+    named = {"charon_id": '"C=XX, O=Lab, CN=sun"', "we_expect": "dn:C=XX,O=Lab,CN=sun"}
+    charon.arrange(both.tunnel(ike=[IKE], legs=[Leg(esp=[ESP])], **named))
+    for path, text in {
+        "x509/m.pem": both.ours.pem,
+        "x509ca/c.pem": both.ca.pem,
+        "private/m": both.ours.key_pem,
+    }.items():
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(text)
+    child = swanctl.Child(local_ts=charon.near, remote_ts=charon.far, esp_proposals=[ESP])
+    ours = swanctl.Connection(
+        name=charon.name,
+        local=charon.our_outer[0],
+        remote=charon.peer_seen[0],
+        local_id=MOON,
+        remote_id='"/C=XX/O=Lab/CN=sun"',
+        local_auth=("auth = pubkey", "certs = m.pem"),
+        remote_auth=("auth = pubkey", "cacerts = c.pem"),
+        proposals=[IKE],
+        children=[child],
+    )
+    adopt(charon, tmp_path, "swanctl.conf", swanctl.render([ours]), "swanctl")
+    prove(charon, "net")
 
 
 def test_ipsec_conf_against_charon(charon: Bench, tmp_path: Path) -> None:
