@@ -29,8 +29,10 @@ ready lines for xfrmctl, strongSwan, libreswan and Cisco IOS where they differ. 
 `tests/lab/test_diagnose*.py` make for real: each gives its finding and no other, and none stays when the fault is over.
 Findings without one have unit tests of their rule (`tests/unit/diagnose`).
 
-A healthy tunnel has no finding: on both data planes, IPv4 and IPv6 inside and outside, with and without traffic and
-NAT.
+A healthy tunnel has no finding: on both data planes and over GRE, IPv4 and IPv6 inside and outside, with and without
+traffic and NAT; and every file of the lab with a healthy tunnel asks as well, or says why not
+(`tests/arch/test_no_alarm.py`). For some faults the tests also run the commands that the finding gives for this end:
+then nothing is found, and packets cross.
 
 | finding | fault | made for real in the lab |
 |---|---|---|

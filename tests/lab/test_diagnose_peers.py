@@ -68,7 +68,7 @@ def test_peers_behind_one_nat_that_choose_the_same_spi(nat_topology: Topology) -
         server = stack.enter_context(hub(nat_topology, "policy"))
         one, two = (stack.enter_context(charon(nat_topology, n, "nat", ONE_SPI)) for n in (1, 2))
         one.initiate("lan")
-        assert reached(nat_topology, 1)
+        eventually("packets cross", lambda: reached(nat_topology, 1))
         assert server.client.diagnose(None, 0.5).findings == []
         assert "TEMP_FAIL" in two.initiate("lan", check=False)
         (found,) = server.client.diagnose(None, 0).findings
@@ -83,7 +83,7 @@ def test_a_peer_that_makes_the_same_sas_again(topology: Topology) -> None:
         peer = stack.enter_context(charon(topology, 1, "r"))
         for name in ("lan", "wide"):
             peer.initiate(name)
-        assert reached(topology, 1)
+        eventually("packets cross", lambda: reached(topology, 1))
         assert server.client.diagnose(None, 0.5).findings == [], "as if they were being rekeyed"
         spis = [sa.inbound.spi for ike in server.status().connections[0].ike_sas for sa in ike.children]
         assert len(spis) == 2

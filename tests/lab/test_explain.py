@@ -175,6 +175,149 @@ def test_what_is_told_is_what_happens(topology: Topology, name: str) -> None:
     assert done(topology) == expected
 
 
+SIX: dict[str, tuple[Callable[[Topology], None], str, str]] = {
+    "forward-drop": (run("ip6tables -A FORWARD -d fd10:2::/64 -j DROP"), "nothing", "FORWARD, filter"),
+    "legacy-drop": (run("ip6tables-legacy -A FORWARD -d fd10:2::/64 -j DROP"), "nothing", "FORWARD, filter"),
+    "masquerade": (
+        run("ip6tables -t nat -A POSTROUTING -o wan -j MASQUERADE"),
+        "clear",
+        "policy lookup again (after SNAT)",
+    ),
+    "nft-drop": (
+        run(
+            "nft add table ip6 fw",
+            "nft add chain ip6 fw f { type filter hook forward priority 10 ; }",
+            "nft add rule ip6 fw f ip6 saddr fd10:1::/64 drop",
+        ),
+        "nothing",
+        "FORWARD, fw f",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_the_same_for_ipv6(topology: Topology, name: str) -> None:
+    fault, expected, where = SIX[name]
+    static.add_tunnel(topology)
+    fault(topology)
+    found = told(topology, HOST_A[1], HOST_B[1], "icmpv6", "--length", "104")
+    assert prediction(found) == expected, json.dumps(found["there"], indent=1)
+    assert any(step["where"].startswith(where) for step in found["there"]["steps"])
+    assert done(topology, 1) == expected
+
+
+MARKED = "mark 0x7 mask 0xffffffff"
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_policies_and_sas_with_marks(topology: Topology, marked: bool) -> None:
+    """A policy for marked packets alone: what has no mark goes by it."""
+    static.add_tunnel(topology)
+    ga = topology.ns("ga")
+    ga.batch(["xfrm policy delete src 10.1.1.0/24 dst 10.1.2.0/24 dir out"])
+    template = f"tmpl src {OUTER_A[0]} dst {OUTER_B[0]} proto esp reqid 1 mode tunnel"
+    ga.batch([f"xfrm policy add src 10.1.1.0/24 dst 10.1.2.0/24 dir out {MARKED} {template}"])
+    if marked:
+        ga.run(
+            [
+                "iptables",
+                "-t",
+                "mangle",
+                "-A",
+                "PREROUTING",
+                "-i",
+                "lan",
+                "-d",
+                "10.1.2.0/24",
+                "-j",
+                "MARK",
+                "--set-mark",
+                "7",
+            ]
+        )
+    found = told(topology, HOST_A[0], HOST_B[0], "icmp")
+    steps = {step["where"]: step["text"] for step in found["there"]["steps"]}
+    assert prediction(found) == ("esp" if marked else "clear"), json.dumps(found["there"], indent=1)
+    assert "priority 0 takes it" in steps["policy lookup (out)"] if marked else "in clear" in steps["wire"]
+    assert done(topology) == ("esp" if marked else "clear")
+
+
+@pytest.mark.parametrize("rule", ["", "iptables -A OUTPUT -d 10.1.2.0/24 -j DROP"])
+def test_what_the_gateway_sends_itself(topology: Topology, rule: str) -> None:
+    static.add_tunnel(topology)
+    if rule:
+        topology.ns("ga").run(rule.split())
+    found = told(topology, "10.1.1.1", HOST_B[0], "icmp")
+    wheres = [step["where"] for step in found["there"]["steps"]]
+    assert wheres[0] == "origin" and "FORWARD" not in " ".join(wheres)
+    assert wheres.index("policy lookup (out)") < next(n for n, where in enumerate(wheres) if where.startswith("OUTPUT"))
+    assert found["there"]["dropped"] is bool(rule)
+    assert not rule or found["there"]["end"].startswith("dropped at OUTPUT, filter")
+    if not rule:
+        assert found["back"]["end"] == "to 10.1.1.1 of this host", found["back"]
+    pinged = topology.ns("ga").run(["ping", "-c1", "-W1", "-I", "10.1.1.1", HOST_B[0]], check=False)
+    assert (pinged.returncode == 0) is not bool(rule)
+
+
+def gre_over_transport(topology: Topology) -> None:
+    """GRE devices of both gateways, and transport mode for GRE between them."""
+    for number, (name, near, far) in enumerate((("ga", OUTER_A[0], OUTER_B[0]), ("gb", OUTER_B[0], OUTER_A[0]))):
+        namespace, net = topology.ns(name), f"10.1.{2 - number}.0/24"
+        lines = [f"link add gre1 type gre local {near} remote {far} ttl 64", "link set gre1 up mtu 1400"]
+        lines += [f"route add {net} dev gre1"]
+        for source, destination, spi in ((OUTER_A[0], OUTER_B[0], "0x2001"), (OUTER_B[0], OUTER_A[0], "0x2002")):
+            lines.append(
+                f"xfrm state add src {source} dst {destination} proto esp spi {spi} reqid 5 mode transport "
+                f"aead rfc4106(gcm(aes)) 0x{spi[2:] * 10} 128"
+            )
+        for direction, (source, destination) in (("out", (near, far)), ("in", (far, near))):
+            lines.append(
+                f"xfrm policy add src {source}/32 dst {destination}/32 proto gre dir {direction} "
+                "tmpl proto esp reqid 5 mode transport"
+            )
+        namespace.batch(lines)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected", "where"),
+    [
+        ("", "esp", "at the peer"),
+        ("iptables -A FORWARD -o gre1 -j DROP", "nothing", "FORWARD, filter"),
+        ("iptables -A OUTPUT -p gre -j DROP", "nothing", "OUTPUT, filter"),
+        ("ip route add 172.16.2.1/32 dev gre1", "nothing", "route"),
+        ("ip xfrm policy delete src 172.16.1.1/32 dst 172.16.2.1/32 proto gre dir out", "clear", "wire"),
+    ],
+)
+def test_a_gre_device_over_transport_mode(topology: Topology, fault: str, expected: str, where: str) -> None:
+    gre_over_transport(topology)
+    if fault:
+        topology.ns("ga").run(fault.split())
+    found = told(topology, HOST_A[0], HOST_B[0], "icmp", "--length", "100")
+    steps = found["there"]["steps"]
+    wrapped = [step["text"] for step in steps if step["where"] == "gre1"]
+    assert len(wrapped) == (0 if where == "FORWARD, filter" else 1)
+    assert not wrapped or "GRE, 172.16.1.1 > 172.16.2.1; 100 bytes become 124" in wrapped[0]
+    assert prediction(found) == expected, json.dumps(found["there"], indent=1)
+    assert steps[-1]["where"].startswith(where), steps[-1]
+    with Capture(topology.ns("r"), "ra") as capture:
+        answered = traffic.ping(topology.ns("ha"), HOST_B[0], count=1, wait_s=0.3, packet_bytes=100).received
+    counts = capture.report.counts
+    seen = "esp" if capture.report.esp else "clear" if counts[Kind.PLAINTEXT] + counts[Kind.OTHER] else "nothing"
+    assert (seen, answered) == (expected, expected == "esp")
+    if expected == "esp":
+        assert f"{capture.report.largest} bytes" in found["there"]["end"]
+        text = json.dumps(found["back"])
+        assert "decrypted by SPI 0x00002002" in text and "taken out of GRE" in text and not found["back"]["dropped"]
+
+
+def test_a_strict_gre_device_forgets_that_packets_were_encrypted(topology: Topology) -> None:
+    gre_over_transport(topology)
+    topology.ns("ga").batch(["route add 10.1.2.0/25 via 172.16.1.254 dev wan"])
+    topology.ns("ga").run(["sysctl", "-q", "-w", "net.ipv4.conf.gre1.rp_filter=1"])
+    found = told(topology, HOST_A[0], HOST_B[0], "icmp")
+    assert "in clear" in found["there"]["end"]  # it leaves past the device, and so does not get there
+
+
 @pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
 def test_both_directions_and_both_ends_of_a_healthy_tunnel(topology: Topology, version: int) -> None:
     static.add_tunnel(topology)

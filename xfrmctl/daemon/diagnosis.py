@@ -14,6 +14,7 @@ from xfrmctl.daemon.gather.configured import connection_facts
 from xfrmctl.daemon.gather.echoes import probe_path, probe_tunnel
 from xfrmctl.daemon.gather.host import Look, own_addresses
 from xfrmctl.daemon.gather.probes import probe
+from xfrmctl.daemon.glance import state_of
 from xfrmctl.diagnose.diagnosis import diagnose as judge
 from xfrmctl.diagnose.facts import (
     ChildFacts,
@@ -27,9 +28,11 @@ from xfrmctl.diagnose.facts import (
     somewhere_in,
 )
 from xfrmctl.diagnose.rules.reach import wants_probe
-from xfrmctl.ike.config import EngineConfig
+from xfrmctl.ike.config import ConnectionConfig, EngineConfig
+from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.finding import Diagnosis
+from xfrmctl.model.overlap import Pairs
 from xfrmctl.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -50,21 +53,33 @@ def _chosen(engine: EngineConfig, connection: str | None) -> tuple[ConnectionFac
     return connection_facts(c for c in engine.connections.values() if connection in (None, c.name))
 
 
-def _first(chosen: tuple[ConnectionFacts, ...], state: Snapshot) -> tuple[tuple[ConnectionFacts, ...], list[str]]:
+def _first(chosen: tuple[ConnectionFacts, ...], engine: IkeEngine) -> tuple[tuple[ConnectionFacts, ...], list[str]]:
     """No more than can be looked at in one go, and what is said of the rest."""
-    up = {c.name for c in state.connections if c.state == "up"}
     left = len(chosen) - MOST_JUDGED
     if left <= 0:
         return chosen, []
+    up = {c.name for c in chosen if {child.name for child in c.children} <= _standing(engine, c.name)}
     ordered = sorted(chosen, key=lambda c: c.name in up)
     return tuple(ordered[:MOST_JUDGED]), [f"{left} further connections: name one to have it looked at"]
 
 
+def _standing(engine: IkeEngine, connection: str) -> set[str]:
+    """The children that are up."""
+    return {child.config.name for sa in engine.ike_sas(connection) for child in sa.children if child.installed}
+
+
 def _others(engine: EngineConfig, chosen: Sequence[ConnectionFacts]) -> tuple[ConnectionFacts, ...]:
-    """Who else is configured, as far as they can be looked at in one go."""
+    """Who else is configured for packets of theirs, as far as they can be looked at in one go."""
     names = {c.name for c in chosen}
-    rest = (c for c in engine.connections.values() if c.name not in names)
+    index: Pairs[str] = Pairs()
+    for child in (child for c in chosen for child in c.children):
+        index.add(child.local_ts, child.remote_ts, child.name)
+    rest = (c for c in engine.connections.values() if c.name not in names and _meets(index, c))
     return connection_facts(islice(rest, MOST_JUDGED))
+
+
+def _meets(index: Pairs[str], connection: ConnectionConfig) -> bool:
+    return any(True for child in connection.children for _ in index.overlapping(child.local_ts, child.remote_ts))
 
 
 async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> Diagnosis:
@@ -74,18 +89,22 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
     engine = daemon.engine.config
     chosen = _chosen(engine, connection)
     look = await asyncio.to_thread(Look, watch=seconds > 0)
-    before = await daemon.snapshot()
-    chosen, blind = _first(chosen, before)
+    chosen, blind = _first(chosen, daemon.engine)
+    others = await asyncio.to_thread(_others, engine, chosen)
+    names = [c.name for c in (*chosen, *others)]
+    before = await state_of(daemon, names)
     _, (probes, unasked), paths = await asyncio.gather(
         asyncio.sleep(seconds), _probed(chosen, before, engine), _paths(chosen, before)
     )
-    tunnels = await _tunnels(chosen, before, await daemon.snapshot())
-    after = await daemon.snapshot()
-    host, unread = await asyncio.to_thread(look.facts, chosen)
+    after = await state_of(daemon, names)
+    tunnels = await _tunnels(chosen, before, after)
+    if tunnels:
+        after = await state_of(daemon, names)  # which knows of the pings
+    host, unread = await asyncio.to_thread(look.facts, chosen, _outbound(after))
     facts = Facts(
         wall=wall(),
         connections=chosen,
-        others=_others(engine, chosen),
+        others=others,
         before=before,
         after=after,
         seconds=seconds,
@@ -95,6 +114,11 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
         host=host,
     )
     return await asyncio.to_thread(_diagnosis, facts, [*blind, *unasked, *unread])
+
+
+def _outbound(state: Snapshot) -> set[int]:
+    """The SPIs that we send with."""
+    return {int(sa.outbound.spi, 16) for c in state.connections for ike in c.ike_sas for sa in ike.children}
 
 
 def without_daemon(config: Path, connection: str | None, fault: str) -> Diagnosis:

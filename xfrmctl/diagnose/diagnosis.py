@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from xfrmctl.diagnose.catalogue import CATALOGUE
 from xfrmctl.diagnose.facts import Facts
-from xfrmctl.diagnose.rules import firewall, forwarding, negotiation, reach, sas, selectors, sizes
+from xfrmctl.diagnose.rules import firewall, forwarding, negotiation, reach, sas, selectors, sizes, states
 from xfrmctl.model.finding import ERROR, Finding
 
 Rule = Callable[[Facts], Iterator[Finding]]
@@ -19,18 +19,20 @@ RULES: tuple[Rule, ...] = (
     negotiation.own_certificate,
     reach.silent_peers,
     forwarding.forwarding_off,
+    forwarding.device_forwarding_off,
     forwarding.routes_to_networks,
     forwarding.recursive_routing,
     forwarding.wrong_interface,
     forwarding.xfrm_disabled,
     forwarding.reverse_path,
+    forwarding.reverse_path_of_devices,
     firewall.gateway_drops,
-    firewall.fragment_drops,
+    states.fragment_drops,
     firewall.nat_eats,
     firewall.forward_drops,
     firewall.forward_drops_a_part,
-    firewall.reverse_path_rules,
-    firewall.invalid_drops,
+    states.reverse_path_rules,
+    states.invalid_drops,
     firewall.frag_needed_drops,
     selectors.overlaps,
     selectors.foreign_policies,
@@ -65,6 +67,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "recursive-routing": (*ONE_WAY, "no-route-to-network", *SILENT_PEER),
     "interface-missing": (*ONE_WAY, "no-route-to-network", "route-past-tunnel"),
     "rp-filter": (*ONE_WAY, *SILENT_PEER),
+    "rp-filter-decrypted": (*ONE_WAY, "route-past-tunnel"),
     "firewall-drops-ike": SILENT_PEER,
     "firewall-drops-esp-in-udp": (*ONE_WAY, *SILENT_PEER),
     "firewall-drops-fragments": ("fragments-dropped",),

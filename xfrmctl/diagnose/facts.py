@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 from xfrmctl.diagnose.netfilter.values import Table
 from xfrmctl.model.address import IPAddress, IPNetwork
@@ -18,7 +19,8 @@ from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo, Snapshot
 class ChildFacts:
     """One child as it is configured. ``mtu`` is a written outer MTU, None for auto.
 
-    ``esp`` are spelled proposals, for ESP or AH as ``protocol`` says. ``tunnel`` is a tunnel device over it.
+    ``esp`` are spelled proposals, for ESP or AH as ``protocol`` says. ``tunnel`` is a tunnel device over it, and
+    ``carries`` are the networks that are routed into that device.
     """
 
     connection: str
@@ -34,6 +36,12 @@ class ChildFacts:
     esp: tuple[str, ...] = ()
     protocol: ProtocolId = ProtocolId.ESP
     tunnel: str | None = None
+    carries: tuple[IPNetwork, ...] = ()
+
+    @property
+    def device(self) -> str | None:
+        """The device that packets have to go into; None where policies take them."""
+        return self.tunnel or (self.interface if self.dataplane is DataPlane.INTERFACE else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +166,8 @@ class Facts:
     paths: Mapping[str, PathProbe] = field(default_factory=dict)
     tunnels: Mapping[tuple[str, str], TunnelProbe] = field(default_factory=dict)
     host: HostFacts = field(default_factory=HostFacts)
+    noted: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What a rule has made of a child, for the next rule that needs it."""
 
     @cached_property
     def by_name(self) -> Mapping[str, ConnectionFacts]:

@@ -8,6 +8,7 @@ Sources (6.12): ``ip_rcv_finish_core``, ``ip_forward`` (policy check, then polic
 from dataclasses import dataclass, replace
 from errno import EXDEV
 
+from xfrmctl.journey.device import unwrapped, wrapped
 from xfrmctl.journey.hooks import hook
 from xfrmctl.journey.lookup import find_policy
 from xfrmctl.journey.sizes import room, segment
@@ -62,6 +63,10 @@ def travel(world: World, packet: Packet, title: str, translation: Translation | 
 def _received(journey: Journey, world: World, packet: Packet, translation: Translation | None) -> Packet | None:
     arrival = _arrival(journey, world, packet)
     current: Packet | None = replace(packet, iif=arrival.device)
+    device = world.devices.get(arrival.device)
+    around = device.tunnel if device is not None and arrival.policy is None else None
+    if device is not None and around is not None and not unwrapped(journey, world, device, around, packet):
+        return None
     if arrival.policy is not None and current is not None:
         through = decrypt(journey, world, arrival.policy, current, _outer_device(world, arrival))
         if through is None:
@@ -176,10 +181,18 @@ def _delivered(journey: Journey, world: World, packet: Packet, arrived: Packet, 
     return found
 
 
-def _sent(journey: Journey, world: World, packet: Packet, translation: Translation | None) -> Packet | None:
-    journey.add("origin", f"{packet.source} is an address of this host: it sends the packet itself")
+def _sent(
+    journey: Journey, world: World, packet: Packet, translation: Translation | None, *, within: str = ""
+) -> Packet | None:
+    """A packet of this host's own; ``within`` is the tunnel device that has made it of another one."""
+    if not within:
+        journey.add("origin", f"{packet.source} is an address of this host: it sends the packet itself")
     route = _route(journey, world, packet)
     if route is None:
+        return None
+    if within and within == route.device:
+        text = f"the way to {packet.destination} leads into {route.device} again: it would go round in circles"
+        journey.add("route", text, Outcome.DROP, (f"{route.asked}: {route.said}",))
         return None
     if route.kind == "local":
         journey.add("delivery", "it stays on this host", Outcome.END)
@@ -293,6 +306,9 @@ def _leaving(
         passed = hook(journey, world, "POSTROUTING", replace(found, state="ESTABLISHED"), "again, behind the interface")
         if passed is None:
             return None
+    if policy is None and device is not None and device.tunnel is not None:
+        outer = wrapped(journey, device, device.tunnel, found)
+        return found if _sent(journey, world, outer, None, within=device.name) is not None else None
     if policy is None:
         journey.add("wire", f"leaves by {route.device} in clear", Outcome.END)
         return found

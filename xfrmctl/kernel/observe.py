@@ -3,7 +3,7 @@
 Ports that the daemon lives by show what is ours only; this one shows all. An object is for one look.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from errno import EACCES, EHOSTUNREACH, EINVAL, EXDEV, errorcode
 from ipaddress import ip_address
 from os import strerror
@@ -19,6 +19,7 @@ from xfrmctl.kernel.netlink import policy as policies
 from xfrmctl.kernel.netlink import route as routes
 from xfrmctl.kernel.netlink import sa as sas
 from xfrmctl.kernel.netlink import structs as s
+from xfrmctl.kernel.netlink import tunnel as tunnels
 from xfrmctl.kernel.netlink.socket import NetlinkError, NetlinkSocket, Request
 from xfrmctl.kernel.ownership import is_our_reqid, is_ours
 from xfrmctl.kernel.refusal import refusal
@@ -64,6 +65,7 @@ class Observer:
     """A context manager. Raises KernelRefusal where netlink cannot be had."""
 
     def __init__(self) -> None:
+        self._names: dict[int, str] = {}
         try:
             self._route = NetlinkSocket(c.NETLINK_ROUTE, strict=True)
             try:
@@ -80,6 +82,12 @@ class Observer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._xfrm.close()
         self._route.close()
+
+    def _name(self, index: int) -> str:
+        """A device's name; thousands of routes lead to few devices."""
+        if index not in self._names:
+            self._names[index] = _name(index)
+        return self._names[index]
 
     def route(
         self,
@@ -120,17 +128,24 @@ class Observer:
                 kind=_ERRORS.get(code, NOWHERE),
                 errno=code,
             )
-        return _route_from(question, answer)
+        return _route_from(question, answer, self._name)
 
     def policies(self) -> list[ObservedPolicy]:
         """Every policy with a selector, the oldest first: a dump has the newest first. Raises KernelRefusal."""
         found = list(self._dump(self._xfrm, policies.dump_policies(), "dump policies", c.XFRM_MSG_NEWPOLICY))
         return [p for place, payload in enumerate(reversed(found)) if (p := _policy_from(payload, place)) is not None]
 
-    def sas(self) -> list[ObservedSa]:
-        """Every SA with an SPI. Raises KernelRefusal."""
+    def foreign_policies(self) -> list[ObservedPolicy]:
+        """Those that are not ours; thousands of ours are passed over by their index. Raises KernelRefusal."""
+        found = self._dump(self._xfrm, policies.dump_policies(), "dump policies", c.XFRM_MSG_NEWPOLICY)
+        foreign = [p for p in found if not is_ours(s.USERPOLICY_INDEX.unpack_from(p)[0])]
+        return [p for place, payload in enumerate(reversed(foreign)) if (p := _policy_from(payload, place)) is not None]
+
+    def sas(self, spis: Container[int] | None = None) -> list[ObservedSa]:
+        """Every SA with an SPI; with ``spis`` those alone, the others are passed over unread. Raises KernelRefusal."""
         found = self._dump(self._xfrm, sas.dump_sas(), "dump SAs", c.XFRM_MSG_NEWSA)
-        return [sa for payload in found if (sa := _sa_from(payload)) is not None]
+        wanted = (p for p in found if spis is None or ntohl(s.USERSA_COUNTERS.unpack_from(p)[1]) in spis)
+        return [sa for payload in wanted if (sa := _sa_from(payload)) is not None]
 
     def defaults(self) -> Defaults:
         """What becomes of packets without a policy; a kernel before 5.15 has no such switch and lets them pass."""
@@ -178,12 +193,12 @@ def _meaning(code: int) -> str:
     return strerror(code)
 
 
-def _route_from(asked: str, answer: memoryview) -> RouteLookup:
+def _route_from(asked: str, answer: memoryview, name: Callable[[int], str]) -> RouteLookup:
     table, kind = (routes.RTMSG.unpack_from(answer)[at] for at in (4, 7))
     way = routes.way_from(answer)
     index = s.find_attribute(answer, routes.RTMSG.size, routes.RTA_OIF)
     named = s.find_attribute(answer, routes.RTMSG.size, routes.RTA_TABLE)
-    device = _name(s.U32.unpack(index)[0]) if index is not None else ""
+    device = name(s.U32.unpack(index)[0]) if index is not None else ""
     number = s.U32.unpack(named)[0] if named is not None else table
     word = _KINDS.get(kind, str(kind))
     words = [word]
@@ -296,7 +311,8 @@ def _device_from(payload: memoryview, addresses: dict[int, list[IPAddress]]) -> 
     )
     kind = s.find_attribute(info, 0, links.IFLA_INFO_KIND) if info is not None else None
     word = bytes(kind).rstrip(b"\0").decode() if kind is not None else ""
-    data = s.find_attribute(info, 0, links.IFLA_INFO_DATA) if info is not None and word == "xfrm" else None
+    around = s.find_attribute(info, 0, links.IFLA_INFO_DATA) if info is not None else None
+    data = around if word == "xfrm" else None
     if_id = s.find_attribute(data, 0, links.IFLA_XFRM_IF_ID) if data is not None else None
     return ObservedDevice(
         name=bytes(name).rstrip(b"\0").decode(errors="replace") if name is not None else f"#{index}",
@@ -306,4 +322,5 @@ def _device_from(payload: memoryview, addresses: dict[int, list[IPAddress]]) -> 
         kind=word,
         if_id=s.U32.unpack(if_id)[0] if if_id is not None else 0,
         addresses=tuple(addresses.get(index, ())),
+        tunnel=tunnels.observed_from(word, around) if around is not None else None,
     )

@@ -120,9 +120,22 @@ class ObservedSa:
         return " ".join([*words, f"({self.packets} packets, {self.bytes} bytes)"])
 
 
+@dataclass(frozen=True, slots=True)
+class ObservedTunnel:
+    """What a tunnel device puts around a packet: addresses, IANA's protocol, bytes behind the outer IP header."""
+
+    local: IPAddress
+    remote: IPAddress
+    protocol: int
+    header: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedDevice:
-    """A network device; ``mtu`` in bytes, ``if_id`` of an xfrm interface, ``kind`` of rtnetlink ("" for hardware)."""
+    """A network device; ``mtu`` in bytes, ``if_id`` of an xfrm interface, ``kind`` of rtnetlink ("" for hardware).
+
+    ``tunnel`` is of a GRE or IPIP device with two ends.
+    """
 
     name: str
     index: int
@@ -131,6 +144,7 @@ class ObservedDevice:
     kind: str = ""
     if_id: int = 0
     addresses: tuple[IPAddress, ...] = ()
+    tunnel: ObservedTunnel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Faults as data: what makes each of them for real, and the one finding that ``xfrmctl diagnose`` must have then."""
 
 from tests.lab.faults.fault import Fault
-from tests.lab.faults.host import HOST, INTERFACE, NARROWED, POLICY, RECURSIVE
+from tests.lab.faults.host import GRE_DEVICE, HOST, INTERFACE, NARROWED, POLICY, RECURSIVE
 from tests.lab.faults.negotiation import NEGOTIATION, REACH
 
 BY_HAND = {
@@ -23,4 +23,4 @@ BY_HAND = {
 
 def every() -> list[Fault]:
     """All of them."""
-    return [*NEGOTIATION, *REACH, *HOST, *POLICY, *INTERFACE, *NARROWED, *RECURSIVE]
+    return [*NEGOTIATION, *REACH, *HOST, *POLICY, *INTERFACE, *NARROWED, *RECURSIVE, *GRE_DEVICE]

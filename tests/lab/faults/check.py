@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from tests.lab.faults.fault import Fault
 from tests.lab.faults.pair import Pair
+from tests.lab.tunnel import eventually
+from xfrmctl.lab.topology import HOST_B
 from xfrmctl.model.finding import Finding
 
 
@@ -16,9 +18,18 @@ def told(fault: Fault, found: list[Finding]) -> None:
 
 
 def check(pair: Pair, fault: Fault, *, back: bool = True) -> None:
-    """The finding and no other, so nothing of the fault before it either; with ``back`` the tunnel is up again."""
+    """The finding and no other, so nothing of the fault before it either; with ``back`` the tunnel is up again.
+
+    Where the fault says so, the finding's own commands are the cure: run, they leave no finding, and packets cross.
+    """
     with pair.fault(fault, back=back):
-        told(fault, pair.diagnose(fault.side, fault.seconds))
+        found = pair.diagnose(fault.side, fault.seconds)
+        told(fault, found)
+        if fault.cured:
+            with pair.cured(found[0], fault.side) as lines:
+                assert lines, found[0].lines
+                assert pair.diagnose(fault.side, 0) == [], lines
+                eventually("a ping crosses the tunnel", lambda: pair.ping(HOST_B[fault.version]), 5)
 
 
 def healthy(pair: Pair) -> None:

@@ -16,7 +16,8 @@ class Fault:
     ``side`` is whose view is asked, 0 for A. ``evidence`` must stand in the finding's evidence or symptom.
     ``noise`` are commands that run as long as the fault stands; ``reload``: the daemon then has to put things right.
     ``settled``: what a gateway's state must have come to before the fault is looked at; ``seconds`` is how long
-    counters are watched then.
+    counters are watched then. ``cured``: the finding's own commands have to help; ``version`` of the ping that then
+    crosses is 0 for IPv4, 1 for IPv6.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Fault:
     seconds: float = 0.5
     noise: tuple[str, ...] = ()
     reload: bool = False
+    cured: bool = False
+    version: int = 0
 
     def by_rule(self, where: str, text: str, tool: str = "iptables") -> "Fault":
         """The same, made by one rule; ``text`` begins with -A or -I and the chain, or with a table before."""

@@ -4,6 +4,7 @@ from tests.lab.faults.fault import Fault
 from xfrmctl.model.snapshot import Snapshot
 
 PAIR = "-s 10.1.1.0/24 -d 10.1.2.0/24"
+PAIR6 = "-s fd10:1::/64 -d fd10:2::/64"
 BACK = "-s 10.1.2.0/24 -d 10.1.1.0/24"
 
 REPLIES = """python3 -c '
@@ -52,6 +53,7 @@ HOST = (
     Fault(
         name="FORWARD drops one host",
         finding="forward-drop-part",
+        cured=True,
         evidence="-A FORWARD -s 10.1.1.10/32 -d 10.1.2.0/24 -j DROP",
     ).by_rule("ga", "-I FORWARD -s 10.1.1.10 -d 10.1.2.0/24 -j DROP"),
     Fault(
@@ -94,6 +96,7 @@ HOST = (
     Fault(
         name="forwarding is off",
         finding="forwarding-off",
+        cured=True,
         evidence="net.ipv4.ip_forward = 0",
         make=("ga: sysctl -w net.ipv4.ip_forward=0",),
         undo=("ga: sysctl -w net.ipv4.ip_forward=1",),
@@ -108,11 +111,13 @@ HOST = (
     Fault(
         name="masquerade eats the tunnel's packets",
         finding="nat-before-policy",
+        cured=True,
         evidence="-A POSTROUTING -s 10.1.1.0/24 -o wan -j MASQUERADE",
     ).by_rule("ga", "-t nat -A POSTROUTING -s 10.1.1.0/24 -o wan -j MASQUERADE"),
     Fault(
         name="nft's masquerade eats the tunnel's packets",
         finding="nat-before-policy",
+        cured=True,
         evidence='oifname "wan" masquerade',
         make=(
             "ga: nft add table ip homenat",
@@ -122,19 +127,69 @@ HOST = (
         undo=("ga: nft delete table ip homenat",),
     ),
     Fault(
-        name="FORWARD drops before encryption", finding="forward-drop-outbound", evidence=f"-A FORWARD {PAIR} -j DROP"
+        name="FORWARD drops before encryption",
+        finding="forward-drop-outbound",
+        cured=True,
+        evidence=f"-A FORWARD {PAIR} -j DROP",
     ).by_rule("ga", f"-I FORWARD {PAIR} -j DROP"),
     Fault(
-        name="FORWARD drops after decryption", finding="forward-drop-inbound", evidence=f"-A FORWARD {BACK} -j DROP"
+        name="FORWARD drops after decryption",
+        finding="forward-drop-inbound",
+        cured=True,
+        evidence=f"-A FORWARD {BACK} -j DROP",
     ).by_rule("ga", f"-I FORWARD {BACK} -j DROP"),
-    Fault(name="INPUT drops ESP", finding="firewall-drops-esp", evidence="-A INPUT -p esp -j DROP").by_rule(
-        "ga", "-I INPUT -p esp -j DROP"
-    ),
-    Fault(name="INPUT drops fragments", finding="firewall-drops-fragments", evidence="-A INPUT -f -j DROP").by_rule(
-        "ga", "-I INPUT -f -j DROP"
+    Fault(
+        name="FORWARD drops what is IPv6, before encryption",
+        finding="forward-drop-outbound",
+        evidence=f"-A FORWARD {PAIR6} -j DROP",
+        cured=True,
+        version=1,
+    ).by_rule("ga", f"-I FORWARD {PAIR6} -j DROP", "ip6tables"),
+    Fault(
+        name="FORWARD drops whatever no rule accepts, as Docker leaves it",
+        finding="forward-drop-outbound",
+        evidence="policy of FORWARD is drop",
+        cured=True,
+        make=(
+            "ga: iptables -w -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "ga: iptables -w -P FORWARD DROP",
+        ),
+        undo=(
+            "ga: iptables -w -P FORWARD ACCEPT",
+            "ga: iptables -w -D FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        ),
     ),
     Fault(
-        name="OUTPUT drops ICMP errors", finding="icmp-to-hosts-dropped", evidence="-A OUTPUT -p icmp -j DROP"
+        name="nft drops after decryption",
+        finding="forward-drop-inbound",
+        evidence="ip saddr 10.1.2.0/24 drop",
+        cured=True,
+        make=(
+            "ga: nft add table inet fw",
+            "ga: nft add chain inet fw f '{ type filter hook forward priority 0; }'",
+            "ga: nft add rule inet fw f ip saddr 10.1.2.0/24 drop",
+        ),
+        undo=("ga: nft delete table inet fw",),
+    ),
+    Fault(
+        name="forwarding is off for one device",
+        finding="forwarding-off",
+        evidence="net.ipv4.conf.lan.forwarding = 0",
+        cured=True,
+        make=("ga: sysctl -w net.ipv4.conf.lan.forwarding=0",),
+        undo=("ga: sysctl -w net.ipv4.conf.lan.forwarding=1",),
+    ),
+    Fault(name="INPUT drops ESP", finding="firewall-drops-esp", cured=True, evidence="-A INPUT -p esp -j DROP").by_rule(
+        "ga", "-I INPUT -p esp -j DROP"
+    ),
+    Fault(
+        name="INPUT drops fragments", finding="firewall-drops-fragments", cured=True, evidence="-A INPUT -f -j DROP"
+    ).by_rule("ga", "-I INPUT -f -j DROP"),
+    Fault(
+        name="OUTPUT drops ICMP errors",
+        finding="icmp-to-hosts-dropped",
+        cured=True,
+        evidence="-A OUTPUT -p icmp -j DROP",
     ).by_rule("ga", "-I OUTPUT -p icmp -j DROP"),
     Fault(
         name="a rule ends the mangle chain before the clamp",
@@ -213,6 +268,7 @@ POLICY = (
     Fault(
         name="a reverse-path filter of nft, and the remote network is routed elsewhere",
         finding="rp-filter-decrypted",
+        cured=True,
         evidence="fib saddr . iif oif",
         make=(
             "ga: nft add table inet rpf",
@@ -290,6 +346,7 @@ POLICY = (
     Fault(
         name="the device is exempt from policies",
         finding="policy-bypassed",
+        cured=True,
         evidence="disable_xfrm = 1",
         make=("ga: sysctl -w net.ipv4.conf.wan.disable_xfrm=1", "ga: ip route flush cache"),
         undo=("ga: sysctl -w net.ipv4.conf.wan.disable_xfrm=0",),
@@ -332,3 +389,40 @@ RECURSIVE = (
     ),
 )
 """The same: what was believed of a path through itself is a tunnel's MTU again and again."""
+
+GRE_DEVICE = (
+    Fault(
+        name="strict reverse-path filtering on a GRE device, and the remote network is routed elsewhere",
+        finding="rp-filter-decrypted",
+        evidence="TcpExt IPReversePathFilter: +",
+        make=(
+            "ga: sysctl -w net.ipv4.conf.gre1.rp_filter=1",
+            "ga: ip route add 10.1.2.0/25 via 172.16.1.254 dev wan",
+        ),
+        undo=(
+            "ga: ip route delete 10.1.2.0/25 via 172.16.1.254 dev wan",
+            "ga: sysctl -w net.ipv4.conf.gre1.rp_filter=0",
+        ),
+    ),
+    Fault(
+        name="a route past a GRE device",
+        finding="route-past-tunnel",
+        evidence="main/lan wants 10.1.2.1 through gre1",
+        make=("ga: ip route add 10.1.2.0/25 via 172.16.1.254 dev wan",),
+        undo=("ga: ip route delete 10.1.2.0/25 via 172.16.1.254 dev wan",),
+    ),
+    Fault(
+        name="FORWARD drops what goes into a GRE device",
+        finding="forward-drop-outbound",
+        evidence="-A FORWARD -o gre1 -j DROP",
+        cured=True,
+    ).by_rule("ga", "-I FORWARD -o gre1 -j DROP"),
+    Fault(
+        name="the peer's address is routed into a GRE device",
+        finding="recursive-routing",
+        evidence="gre1 is a tunnel (gre)",
+        make=("ga: ip route add 172.16.2.1/32 dev gre1",),
+        undo=("ga: ip route delete 172.16.2.1/32 dev gre1",),
+    ),
+)
+"""Between two with a GRE device over transport mode."""

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
 from xfrmctl.lab import traffic
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.process import end
-from xfrmctl.lab.topology import HOST_A, HOST_B, OUTER_B, Topology
-from xfrmctl.model.finding import Finding
+from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, OUTER_B, Topology
+from xfrmctl.model.finding import HERE, Finding
 
 SECONDS = 1.0
+GRE = "gre"
+"""In the place of a data plane: a GRE device over transport mode."""
 
 
 class Pair:
@@ -43,6 +46,9 @@ class Pair:
     def config(self, side: int, change: Mapping[str, Any] | None = None) -> str:
         """One side's configuration with a change."""
         child = lan(side, self._plane, **({"interface": "ipsec0"} if self._plane == "interface" else {}))
+        if self._plane == GRE:
+            ends = [f"10.255.0.{side + 1}/30", f"fd00:255::{side + 1}/64"]
+            child = {"tunnel": {"interface": "gre1", "addresses": ends, "routes": list((INNER_B, INNER_A)[side])}}
         one = connection(side, {LAN: child})
         ours = (self.topology.ga_address, OUTER_B)[side][self._which]
         theirs = (self.topology.seen_address, OUTER_B)[1 - side][self._which]
@@ -100,6 +106,20 @@ class Pair:
                 argv = ["ping", "-n", "-q", "-i", "0.05", "-s", "200", address]
                 stack.callback(end, self.topology.ns(source).popen(argv))
             yield
+
+    @contextmanager
+    def cured(self, finding: Finding, side: int) -> Iterator[list[str]]:
+        """The finding's own commands for this end have been run; those with something to fill in are left out."""
+        namespace = self.topology.ns(("ga", "gb")[side])
+        lines = [ln.text for ln in finding.lines if (ln.end, ln.product) == (HERE, "shell")]
+        lines = [line for line in lines if not re.search(r"\b(WAN|NETWORK|GATEWAY)\b|sysctl.d|-save|-S ", line)]
+        try:
+            for line in lines:
+                namespace.run(["sh", "-c", line])
+            yield lines
+        finally:
+            for line in (line for line in lines if " -I " in line):
+                namespace.run(["sh", "-c", line.replace(" -I ", " -D ", 1)])
 
     @contextmanager
     def certificates(self, begin: float, stop: float, issuer: pki.Issued | None = None) -> Iterator[None]:

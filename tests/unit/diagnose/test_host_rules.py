@@ -23,9 +23,12 @@ from tests.unit.diagnose.host_facts import (
     ruled,
     two,
 )
+from xfrmctl.diagnose.diagnosis import diagnose
 from xfrmctl.diagnose.facts import (
     Answer,
+    ChildFacts,
     Facts,
+    HostFacts,
     PathProbe,
     PeerProbe,
     TunnelProbe,
@@ -395,3 +398,61 @@ def test_rules_in_both_variants() -> None:
     assert found.id == "iptables-variants-mixed" and "in both" in found.symptom
     empty = tuple(replace(t, source="iptables-legacy") for t in firewall())
     assert ids(child_facts(at=host(tables=(*ours, *empty)))) == []
+
+
+# ---- tunnel devices
+
+
+def gre(routed: str = "gre1", **more: Any) -> tuple[ChildFacts, HostFacts]:
+    """A child that carries 10.1.2.0/24 by a GRE device, and where the host routes that."""
+    child = replace(LAN, mode=Mode.TRANSPORT, tunnel="gre1", carries=(IPv4Network("10.1.2.0/24"),), local_ts=(),
+                    remote_ts=())  # fmt: skip
+    at = host(other_routes={a: route(routed) for a in FAR}, **more)
+    return child, at
+
+
+def test_what_is_behind_a_tunnel_device_is_routed_into_it() -> None:
+    assert ids(child_facts(gre()[0], at=gre()[1])) == []
+    child, at = gre("wan")
+    found = only(child_facts(child, at=at))
+    assert found.id == "route-past-tunnel" and "through gre1" in found.evidence[1]
+    nowhere = replace(at, routes={**at.routes, FAR[0]: route("", "blackhole")})
+    assert ids(child_facts(child, at=nowhere)) == ["no-route-to-network"]
+
+
+def test_a_strict_tunnel_device_drops_what_would_not_go_back_by_it() -> None:
+    strict = {"net.ipv4.conf.gre1.rp_filter": "1", "net.ipv4.conf.all.rp_filter": "0", "net.ipv4.ip_forward": "1"}
+    child, at = gre("wan", sysctls=strict, moved={"IPReversePathFilter": 4})
+    found = only(child_facts(child, at=at))
+    assert found.id == "rp-filter-decrypted" and "+4" in found.evidence[2]
+    assert ids(child_facts(child, at=gre(sysctls=strict)[1])) == []
+
+
+def test_rules_in_the_way_of_a_tunnel_device() -> None:
+    child, at = gre()
+    clamp = Table(source="nft", version=0, name="xfrmctl-tunnels", chains={})
+    dropping = replace(at, tables=(clamp, *firewall("[0:0] -A FORWARD -o gre1 -j DROP")))
+    found = only(child_facts(child, at=dropping))
+    assert found.id == "forward-drop-outbound" and "-d 10.1.2.0/24 -j ACCEPT" in found.lines[0].text
+    other = replace(at, tables=(clamp, *firewall("[0:0] -A FORWARD -s 10.9.0.0/16 -d 10.1.2.0/24 -j DROP")))
+    assert ids(child_facts(child, at=other)) == []
+    masquerade = replace(at, tables=(clamp, *firewall("[0:0] -A POSTROUTING -o gre1 -j MASQUERADE", table="nat")))
+    assert ids(child_facts(child, at=masquerade)) == [], "no policy looks at what goes into the device"
+
+
+def test_forwarding_that_is_off_for_one_device() -> None:
+    on = {"net.ipv4.ip_forward": "1", "net.ipv4.conf.lan.forwarding": "0", "net.ipv4.conf.wan.forwarding": "0"}
+    found = only(child_facts(at=host(sysctls=on)))
+    assert (found.id, found.evidence[0]) == ("forwarding-off", "net.ipv4.conf.lan.forwarding = 0")
+    child, at = gre(sysctls={"net.ipv4.ip_forward": "1", "net.ipv4.conf.gre1.forwarding": "0"})
+    assert "by gre1" in only(child_facts(child, at=at)).symptom
+    assert ids(child_facts(child, at=host(sysctls=on, other_routes={a: route("gre1") for a in FAR}))) == []
+
+
+def test_an_exemption_goes_into_the_chain_that_took_the_packets() -> None:
+    legacy = tuple(replace(t, source="iptables-legacy") for t in firewall("[0:0] -A FORWARD -j DROP"))
+    found = diagnose(child_facts(at=host(tables=legacy)))
+    assert found[0].lines[0].text == "iptables-legacy -I FORWARD -s 10.1.1.0/24 -d 10.1.2.0/24 -j ACCEPT"
+    native = Table(source="nft", version=0, name="fw", chains={"f": replace(legacy[0].chains["FORWARD"], name="f")})
+    found = diagnose(child_facts(at=host(tables=(native,))))
+    assert found[0].lines[0].text == "nft insert rule inet fw f ip saddr 10.1.1.0/24 ip daddr 10.1.2.0/24 accept"

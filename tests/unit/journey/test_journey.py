@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ from xfrmctl.journey.lookup import find_policy
 from xfrmctl.journey.report import Report, both_ways
 from xfrmctl.journey.steps import Journey, Outcome, Step
 from xfrmctl.model.flow import Port, port
-from xfrmctl.model.observed import Defaults, ObservedPolicy
+from xfrmctl.model.observed import Defaults, ObservedDevice, ObservedPolicy, ObservedTunnel
 from xfrmctl.model.plane import Mark
 from xfrmctl.model.sa import Direction
 from xfrmctl.netfilter.nft import NftChain, NftRule, NftRuleSet
@@ -393,3 +395,61 @@ def test_other_protocols(protocol: int) -> None:
     found = report(Gateway(), ping)
     assert not found.dropped and found.back.packet is not None
     assert found.back.packet.icmp_type == (0 if protocol == ICMP else None)
+
+
+GRE = ObservedDevice(
+    name="gre1", index=5, mtu=1400, up=True, kind="gre", tunnel=ObservedTunnel(OUR, PEER, 47, 8)
+)  # fmt: skip
+
+
+def said(journey: Journey) -> str:
+    return "\n".join(f"{step.where}: {step.text}" for step in journey.steps)
+
+
+def over_gre(**more: Any) -> Gateway:
+    """10.1.2.0/24 is behind a GRE device with a key, over transport mode."""
+    transport = template(mode="transport")
+    out = ObservedPolicy(
+        direction=Direction.OUT, source=ip_network(OUR), destination=ip_network(PEER), protocol=47, priority=9,
+        templates=(transport,),
+    )  # fmt: skip
+    back = replace(out, direction=Direction.IN, source=out.destination, destination=out.source,
+                   templates=(template(PEER, OUR, mode="transport"),))  # fmt: skip
+    usual: dict[str, Any] = {
+        "policies": [out, back],
+        "sas": [replace(sa, mode="transport") for sa in sas()],
+        "devices": {"lan": LAN, "wan": WAN, "gre1": GRE},
+        "routes": {"10.1.1.0/24": "lan", "10.1.2.0/24": "gre1", "0.0.0.0/0": "wan"},
+    }
+    return Gateway(**usual | more)
+
+
+def test_a_gre_device_puts_a_packet_into_one_of_the_gateways_own() -> None:
+    found = both_ways(over_gre(), syn(length=60))
+    order = wheres(found.there.journey)
+    for earlier, later in pairwise(("policy lookup (out)", "gre1", "SA lookup", "wire")):
+        assert order.index(earlier) < order.index(later)
+    assert order.count("policy lookup (out)") == 2, "once for the packet itself, once for GRE"
+    text = said(found.there.journey)
+    assert "60 bytes become 88" in text and "1360 fit the MTU of gre1" in text
+    assert not found.dropped and "protocol 50" in found.there.journey.end
+    back = said(found.back.journey)
+    assert "policy check (in)" in back and "taken out of GRE" in back and "comes in by gre1" in back
+
+
+def test_gre_that_must_come_encrypted_and_has_no_sa() -> None:
+    found = both_ways(over_gre(sas=[]), syn())
+    assert found.there.journey.dropped and "SA lookup" in found.there.journey.end
+    assert found.back.journey.dropped and "SA lookup (in)" in found.back.journey.end
+
+
+def test_a_gre_device_whose_peer_is_behind_itself() -> None:
+    routes = {"10.1.1.0/24": "lan", "10.1.2.0/24": "gre1", "172.16.2.1/32": "gre1", "0.0.0.0/0": "wan"}
+    found = both_ways(over_gre(routes=routes), syn())
+    assert "round in circles" in found.there.journey.end
+
+
+def test_gre_without_policies_is_in_clear() -> None:
+    found = both_ways(over_gre(policies=[]), syn())
+    assert "in clear" in found.there.journey.end
+    assert "in GRE, in clear" in said(found.back.journey)

@@ -44,4 +44,5 @@ def _child(connection: str, config: ChildConfig) -> ChildFacts:
         esp=tuple(str(p) for p in config.esp),
         protocol=config.protocol,
         tunnel=config.tunnel.interface if config.tunnel is not None else None,
+        carries=config.tunnel.routes if config.tunnel is not None else (),
     )

@@ -1,6 +1,6 @@
 """The host around the daemon: sysctls, devices, addresses, routes, counters of /proc/net. All of it blocks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xfrmctl.daemon.gather import firewall
@@ -13,7 +13,7 @@ PROC_SYS, PROC_NET = Path("/proc/sys"), Path("/proc/thread-self/net")
 MOST_ROUTES = 3000
 """Look-ups of one look."""
 
-_DEVICE_SYSCTLS = ("rp_filter", "disable_xfrm")
+_DEVICE_SYSCTLS = ("rp_filter", "disable_xfrm", "forwarding")
 _GLOBAL_SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.all.rp_filter")
 
 
@@ -27,8 +27,10 @@ class Look:
         self._counters = dict(_counters())
         self._counted = firewall.counted(firewall.read()[0]) if watch else None
 
-    def facts(self, connections: Sequence[ConnectionFacts]) -> tuple[HostFacts, list[str]]:
-        """Everything, and what could not be looked at."""
+    def facts(
+        self, connections: Sequence[ConnectionFacts], spis: Container[int] = frozenset()
+    ) -> tuple[HostFacts, list[str]]:
+        """Everything about these connections, and what could not be looked at. ``spis`` are those of their SAs."""
         tables, blind = firewall.read()
         after = dict(_counters())
         with Observer() as observer:
@@ -37,17 +39,20 @@ class Look:
             peers = {c.remote for c in connections if c.remote is not None}.intersection(wanted[:MOST_ROUTES])
             if len(wanted) > MOST_ROUTES:
                 blind.append(f"routes to {len(wanted) - MOST_ROUTES} further addresses: name a connection")
+            routes = {address: observer.route(address) for address in wanted[:MOST_ROUTES]}
+            addresses = {a: device.name for device in devices.values() for a in device.addresses}
+            concerned = {*(r.device for r in routes.values()), *_own_devices(connections, addresses)} & {*devices}
             facts = HostFacts(
-                sysctls=dict(_sysctls(devices)),
-                addresses={a: device.name for device in devices.values() for a in device.addresses},
+                sysctls=dict(_sysctls(sorted(concerned))),
+                addresses=addresses,
                 devices=devices,
-                routes={address: observer.route(address) for address in wanted[:MOST_ROUTES]},
+                routes=routes,
                 unguarded={peer: observer.route(peer, mark=UNDERLAY_MARK) for peer in peers},
                 tables=tables,
                 counted=firewall.moved(self._counted, firewall.counted(tables)) if self._counted is not None else {},
                 moved={name: value - self._counters.get(name, 0) for name, value in after.items()},
-                foreign_policies=tuple(p for p in observer.policies() if not p.ours),
-                sas=tuple(observer.sas()),
+                foreign_policies=tuple(observer.foreign_policies()),
+                sas=tuple(observer.sas(spis)),
             )
         return facts, blind
 
@@ -58,16 +63,22 @@ def own_addresses() -> list[IPAddress]:
         return [address for device in observer.devices().values() for address in device.addresses]
 
 
-def _destinations(connections: Iterable[ConnectionFacts]) -> Iterator[IPAddress]:
-    """Every address whose route a rule may ask for."""
+def _destinations(connections: Sequence[ConnectionFacts]) -> Iterator[IPAddress]:
+    """Every address whose route a rule may ask for: first all peers, then one of each network, then the others."""
+    yield from (c.remote for c in connections if c.remote is not None)
+    selectors = (ts for c in connections for child in c.children for ts in (*child.local_ts, *child.remote_ts))
+    asked = [somewhere_in(network) for ts in selectors for network in ts.networks() if network.prefixlen]
+    asked += [somewhere_in(n) for c in connections for child in c.children for n in child.carries if n.prefixlen]
+    yield from (addresses[0] for addresses in asked)
+    yield from (address for addresses in asked for address in addresses[1:])
+
+
+def _own_devices(connections: Iterable[ConnectionFacts], addresses: Mapping[IPAddress, str]) -> Iterator[str]:
+    """Where the connections' own packets come in, and the devices that belong to them."""
     for connection in connections:
-        if connection.remote is not None:
-            yield connection.remote
-        for child in connection.children:
-            for selector in (*child.local_ts, *child.remote_ts):
-                for network in selector.networks():
-                    if network.prefixlen:
-                        yield from somewhere_in(network)
+        if connection.local is not None and connection.local in addresses:
+            yield addresses[connection.local]
+        yield from (d for child in connection.children for d in (child.interface, child.tunnel) if d)
 
 
 def _sysctls(devices: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -5,20 +5,24 @@ before the first packet is lost. A rule that drops new connections in one direct
 what leaves nothing of a direction, not even answers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from xfrmctl.diagnose.facts import ChildFacts, ConnectionFacts, Facts, somewhere_in
 from xfrmctl.diagnose.lines import NOTHING_THERE, cisco, shell
 from xfrmctl.diagnose.netfilter.spare import spare
-from xfrmctl.diagnose.netfilter.values import SNAT, Addresses, Fit, Fragments, Not, Packet, States
-from xfrmctl.diagnose.netfilter.walk import DROPS, Fate, dropped, fates, partly_dropped, translated
-from xfrmctl.diagnose.rules.forwarding import is_for_others, networks
+from xfrmctl.diagnose.netfilter.values import (
+    Addresses,
+    Fit,
+    Packet,
+)
+from xfrmctl.diagnose.netfilter.walk import Fate, dropped, partly_dropped, translated
+from xfrmctl.diagnose.rules.forwarding import inside_device, is_for_others, networks
 from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.diagnose.rules.sas import NUMBER
-from xfrmctl.diagnose.vendors import cisco_exemption, fragmentation_lines
-from xfrmctl.model.address import IPAddress, IPNetwork
+from xfrmctl.diagnose.vendors import cisco_exemption
+from xfrmctl.model.address import IPNetwork
 from xfrmctl.model.finding import ERROR, PEER, WARNING, Finding
 from xfrmctl.model.sa import DataPlane, Mode
 
@@ -26,19 +30,37 @@ UDP, ICMP, ICMPV6 = 17, 1, 58
 MOST_PAIRS = 16
 """Pairs of networks of one child that are followed through the rules."""
 
+_ANYBODY = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+
 Flow = tuple[Packet, Packet]
 """What a child carries: outbound before encryption, inbound after decryption."""
 
 
-def flows(facts: Facts, child: ChildFacts) -> Iterator[Flow]:
-    """The forwarded packets of a child, a pair for each two networks."""
+def flows(facts: Facts, child: ChildFacts) -> Sequence[Flow]:
+    """The forwarded packets of a child, a pair for each two networks; nearly every rule here asks for them."""
+    key = child.connection, child.name
+    if key not in facts.noted:
+        facts.noted[key] = tuple(_flows(facts, child))
+    found: Sequence[Flow] = facts.noted[key]
+    return found
+
+
+def _flows(facts: Facts, child: ChildFacts) -> Iterator[Flow]:
+    for theirs in child.carries[:MOST_PAIRS]:  # by a tunnel device, from whoever is routed there
+        anybody = _ANYBODY[theirs.version]
+        yield (
+            Packet(source=anybody, destination=theirs, out_dev=child.tunnel),
+            Packet(source=theirs, destination=anybody, in_dev=child.tunnel),
+        )
+    if child.tunnel:
+        return
     left = MOST_PAIRS
     for mine in networks(child.local_ts):
         for theirs in networks(child.remote_ts):
             if mine.version != theirs.version or not is_for_others(facts, mine) or not left:
                 continue
             left -= 1
-            lan = facts.host.device_to(somewhere_in(mine)[0])
+            lan = inside_device(facts, mine)
             if child.dataplane is DataPlane.INTERFACE or child.if_id:
                 inner_out = inner_in = child.interface or _device_of(facts, child)
                 encrypts = False
@@ -75,7 +97,7 @@ def _always_dropped(facts: Facts, hooks: tuple[str, ...], packet: Packet) -> Fat
 def forward_drops(facts: Facts) -> Iterator[Finding]:
     """FORWARD lets nothing of a direction through."""
     for child in facts.children():
-        if child.mode is not Mode.TUNNEL:
+        if child.mode is not Mode.TUNNEL and not child.tunnel:
             continue
         done: set[str] = set()
         for out, back in flows(facts, child):
@@ -105,11 +127,11 @@ def _forward(facts: Facts, child: ChildFacts, name: str, packet: Packet, when: s
         cause="no rule before it accepts them",
         cure_here="accept the tunnel's networks before that rule",
         cure_peer=NOTHING_THERE,
-        lines=[spare(fate, *_between(packet))],
+        lines=[spare(fate, *between(packet))],
     )  # fmt: skip
 
 
-def _between(packet: Packet) -> tuple[str, str]:
+def between(packet: Packet) -> tuple[str, str]:
     """Packets of these two networks, as iptables and as nft spell them."""
     ip = "ip" if packet.source.version == 4 else "ip6"
     plain = f"-s {packet.source} -d {packet.destination}"
@@ -119,7 +141,7 @@ def _between(packet: Packet) -> tuple[str, str]:
 def forward_drops_a_part(facts: Facts) -> Iterator[Finding]:
     """Rules about the tunnel's addresses that drop packets just now."""
     seen: set[tuple[str, str, str]] = set()
-    for child in facts.children():
+    for child in (child for child in facts.children() if not child.tunnel):
         for pair in flows(facts, child):
             for packet in pair:
                 for fate in partly_dropped(facts.host.tables, "forward", replace(packet, state="established")):
@@ -135,13 +157,13 @@ def forward_drops_a_part(facts: Facts) -> Iterator[Finding]:
                             cause="the rule is about a part of what the tunnel carries",
                             cure_here="see whether that is meant; if not, accept those packets before it",
                             cure_peer=NOTHING_THERE,
-                            lines=[spare(fate, *_between(packet))],
+                            lines=[spare(fate, *between(packet))],
                         )  # fmt: skip
 
 
 def nat_eats(facts: Facts) -> Iterator[Finding]:
     """Source NAT comes before the policy: what it has changed is no longer of the selectors."""
-    for child in facts.children():
+    for child in (child for child in facts.children() if not child.tunnel):
         for out, _ in flows(facts, child):
             fate = translated(facts.host.tables, out)
             if fate is None or fate.rule is None or _stays_inside(fate.rule.text, out.source):
@@ -263,104 +285,3 @@ def frag_needed_drops(facts: Facts) -> Iterator[Finding]:
                                  else " ipv6 unreachables")],
                 )  # fmt: skip
                 break
-
-
-def invalid_drops(facts: Facts) -> Iterator[Finding]:
-    """conntrack calls packets of a tunnel invalid, and a rule drops them just now."""
-    for child in facts.children():
-        found = [
-            (packet, fate)
-            for pair in flows(facts, child)
-            for packet in pair
-            for found in fates(facts.host.tables, "forward", replace(packet, state="invalid"))
-            for fate in found
-            if fate.verdict in DROPS and fate.fit >= Fit.PART and _of_invalid(fate)
-            and facts.host.counted.get(fate.key, 0) > 0
-        ]  # fmt: skip
-        for packet, fate in found[:1]:
-            yield Finding(
-                id="conntrack-invalid", severity=WARNING, connection=child.connection, child=child.name,
-                symptom="conntrack calls packets INVALID, and our own firewall drops them",
-                evidence=[fate.text, f"{facts.host.counted[fate.key]:+d} packets in {facts.seconds:.1f} s; "
-                          f"it stands in the way from {packet.source} to {packet.destination}"],
-                cause="conntrack sees one direction of a connection only (asymmetric routing), or TCP windows that it "
-                "does not know: from before its start, or after a tunnel has moved",
-                cure_here="do not track what the tunnel carries, or be liberal about TCP windows",
-                cure_peer="nothing, unless it sends the two directions different ways",
-                lines=[shell(f"{'iptables' if packet.source.version == 4 else 'ip6tables'} -t raw -I PREROUTING "
-                             f"{_between(packet)[0]} -j CT --notrack"),
-                       shell("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1")],
-            )  # fmt: skip
-
-
-def _of_invalid(fate: Fate) -> bool:
-    conditions = fate.rule.conditions if fate.rule is not None else ()
-    return any(isinstance(c, States) and "invalid" in c.names for c in conditions)
-
-
-def fragment_drops(facts: Facts) -> Iterator[Finding]:
-    """A rule about fragments drops them. Where conntrack is in use it puts them together before any such rule."""
-    for connection in facts.connections:
-        local, remote = connection.local, connection.remote
-        if local is None or remote is None:
-            continue
-        packet = Packet(source=ip_network(remote), destination=ip_network(local), out_dev="",
-                        in_dev=facts.host.addresses.get(local), protocol=UDP, fragment=True)  # fmt: skip
-        fate = next(filter(None, (dropped(facts.host.tables, h, packet) for h in ("prerouting", "input"))), None)
-        about = fate is not None and fate.rule is not None and Fragments() in fate.rule.conditions
-        if fate is not None and about and not _tracked(facts, remote.version):
-            yield Finding(
-                id="firewall-drops-fragments", severity=WARNING, connection=connection.name,
-                symptom=f"our own firewall drops fragments from {remote}",
-                evidence=[fate.text],
-                cause="a large IKE message (certificates), or ESP that was fragmented on the way, never arrives whole",
-                cure_here="accept fragments from the peer before that rule",
-                cure_peer="nothing, unless its firewall does the same; with IKE fragmentation (RFC 7383) at both ends "
-                "IKE needs none",
-                lines=[spare(fate, *_fragments_of(remote)), *fragmentation_lines(connection.name)],
-            )  # fmt: skip
-
-
-def _fragments_of(remote: IPAddress) -> tuple[str, str]:
-    if remote.version == 4:
-        return f"-s {remote} -f", f"ip saddr {remote} ip frag-off & 0x1fff != 0"
-    return f"-s {remote} -m frag --fragid 0:4294967295", f"ip6 saddr {remote} exthdr frag exists"
-
-
-def _tracked(facts: Facts, version: int) -> bool:
-    """Whether a rule asks conntrack, which then defragments (``NF_IP_PRI_CONNTRACK_DEFRAG``, -400)."""
-    return any(
-        rule.verdict == SNAT or any(isinstance(c, States) or (isinstance(c, Not) and isinstance(c.condition, States))
-                                    for c in rule.conditions)
-        for table in facts.host.tables if table.version in (0, version)
-        for chain in table.chains.values() for rule in chain.rules
-    )  # fmt: skip
-
-
-def reverse_path_rules(facts: Facts) -> Iterator[Finding]:
-    """Reverse-path filters made of rules: unlike the kernel's own, they look at decrypted packets as well."""
-    for child in facts.children():
-        for out, back in flows(facts, child):
-            if not back.in_dev or not out.out_dev or back.in_dev == out.out_dev:
-                continue
-            for table in facts.host.tables:
-                for chain in table.chains.values():
-                    for rule in chain.rules:
-                        strict = "rpfilter" in rule.text or "fib saddr" in rule.text
-                        if chain.hook == "prerouting" and strict and rule.verdict in DROPS:
-                            fate = Fate(verdict=rule.verdict, fit=Fit.ALL, table=table, chain=chain, rule=rule)
-                            yield _rpfilter(child, out, back, fate)
-                            return
-
-
-def _rpfilter(child: ChildFacts, out: Packet, back: Packet, fate: Fate) -> Finding:
-    return Finding(
-        id="rp-filter-decrypted", severity=ERROR, connection=child.connection, child=child.name,
-        symptom=f"decrypted packets from {back.source} are dropped for their source address",
-        evidence=[fate.text,
-                  f"they come in on {back.in_dev}, and the route to {out.destination} goes out on {out.out_dev}"],
-        cause="a reverse-path filter made of rules takes a source only where packets to it would leave",
-        cure_here="accept what came out of IPsec before that rule",
-        cure_peer=NOTHING_THERE,
-        lines=[spare(fate, "-m policy --dir in --pol ipsec", "meta secpath exists")],
-    )  # fmt: skip

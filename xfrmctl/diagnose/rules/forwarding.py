@@ -16,6 +16,8 @@ from xfrmctl.model.selector import TrafficSelector
 
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _STRICT = 1
+_TUNNELS = {"xfrm", "vti", "vti6", "gre", "gretap", "ip6gre", "ipip", "ip6tnl"}
+"""Kinds of devices as rtnetlink names them."""
 
 
 def told(answer: RouteLookup) -> str:
@@ -33,6 +35,12 @@ def is_for_others(facts: Facts, network: IPNetwork) -> bool:
     return network.num_addresses > 1 or network.network_address not in facts.host.addresses
 
 
+def inside_device(facts: Facts, network: IPNetwork) -> str | None:
+    """The device that leads to a local network; its first address is often the gateway's own."""
+    answers = (facts.host.routes.get(address) for address in somewhere_in(network))
+    return next((answer.device for answer in answers if answer is not None and answer.kind == UNICAST), None)
+
+
 def forwarding_off(facts: Facts) -> Iterator[Finding]:
     """The host does not route."""
     for version, sysctl in _FORWARDING.items():
@@ -41,8 +49,11 @@ def forwarding_off(facts: Facts) -> Iterator[Finding]:
         served = [
             f"{child.connection}/{child.name}"
             for child in facts.children()
-            if child.mode is Mode.TUNNEL
-            and any(n.version == version and is_for_others(facts, n) for n in networks(child.local_ts))
+            if any(n.version == version for n in child.carries)
+            or (
+                child.mode is Mode.TUNNEL
+                and any(n.version == version and is_for_others(facts, n) for n in networks(child.local_ts))
+            )
         ]
         if served:
             yield Finding(
@@ -60,28 +71,49 @@ def forwarding_off(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def device_forwarding_off(facts: Facts) -> Iterator[Finding]:
+    """The host routes, but not what comes in by a device that a tunnel's packets come in by (``ip_route_input``)."""
+    blamed: set[str] = set()
+    for child in facts.children():
+        if facts.host.number(_FORWARDING[4]) == 0 or (child.mode is not Mode.TUNNEL and not child.carries):
+            continue
+        mine = [n for n in networks(child.local_ts) if n.version == 4 and is_for_others(facts, n)]
+        ways = {inside_device(facts, n) for n in mine if not child.tunnel} | {child.device}
+        for device in sorted(filter(None, ways)):
+            sysctl = f"net.ipv4.conf.{device}.forwarding"
+            if facts.host.number(sysctl) == 0 and device not in blamed:
+                blamed.add(device)
+                yield Finding(
+                    id="forwarding-off", severity=ERROR, connection=child.connection, child=child.name,
+                    symptom=f"the gateway forwards no IPv4 packet that comes in by {device}",
+                    evidence=[f"{sysctl} = 0", f"{_FORWARDING[4]} = {facts.host.sysctls.get(_FORWARDING[4])}"],
+                    cause="forwarding is switched off for this device alone: what comes in there is dropped, unless it "
+                    "is for the gateway itself",
+                    cure_here="switch it on, now and for the next start", cure_peer=NOTHING_THERE,
+                    lines=[shell(f"sysctl -w {sysctl}=1"), shell(f"echo {sysctl} = 1 > /etc/sysctl.d/60-xfrmctl.conf")],
+                )  # fmt: skip
+
+
 def routes_to_networks(facts: Facts) -> Iterator[Finding]:
     """Protected networks that packets have no way to, or a way past the tunnel."""
     for child in facts.children():
-        if child.mode is Mode.TUNNEL and facts.up(child):
-            found = (_route(facts, child, a) for n in networks(child.remote_ts) for a in somewhere_in(n))
+        wanted = child.carries if child.tunnel else networks(child.remote_ts) if child.mode is Mode.TUNNEL else ()
+        if facts.up(child):
+            found = (_route(facts, child, a) for n in wanted if n.prefixlen for a in somewhere_in(n))
             yield from list(filter(None, found))[:1]
 
 
 def _route(facts: Facts, child: ChildFacts, address: IPAddress) -> Finding | None:
-    answer = facts.host.routes.get(address)
-    if answer is None or (answer.kind == UNICAST and child.dataplane is DataPlane.POLICY):
+    answer, inside = facts.host.routes.get(address), child.device
+    if answer is None or (answer.kind == UNICAST and inside in (None, answer.device)):
         return None
-    inside = child.dataplane is DataPlane.INTERFACE
-    if answer.kind == UNICAST and answer.device == child.interface:
-        return None
-    device = child.interface if inside else "WAN"
+    device = inside or "WAN"
     fresh = shell(f"ip route replace NETWORK dev {device}" + ("" if inside else " via GATEWAY"))
     if answer.kind == UNICAST:
         return Finding(
             id="route-past-tunnel", severity=ERROR, connection=child.connection, child=child.name,
-            symptom=f"packets to {address} leave by {answer.device}, not by {child.interface}",
-            evidence=[told(answer), f"{child.connection}/{child.name} wants {address} through {child.interface}"],
+            symptom=f"packets to {address} leave by {answer.device}, not by {inside}",
+            evidence=[told(answer), f"{child.connection}/{child.name} wants {address} through {inside}"],
             cause="a route that is not ours is more specific, or has a better metric, than ours into the tunnel",
             cure_here="remove that route, or give it a metric above 58",
             cure_peer=NOTHING_THERE,
@@ -109,7 +141,7 @@ def recursive_routing(facts: Facts) -> Iterator[Finding]:
         followed = facts.host.routes.get(connection.remote)
         answer = facts.host.unguarded.get(connection.remote, followed)
         device = facts.host.devices.get(answer.device) if answer is not None else None
-        if answer is None or device is None or device.kind not in ("xfrm", "vti", "vti6", "gre", "gretap", "ipip"):
+        if answer is None or device is None or device.kind not in _TUNNELS:
             continue
         own = [c.name for c in connection.children if c.interface == device.name or c.if_id == device.if_id != 0]
         if own or device.kind != "xfrm":
@@ -223,6 +255,34 @@ def reverse_path(facts: Facts) -> Iterator[Finding]:
         if max((facts.host.number(key) or 0 for key in keys), default=0) != _STRICT:
             continue
         yield _asymmetric(facts, connection, arrives, leaves, keys)
+
+
+def reverse_path_of_devices(facts: Facts) -> Iterator[Finding]:
+    """A tunnel device that is strict about where packets come from: taking GRE off forgets that they were encrypted
+    (``skb_scrub_packet``), so unlike what comes out of an SA they are held to it.
+    """
+    for child in facts.children():
+        device = child.tunnel
+        if device is None or not facts.up(child):
+            continue
+        keys = ("net.ipv4.conf.all.rp_filter", f"net.ipv4.conf.{device}.rp_filter")
+        if max((facts.host.number(key) or 0 for key in keys), default=0) != _STRICT:
+            continue
+        asked = (facts.host.routes.get(somewhere_in(n)[0]) for n in child.carries if n.version == 4 and n.prefixlen)
+        elsewhere = [r for r in asked if r is not None and r.kind == UNICAST and r.device != device]
+        for answer in elsewhere[:1]:
+            moved = facts.host.moved.get("IPReversePathFilter", 0)
+            yield Finding(
+                id="rp-filter-decrypted", severity=ERROR, connection=child.connection, child=child.name,
+                symptom=f"what comes out of the tunnel by {device} is dropped for its source address",
+                evidence=[told(answer), ", ".join(f"{key} = {facts.host.sysctls.get(key)}" for key in keys),
+                          f"TcpExt IPReversePathFilter: {moved:+d} in {facts.seconds:.1f} s"],
+                cause="reverse-path filtering is strict there: a source is taken only where packets to it would leave",
+                cure_here="route the networks behind the peer into the device, or make the filter loose on it",
+                cure_peer=NOTHING_THERE,
+                lines=[shell(f"ip route replace NETWORK dev {device}"),
+                       shell(f"sysctl -w net.ipv4.conf.{device}.rp_filter=2 net.ipv4.conf.all.rp_filter=0")],
+            )  # fmt: skip
 
 
 def _asymmetric(facts: Facts, connection: ConnectionFacts, arrives: str, leaves: str, keys: tuple[str, ...]) -> Finding:

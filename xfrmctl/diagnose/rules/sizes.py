@@ -196,7 +196,7 @@ def _missing(facts: Facts, connection: str, child: str, text: str) -> Finding:
 
 
 def _shadow(facts: Facts, sa: ChildInfo, child: ChildFacts) -> Finding | None:
-    if sa.mtu is None or not facts.host.tables:
+    if sa.mtu is None or not facts.host.tables or child.tunnel:
         return None
     for out, back in flows(facts, child):
         if (sa.mtu.mss_ipv4 if out.source.version == 4 else sa.mtu.mss_ipv6) is None:

@@ -34,6 +34,7 @@ from xfrmctl.kernel.netlink.link import (
 from xfrmctl.kernel.netlink.socket import Request
 from xfrmctl.kernel.netlink.structs import ATTR_U32, U32, address_from, attribute, find_attribute
 from xfrmctl.kernel.ownership import ADDRESS_PROTOCOL, INTERFACE_ALIAS, tunnel_group
+from xfrmctl.model.observed import ObservedTunnel
 from xfrmctl.model.tunnel import IPInterface
 
 IFLA_STATS64 = 23
@@ -44,7 +45,7 @@ IFA_PROTO = 11
 GRE_KEY = 0x2000
 IP6_TNL_F_IGN_ENCAP_LIMIT = 0x1
 IP6_TNL_F_USE_ORIG_TCLASS = 0x2
-IPPROTO_IPIP = 4
+IPPROTO_IPIP, IPPROTO_GRE = 4, 47
 TOS_INHERIT = 1
 
 _U8, _BE16, _BE32 = Struct("=B"), Struct(">H"), Struct(">I")
@@ -200,6 +201,23 @@ def _parsed(
     ours, theirs = address_from(bytes(local), family), address_from(bytes(remote), family)
     ttl = _number(data, numbers.ttl, _U8)
     return TunnelInterface(name, kind, ours, theirs, mtu, key, ttl, copy_tos, clamped, up)
+
+
+def observed_from(word: str, data: memoryview) -> ObservedTunnel | None:
+    """What a device of this kind puts around packets, whoever has made it; None for other kinds and open ends."""
+    kind = next((k for k in TunnelKind if k.value == word), None)
+    if kind is None:
+        return None
+    gre, six = kind in (TunnelKind.GRE, TunnelKind.GRE6), kind in (TunnelKind.GRE6, TunnelKind.IPIP6)
+    numbers, family = _GRE if gre else _IPTUN, AF_INET6 if six else AF_INET
+    raw = [find_attribute(data, 0, number) for number in (numbers.local, numbers.remote)]
+    local, remote = (address_from(bytes(end), family) if end is not None else None for end in raw)
+    if local is None or remote is None or remote.is_unspecified or local.is_unspecified:
+        return None
+    if not gre:
+        return ObservedTunnel(local, remote, IPPROTO_IPIP, 0)
+    keyed = _number(data, _GRE_FLAGS[1], _BE16) & GRE_KEY
+    return ObservedTunnel(local, remote, IPPROTO_GRE, 8 if keyed else 4)
 
 
 def _number(data: memoryview, kind: int, size: Struct) -> int:
