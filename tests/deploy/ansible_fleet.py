@@ -101,7 +101,7 @@ def managed(package: Path, wheels: Path) -> Iterator[Fleet]:
             "xfrmctl_firewall_chains": CHAINS,
             "xfrmctl_firewall_forward": True,
             "xfrmctl_health_seconds": 20,
-            "xfrmctl_health_command": ["xfrmctl", "check"],
+            "xfrmctl_health_command": ["test", "-S", "/run/xfrmctl/control.sock"],
         }
         repository_vars = {
             "xfrmctl_install": "apt",
