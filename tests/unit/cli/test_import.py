@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.cli.test_cli import Run
 from tests.unit.importers.imports import KEY
-from tests.unit.importers.test_import_swanctl import SITES, connection
+from tests.unit.importers.swanctl_text import SITES, connection
 
 AMBIGUOUS = "conn net\n\tleft=192.0.2.1\n\tright=198.51.100.1\n\tauto=add\n"
 
