@@ -104,8 +104,15 @@ oci() {
         mmdebstrap --quiet --variant=minbase "$VERSION_CODENAME" "$root" \
             $(compgen -G '/etc/apt/sources.list.d/*.sources' || compgen -G '/etc/apt/sources.list')
     fi
-    # Storage of its own, and no namespaces but a chroot's: it works in a container and without systemd.
-    local store=(--root "$scratch/store" --runroot "$scratch/run" --storage-driver vfs) base
+    # Storage of its own, and no namespaces but a chroot's: it works in a container and without systemd. Where overlays can
+    # be mounted nothing is copied to and fro.
+    local driver=vfs base
+    mkdir -p "$scratch"/overlay/{lower,upper,work,merged}
+    if (cd "$scratch/overlay" && mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged) 2>/dev/null; then
+        umount "$scratch/overlay/merged"
+        driver=overlay
+    fi
+    local store=(--root "$scratch/store" --runroot "$scratch/run" --storage-driver $driver)
     base=$(buildah "${store[@]}" from scratch)
     buildah "${store[@]}" add -q "$base" "$root" / >/dev/null
     buildah "${store[@]}" commit -q "$base" localhost/base >/dev/null

@@ -36,6 +36,16 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def installed(package: Path) -> Iterator[Path]:
+    """The files of a system with the package and what it depends on, for nodes in a kernel with ESP to stand upon."""
+    with Site() as site:
+        tree = site.node("installed", roots.ready(), boot=False).tree
+        shutil.copy(package, tree / "var/tmp/xfrmctl.deb")
+        roots.inside(tree, "dpkg -i /var/tmp/xfrmctl.deb")
+        yield tree
+
+
+@pytest.fixture(scope="session")
 def gateway(package: Path) -> Iterator[Node]:
     """A minimal system on which the package was installed by apt, with what it depends on, and nothing else."""
     with Site() as site:

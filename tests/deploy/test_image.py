@@ -1,9 +1,12 @@
 """The OCI image: built without a daemon and without a registry, and what is in it works."""
 
+import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,9 @@ import pytest
 
 from tests.deploy import readme, roots
 from xfrmctl import __version__
+from xfrmctl.lab import boot
+from xfrmctl.lab.boot import repository
+from xfrmctl.lab.job import Job
 
 pytestmark = pytest.mark.deploy
 
@@ -27,11 +33,16 @@ class Image:
         self._manifest = self._json(self._blob(found["digest"]))
         self.config: dict[str, Any] = self._json(self._blob(self._manifest["config"]["digest"]))["config"]
 
-    def unpack(self, root: Path) -> None:
-        """Lay its layers over one another."""
+        self.command: list[str] = self.config["Entrypoint"] + self.config["Cmd"]
+
+    @cached_property
+    def root(self) -> Path:
+        """Its layers, laid over one another."""
+        root = self.place / "root"
         root.mkdir()
         for layer in self._manifest["layers"]:
             subprocess.run(["tar", "-C", root, "-xpf", self._blob(layer["digest"])], check=True)
+        return root
 
     def _blob(self, digest: str) -> Path:
         return self.place / "blobs" / digest.replace(":", "/")
@@ -42,9 +53,12 @@ class Image:
         return found
 
 
-def test_the_image_holds_the_package_and_would_start_the_daemon(package: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def image(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The image, built and read back; its files are in ``root``."""
+    place = tmp_path_factory.mktemp("image")
     done = subprocess.run(
-        [*readme.recipe("make oci"), tmp_path],
+        [*readme.recipe("make oci"), place],
         env={**os.environ, "OCI_BASE": str(roots.ready()), "XFRMCTL_PACKAGE": str(package)},
         capture_output=True,
         text=True,
@@ -52,13 +66,25 @@ def test_the_image_holds_the_package_and_would_start_the_daemon(package: Path, t
         timeout=900,
     )
     assert done.returncode == 0, done.stderr
-    image = Image(next(tmp_path.glob("*.oci.tar")), tmp_path / "layout")
+    return Image(next(place.glob("*.oci.tar")), place / "layout")
+
+
+def test_the_image_holds_the_package_and_would_start_the_daemon(image: Image) -> None:
     assert image.name == f"xfrmctl:{__version__}"
-    assert image.config["Entrypoint"] + image.config["Cmd"] == ["/usr/bin/xfrmctl", "daemon", "--log-format", "json"]
+    assert image.command == ["/usr/bin/xfrmctl", "daemon", "--log-format", "json"]
     assert image.config["StopSignal"] == "SIGTERM"
     assert set(image.config["ExposedPorts"]) == {"500/udp", "4500/udp"}
+    assert set(image.config["Volumes"]) == {"/var/lib/xfrmctl"}
+    assert roots.inside(image.root, "xfrmctl --version") == f"xfrmctl {__version__}\n"
+    assert "ok: 0 connections" in roots.inside(image.root, "xfrmctl check")
+    assert not list((image.root / "var/tmp").iterdir())  # the package's file has gone
 
-    image.unpack(tmp_path / "root")
-    assert roots.inside(tmp_path / "root", "xfrmctl --version") == f"xfrmctl {__version__}\n"
-    assert "ok: 0 connections" in roots.inside(tmp_path / "root", "xfrmctl check")
-    assert not list((tmp_path / "root/var/tmp").iterdir())  # the package's file has gone
+
+def test_two_containers_have_a_tunnel(image: Image) -> None:
+    """What is tested is in :mod:`tests.deploy.guest.container`; it runs where there is a kernel with ESP."""
+    tests = repository() / "tests/deploy/guest/container.py"
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", str(tests)]
+    env = {"XFRMCTL_IMAGE": str(image.root), "XFRMCTL_IMAGE_COMMAND": json.dumps(image.command)}
+    said = io.BytesIO()
+    status = boot.run(Job(argv=argv, cwd=repository(), env=env, timeout_s=600), said, said)
+    assert status == 0, said.getvalue().decode(errors="replace")

@@ -2,14 +2,12 @@
 
 import io
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.deploy import roots
-from tests.deploy.node import Site
 from xfrmctl.lab import boot
+from xfrmctl.lab.boot import repository
 from xfrmctl.lab.job import Job
 
 pytestmark = pytest.mark.deploy
@@ -22,19 +20,18 @@ mount --bind . . && cd "$0"
 for each in proc sys dev; do mount --rbind /$each $each; done
 mount -t tmpfs run run && mkdir -p run/netns run/lock run/tmp
 mount -t tmpfs tmp tmp
-chroot . /usr/lib/xfrmctl/bin/python -I -c 'import xfrmctl.daemon.main'
+chroot . /usr/lib/xfrmctl/bin/python -I -c 'import xfrmctl.daemon.main; print("running from", *xfrmctl.__path__)'
 exec chroot . /usr/bin/xfrmctl lab demo
 """
 
 
-def test_the_tunnel_of_the_lab_runs_from_the_installed_package(package: Path) -> None:
-    with Site() as site:
-        node = site.node("installed", roots.ready(), boot=False)
-        shutil.copy(package, node.tree / "var/tmp/xfrmctl.deb")
-        roots.inside(node.tree, "dpkg -i /var/tmp/xfrmctl.deb")
-        said = io.BytesIO()
-        status = boot.run(Job(argv=["sh", "-ec", SCRIPT, str(node.tree)], timeout_s=600), said, said)
-        text = said.getvalue().decode()
-        assert status == 0, text
-        assert re.search(r"all \d+ checks hold", text), text
-        assert " 0 in clear" in text
+def test_the_tunnel_of_the_lab_runs_from_the_installed_package(installed: Path) -> None:
+    said = io.BytesIO()
+    status = boot.run(Job(argv=["sh", "-ec", SCRIPT, str(installed)], timeout_s=600), said, said)
+    text = said.getvalue().decode()
+    assert status == 0, text
+    assert re.search(r"all \d+ checks hold", text), text
+    assert " 0 in clear" in text
+    # Nothing but the package is in that root: no checkout, no environment of a test.
+    assert re.search(r"^running from /usr/lib/xfrmctl/lib/python3[.\d]+/site-packages/xfrmctl$", text, re.M), text
+    assert not (installed / repository().relative_to("/")).exists()

@@ -100,6 +100,7 @@ def test_an_upgrade_keeps_the_configuration_and_a_purge_leaves_nothing(package: 
         (node.tree / CONFIG).write_text("gateway: {control_group: xfrmctl, firewall: nftables}\npolicies:\n" + BLOCK)
         node.run(["systemctl", "enable", "--now", "xfrmctl"])
         before = node.run(["systemctl", "show", "-P", "MainPID", "xfrmctl"]).stdout
+        members = node.run(["getent", "group", "xfrmctl"]).stdout
         node.run(["dpkg", "--force-confold", "-i", "/var/tmp/new.deb"], timeout_s=120)  # nobody is there to be asked
         assert "192.0.2.0/24" in (node.tree / CONFIG).read_text()
         assert "# more to read" in (node.tree / f"{CONFIG}.dpkg-dist").read_text()
@@ -107,12 +108,18 @@ def test_an_upgrade_keeps_the_configuration_and_a_purge_leaves_nothing(package: 
         assert node.run(["systemctl", "show", "-P", "MainPID", "xfrmctl"]).stdout != before
         assert node.run(["stat", "-c", "%U %G %a", f"/{CONFIG}"]).stdout == "root xfrmctl 640\n"
 
+        assert node.run(["getent", "group", "xfrmctl"]).stdout == members
+        journal = node.run(["journalctl", "-u", "xfrmctl", "-o", "cat", "--no-pager"]).stdout
+        assert "left to a successor" in journal  # SAs were not taken down
+
+        removed = node.run(["dpkg", "-r", "xfrmctl"], timeout_s=120).stdout
+        assert "stays blocked until the next boot" in removed and "ip xfrm policy flush" in removed
         assert "192.0.2.0/24" in node.run(["ip", "xfrm", "policy"]).stdout
-        node.run(["dpkg", "-r", "xfrmctl"], timeout_s=120)
-        assert node.run(["ip", "xfrm", "policy"]).stdout == ""
         assert "192.0.2.0/24" in (node.tree / CONFIG).read_text()
 
         node.run(["dpkg", "-P", "xfrmctl"])
+        for kind in ("passwd", "group"):
+            assert node.run(["getent", kind, "xfrmctl"], check=False).stdout == ""
         left = node.run(
             ["find", "/etc", "/usr", "/var/lib", "/run", "-name", "*xfrmctl*", "-not", "-path", "*/journal/*"]
         )

@@ -17,8 +17,8 @@ from xfrmctl.model.events import ChildSaInstalled, ConfigReloaded, Event
 from xfrmctl.model.sa import SaId
 
 KEEP_S = 180.0
-"""How long they wait for successors, seconds: a peer that alone may begin has noticed by then that we did not answer
-(strongSwan gives up 165 s after its first unanswered request)."""
+"""How long they wait for successors, seconds. Where we cannot reach the peer, it has noticed by then that we do not
+answer (strongSwan gives up 165 s after its first unanswered request), and begins itself."""
 
 LINGER_S = 5.0
 """How long they stay beside their successors, for packets under way."""
@@ -49,9 +49,8 @@ class Inheritance:
         return sum(map(len, self._kept.values()))
 
     def resume(self, now: float) -> None:
-        """Ask for successors as if a packet had met the trap: no packet will while the old SAs are there."""
-        for reqid in self._kept:
-            self._engine.handle_acquire(reqid, 0, now)
+        """Ask for successors: no packet will, while the old SAs are there."""
+        self._engine.resume(self._kept, now)
 
     def observe(self, event: Event) -> None:
         """A new CHILD SA ends the old one; what a reload has taken out of the configuration goes at once."""

@@ -15,10 +15,12 @@ then ``drain()`` and ``deadline()``. ``now`` is monotonic seconds and never decr
 raises; a programming error does.
 """
 
+from collections.abc import Iterable
+
 from xfrmctl.crypto.entropy import Entropy
 from xfrmctl.ike import failures, inbox, lifecycle, mild, moving, roaming
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, EngineConfig, Start
-from xfrmctl.ike.connection import Acquired, Connection
+from xfrmctl.ike.connection import UNASKED, Acquired, Connection
 from xfrmctl.ike.core import Core, Wall
 from xfrmctl.ike.due import settle
 from xfrmctl.ike.exchanges import informational
@@ -153,6 +155,20 @@ class IkeEngine:
             return
         core.connections[name].acquires[child.name] = Acquired(seq, packet)
         lifecycle.kick(core, name)
+        settle(self._core)
+
+    def resume(self, reqids: Iterable[int], now: float) -> None:
+        """Negotiate children whose SAs are left of a daemon before us: one try, whatever their ``start`` says.
+
+        Who waits for the peer elsewhere cannot wait here: the peer believes that all is well.
+        """
+        core = self._core
+        core.now = now
+        for reqid in reqids:
+            name, child = self.configured(reqid)
+            if child is not None and core.config.connections[name].remote is not None:
+                core.connections[name].acquires[child.name] = UNASKED
+                lifecycle.kick(core, name)
         settle(self._core)
 
     def handle_expire(self, sa_id: SaId, hard: bool, now: float) -> None:

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.deploy.node import Node, Site
-from tests.lab.tunnel import IDS, MAIN, eventually, lan
+from tests.lab.tunnel import IDS, MAIN, lan
 from xfrmctl.control.client import ControlClient, ControlError
 from xfrmctl.lab.topology import OUTER_A, OUTER_B, Topology
 
@@ -50,7 +50,7 @@ class Service:
         found = {"gateway": gateway, "connections": {MAIN: self.connection(**more), **(others or {})}}
         text = json.dumps(found, indent=1)
         for tag in ("credential", "file"):  # JSON is YAML, but for its tags
-            text = text.replace(f'"!{tag} ', f'!{tag} "') if f'"!{tag} ' in text else text
+            text = text.replace(f'"!{tag} ', f'!{tag} "')
         self.node.run(["sh", "-ec", f"cat >{CONFIG}"], stdin=text)
 
     def secret(self) -> None:
@@ -110,9 +110,30 @@ class Service:
         done = self.node.run(["journalctl", "-u", "xfrmctl", "-o", "json", "--no-pager", *words])
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    def tail(self) -> str:
+        """How the unit is, and the end of its journal."""
+        status = self.systemctl("status", "--no-pager", "-n", "0", check=False).stdout
+        return status + self.node.run(["journalctl", "-u", "xfrmctl", "-n", "40", "--no-pager", "-o", "cat"]).stdout
+
     def complaints(self) -> list[str]:
         """What the daemon has said at the level of a warning or worse."""
         return [str(entry["MESSAGE"]) for entry in self.journal("-p", "warning")]
+
+
+IDLE = (
+    "ssh",
+    "systemd-udevd",
+    "systemd-udev-trigger",
+    "systemd-logind",
+    "systemd-user-sessions",
+    "systemd-update-utmp",
+)
+
+
+def mask(node: Node) -> None:
+    """Leave out what starts slowly in the guest and is not asked for anything here."""
+    for unit in IDLE:
+        (node.tree / f"etc/systemd/system/{unit}.service").symlink_to("/dev/null")
 
 
 @contextmanager
@@ -124,6 +145,7 @@ def services(topology: Topology) -> Iterator[tuple[Service, Service]]:
         for side, (name, firewall) in enumerate((("ga", "nftables"), ("gb", "iptables"))):
             node = site.node(name, tree, boot=False, namespace=topology.ns(name))
             made.append(Service(node, side, firewall))
+            mask(node)
         for side, name in enumerate(("ga", "gb")):
             _, host, gateway = VIA[side]
             topology.ns(name).batch([f"address add {gateway}/24 dev lan"])
@@ -134,16 +156,5 @@ def services(topology: Topology) -> Iterator[tuple[Service, Service]]:
             service.node.run(["useradd", STRANGER])
             service.configure()
             service.secret()
+            service.drop_in("watchdog", "[Service]\nWatchdogSec=8s\n")
         yield made[0], made[1]
-
-
-def settled(*services: Service) -> None:
-    """All are up, and have been told by probes what the path carries."""
-    for service in services:
-        eventually("the tunnel is up", service.up, timeout_s=90)
-
-
-def run_all(services: Sequence[Service], *words: str) -> None:
-    """The same systemctl command on each."""
-    for service in services:
-        service.systemctl(*words)
