@@ -5,6 +5,7 @@ import pytest
 from tests.lab.blackhole.suite import BlackHoles
 
 pytestmark = [pytest.mark.lab, pytest.mark.interop]
+VIRTUAL_TIME = True
 
 
 class TestLibreswan(BlackHoles):

@@ -5,6 +5,7 @@ import pytest
 from tests.lab.blackhole.suite import BlackHoles
 
 pytestmark = pytest.mark.lab
+VIRTUAL_TIME = True
 
 
 class TestOurs(BlackHoles):

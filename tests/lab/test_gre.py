@@ -21,6 +21,7 @@ from xfrmctl.pmtu.overhead import inner_mtu
 from xfrmctl.pmtu.spelling import parse_suite
 
 pytestmark = pytest.mark.lab
+VIRTUAL_TIME = True
 
 DEVICE = "gre1"
 ENDS = (("10.255.0.1", "fd00:255::1"), ("10.255.0.2", "fd00:255::2"))
