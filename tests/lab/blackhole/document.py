@@ -68,12 +68,13 @@ def _clocks(outcomes: Outcomes, real: Outcomes) -> Iterator[str]:
         yield f"{rest} cells have been measured by the clock on the wall only.\n"
     both = [(outcomes[name], real[name]) for name in real if outcomes[name].clock == "virtual"]
     if both:
-        same = sum(one.ok == other.ok for one, other in both)
-        ours = [(a, b) for one, other in both if (a := one.slower_s) is not None and (b := other.slower_s) is not None]
-        later = sorted(b - a for a, b in ours)
-        yield f"{len(both)} cells have been measured by the clock on the wall too; {same} have the same verdict."
-        if later:
-            yield f"There TCP went on {later[len(later) // 2]:+.1f} s later in the median.\n"
+        another = sum(one.ok != other.ok for one, other in both)
+        verdicts = f"{another} of them with another verdict" if another else "all with the same verdict"
+        pairs = [(one.slower_s, other.slower_s) for one, other in both]
+        apart = sorted(abs(a - b) for a, b in pairs if a is not None and b is not None) or [0.0]
+        yield f"{len(both)} cells have been measured by the clock on the wall too, {verdicts}."
+        median, most = apart[len(apart) // 2], apart[-1]
+        yield f"When TCP went on differs by {median:.2f} s in the median and {most:.1f} s at most.\n"
 
 
 def _summary(outcomes: Outcomes) -> Iterator[str]:

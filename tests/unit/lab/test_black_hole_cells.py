@@ -155,8 +155,8 @@ def test_the_document_says_by_which_clock() -> None:
     virtual = {name: Outcome((), (), (0.2, 0.2), 5.0, "virtual") for name in (USUAL.id, other.id)}
     text = render(real | virtual, real)
     assert "1 cells have been measured by the clock on the wall only" in text
-    assert "2 cells have been measured by the clock on the wall too; 1 have the same verdict" in text
-    assert "TCP went on +0.3 s later in the median" in text
+    assert "2 cells have been measured by the clock on the wall too, 1 of them with another verdict" in text
+    assert "0.30 s in the median and 0.3 s at most" in text
     assert "clock on the wall" not in render(virtual)
 
 
