@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.lab.interop import eventually
+from tests.lab.tunnel import no_alarm
 from xfrmctl.lab import traffic
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_B, INNER_A, INNER_B, OUTER_A, OUTER_B, Topology
@@ -51,6 +52,7 @@ def test_the_peer_of_a_killed_daemon_is_back_at_once(topology: Topology) -> None
             assert secret.read_bytes() == kept
             assert "has lost the IKE SA, and proves it by its token" in a.log_tail(60)
             assert " silent: " not in "\n".join(a.log_lines())
+            no_alarm(a, b)
             assert traffic.ping(topology.ns("ha"), HOST_B[0], interval_s=0.02).loss == 0
         finally:
             print(f"---- A\n{a.log_tail(40)}\n---- B\n{b.log_tail(40)}")

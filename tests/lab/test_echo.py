@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab.test_path_mtu import SUITE, believes, flowing, gateways, passes, silence, sizes, wait_for
-from tests.lab.tunnel import MAIN, eventually
+from tests.lab.tunnel import MAIN, eventually, no_alarm
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_B, Topology
 from xfrmctl.pmtu.overhead import inner_mtu, packet_size
@@ -66,3 +66,4 @@ def test_who_must_not_be_asked_is_not(topology: Topology) -> None:
             wait_for(gateway, WIDE)
         topology.ns("ha").run(["ping", "-n", "-c", "20", "-i", "0.1", HOST_B[0]])
         assert carrier(a).startswith("udp")
+        no_alarm(a, b)

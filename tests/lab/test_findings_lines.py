@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.diagnose.examples import FACTS, found
+from tests.unit.diagnose.examples import every_line
 from xfrmctl.diagnose import lines as places
 from xfrmctl.lab.peers.libreswan import Libreswan
 from xfrmctl.lab.peers.peer import unpacked
@@ -22,8 +22,7 @@ STRONGSWAN_DEFAULTS = Path("/etc/strongswan.d")
 
 def lines_of(product: str, place: str) -> list[str]:
     """All texts that go to places that match, each once."""
-    every = [line for name in FACTS for finding in found(name) for line in finding.lines]
-    texts = dict.fromkeys((ln.place, _filled(ln)) for ln in every if ln.product == product)
+    texts = dict.fromkeys((ln.place, _filled(ln)) for _, ln in every_line() if ln.product == product)
     return [f"{where}\n{text}" for where, text in texts if re.fullmatch(place, where)]
 
 

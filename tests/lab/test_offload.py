@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab.kernel_gateway import GCM, REQID, SUITES, Gateway, gateways, inside, keys_of
-from tests.lab.tunnel import LAN, MAIN, connection, lan, text
+from tests.lab.tunnel import LAN, MAIN, connection, lan, no_alarm, text
 from xfrmctl.kernel.offload import FEATURE, features
 from xfrmctl.lab.gateway import Gateway as Daemon
 from xfrmctl.lab.topology import Topology
@@ -91,4 +91,5 @@ def test_a_daemon_tells_what_is_offloaded_and_why_not(topology: Topology) -> Non
         assert child.inbound.offload.startswith(f"no: wan has no {FEATURE}")
         labels = f'child="{LAN}",connection="{MAIN}",direction="in"'
         assert f"xfrmctl_child_offloaded{{{labels}}} 0.0" in one.metrics()
+        no_alarm(one)
         assert f"no: wan has no {FEATURE}" in " ".join(one.ctl_text("show", MAIN).stdout.split())

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.kernel_gateway import GCM, Gateway, gateways, inside
 from tests.lab.test_icmp_inner import Ears, listening, send_large
-from tests.lab.tunnel import MAIN, connection, eventually, lan, text
+from tests.lab.tunnel import MAIN, connection, eventually, lan, no_alarm, text
 from xfrmctl.kernel.desired import Clamp, Desired, Route
 from xfrmctl.kernel.netlink import constants as c
 from xfrmctl.kernel.netlink.socket import MulticastSocket
@@ -192,3 +192,4 @@ def test_tunnels_that_share_an_interface_have_each_their_own_size(topology: Topo
             eventually("lowered", lambda: sizes() == narrow)
             ga.run(["ip", "route", "replace", "default", "via", "172.16.1.254"])
             eventually(f"raised, turn {turn}", lambda: sizes() == wide)
+        no_alarm(a, b)

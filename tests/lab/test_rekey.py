@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.lab.tunnel import eventually
+from tests.lab.tunnel import eventually, no_alarm
 from xfrmctl.lab.counters import kernel_sas
 from xfrmctl.lab.namespace import Namespace
 from xfrmctl.lab.scenario import CHILD, CONNECTION, Pair, pair
@@ -52,6 +52,7 @@ def test_ten_rekeys_lose_no_ping(topology: Topology, dataplane: str) -> None:
         now = child(gateways)
         assert now.inbound.spi != first.inbound.spi
         assert now.reqid == first.reqid
+        no_alarm(gateways.a, gateways.b)
 
 
 @pytest.mark.rfc("7296", "2.8")

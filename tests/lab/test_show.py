@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab.commandline import command
-from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, text
+from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, no_alarm, text
 from xfrmctl.lab import traffic
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_A, HOST_B, OUTER_B, Topology
@@ -103,6 +103,7 @@ def test_show_is_the_kernels_own_figures(topology: Topology, a: Gateway) -> None
     card = " ".join(said(a, "show", MAIN).split())
     hard = min(child[d]["hard_left_bytes"] for d in ("inbound", "outbound"))
     assert f"/ {hard / 1000:.0f} kB" in card and "5 packets, last" in card and "DF copy, oversize icmp" in card
+    no_alarm(a)
 
 
 def test_a_negotiation_is_told_as_it_stands(a: Gateway) -> None:

@@ -29,10 +29,10 @@ _LIBRESWAN = {
     "chacha20poly1305": "chacha20_poly1305",
     "sha256": "sha2_256", "sha384": "sha2_384", "sha512": "sha2_512",
     "prfsha256": "sha2_256", "prfsha384": "sha2_384", "prfsha512": "sha2_512",
-    "x25519": "dh31", "ecp256": "dh19", "ecp384": "dh20", "ecp521": "dh21",
-    "modp2048": "dh14", "modp3072": "dh15", "modp4096": "dh16", "modp8192": "dh18",
+    "x25519": "dh31", "ecp256": "dh19", "ecp384": "dh20",
+    "modp2048": "dh14", "modp3072": "dh15",
 }  # fmt: skip
-_CISCO_GROUP = {"ecp256": 19, "ecp384": 20, "ecp521": 21, "modp2048": 14, "modp3072": 15, "modp4096": 16}
+_CISCO_GROUP = {"ecp256": 19, "ecp384": 20, "modp2048": 14, "modp3072": 15}
 _KEY = "THE-SAME-KEY"
 _MOST_PAIRS = 4
 """Lines of an access list that are spelled out."""
@@ -285,7 +285,7 @@ def identity_lines(key: str, identity: str) -> list[Line]:
         return []
     ios = name.cisco
     if ios and key == "remote":
-        full = " 255.255.255.255" if name.kind == "address" and ":" not in name.text else ""
+        full = ("/128" if ":" in name.text else " 255.255.255.255") if name.kind == "address" else ""
         profile = [f" match identity remote {ios}{full}"]
     elif key == "local":
         profile = [f" identity local {ios or 'dn'}"]

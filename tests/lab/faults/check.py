@@ -14,7 +14,7 @@ def told(fault: Fault, found: list[Finding]) -> None:
     assert [f.id for f in found] == [fault.finding], found
     text = " ".join([*found[0].evidence, found[0].symptom])
     assert fault.evidence in text, text
-    assert found[0].cause and (found[0].cure_here or found[0].cure_peer)
+    assert found[0].cause and found[0].cure_here and found[0].cure_peer
 
 
 def check(pair: Pair, fault: Fault, *, back: bool = True) -> None:

@@ -31,7 +31,7 @@ class Fault:
     again: bool = False
     side: int = 0
     settled: Callable[[Snapshot], bool] | None = None
-    seconds: float = 0.5
+    seconds: float = 0.0
     noise: tuple[str, ...] = ()
     reload: bool = False
     cured: bool = False

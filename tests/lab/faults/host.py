@@ -3,6 +3,9 @@
 from tests.lab.faults.fault import Fault
 from xfrmctl.model.snapshot import Snapshot
 
+WATCHED = 0.5
+"""Seconds, where counters have to move."""
+
 PAIR = "-s 10.1.1.0/24 -d 10.1.2.0/24"
 PAIR6 = "-s fd10:1::/64 -d fd10:2::/64"
 BACK = "-s 10.1.2.0/24 -d 10.1.1.0/24"
@@ -53,18 +56,21 @@ HOST = (
     Fault(
         name="FORWARD drops one host",
         finding="forward-drop-part",
+        seconds=WATCHED,
         cured=True,
         evidence="-A FORWARD -s 10.1.1.10/32 -d 10.1.2.0/24 -j DROP",
     ).by_rule("ga", "-I FORWARD -s 10.1.1.10 -d 10.1.2.0/24 -j DROP"),
     Fault(
         name="conntrack calls packets INVALID, and a rule drops them",
         finding="conntrack-invalid",
+        seconds=WATCHED,
         evidence="--ctstate INVALID -j DROP",
         noise=(f"ha: {REPLIES}",),
     ).by_rule("ga", "-I FORWARD -m conntrack --ctstate INVALID -j DROP"),
     Fault(
         name="strict reverse-path filtering, and the peer is routed elsewhere",
         finding="rp-filter",
+        seconds=WATCHED,
         evidence="TcpExt IPReversePathFilter: +",
         make=(
             "ga: sysctl -w net.ipv4.conf.wan.rp_filter=1",
@@ -78,6 +84,7 @@ HOST = (
     Fault(
         name="behind the peer nothing answers, ESP in UDP",
         finding="no-answers",
+        seconds=WATCHED,
         evidence="the way that IKE goes as well",
         a={"ike": {"encap": "always"}},
         make=(
@@ -203,9 +210,9 @@ HOST = (
         make=("ga: iptables -w -t mangle -F",),
         reload=True,
     ),
-    Fault(name="ESP blocked on the way", finding="esp-blocked", evidence="IKE with 172.16.2.1").by_rule(
-        "r", "-I FORWARD -p esp -j DROP"
-    ),
+    Fault(
+        name="ESP blocked on the way", finding="esp-blocked", seconds=WATCHED, evidence="IKE with 172.16.2.1"
+    ).by_rule("r", "-I FORWARD -p esp -j DROP"),
     Fault(
         name="fragments dropped on the way", finding="fragments-dropped", evidence="in fragments: not answered"
     ).by_rule("r", "-I FORWARD -f -j DROP"),
@@ -219,6 +226,7 @@ HOST = (
     Fault(
         name="a queue that lets voice overtake",
         finding="late-drops",
+        seconds=WATCHED,
         evidence="the window is 32 packets",
         a={"children": {"lan": {"replay_window": 32}}},
         make=(
@@ -232,6 +240,7 @@ HOST = (
     Fault(
         name="the path doubles packets",
         finding="replay-drops",
+        seconds=WATCHED,
         evidence="dropped of",
         make=("r: tc qdisc add dev ra root netem duplicate 50%",),
         undo=("r: tc qdisc delete dev ra root",),
@@ -239,6 +248,7 @@ HOST = (
     Fault(
         name="ESP blocked in one direction",
         finding="esp-blocked",
+        seconds=WATCHED,
         evidence="IKE with 172.16.1.1",
         side=1,
     ).by_rule("r", "-I FORWARD -i ra -p esp -j DROP"),
@@ -330,6 +340,7 @@ POLICY = (
     Fault(
         name="AH blocked on the way",
         finding="esp-blocked",
+        seconds=WATCHED,
         evidence="IKE with 172.16.2.1",
         a={"children": {"lan": {"ah": ["sha256"]}}},
         b={"children": {"lan": {"ah": ["sha256"]}}},
@@ -370,6 +381,7 @@ NARROWED = (
     Fault(
         name="the path has become narrow, and no router says so",
         finding="path-mtu-black-hole",
+        seconds=WATCHED,
         evidence="no answer and no ICMP error on the wire",
         make=(*(line.format("-A") for line in FILTERED), *(f"r: ip link set {dev} mtu 1400" for dev in NARROW)),
         undo=(*(line.format("-D") for line in FILTERED), *(f"r: ip link set {dev} mtu 1500" for dev in NARROW)),
@@ -394,6 +406,7 @@ GRE_DEVICE = (
     Fault(
         name="strict reverse-path filtering on a GRE device, and the remote network is routed elsewhere",
         finding="rp-filter-decrypted",
+        seconds=WATCHED,
         evidence="TcpExt IPReversePathFilter: +",
         make=(
             "ga: sysctl -w net.ipv4.conf.gre1.rp_filter=1",

@@ -13,6 +13,7 @@ from tests.unit.diagnose.host_facts import (
     JUMP,
     PEER,
     US,
+    busy,
     child_facts,
     clamped,
     counts,
@@ -24,13 +25,14 @@ from tests.unit.diagnose.host_facts import (
     ruled,
     two,
 )
+from xfrmctl.diagnose import vendors
 from xfrmctl.diagnose.diagnosis import diagnose
 from xfrmctl.diagnose.facts import Answer, CertificateFacts, Facts, PathProbe, PeerProbe
 from xfrmctl.ike import certificate_failures, child_failures, failures
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.failure import Failure, FailureCode
-from xfrmctl.model.finding import Finding
+from xfrmctl.model.finding import Finding, Line
 from xfrmctl.model.iana import AuthMethod, ProtocolId
 from xfrmctl.model.identity import parse_identity
 from xfrmctl.model.observed import ObservedSa
@@ -221,7 +223,7 @@ FACTS: dict[str, Callable[[], Facts]] = {
     "forward-drop-inbound": lambda: ruled("[0:0] -A FORWARD -s 10.1.2.0/24 -j REJECT"),
     "forward-drop-part": lambda: _counting("-A FORWARD -s 10.1.1.7/32 -j DROP"),
     "rp-filter-decrypted": _rp_rules,
-    "conntrack-invalid": lambda: _counting("-A FORWARD -m conntrack --ctstate INVALID -j DROP"),
+    "conntrack-invalid": lambda: busy(_counting("-A FORWARD -m conntrack --ctstate INVALID -j DROP")),
     "icmp-to-hosts-dropped": lambda: ruled("[0:0] -A OUTPUT -p icmp -j DROP"),
     "selectors-overlap": _overlap,
     "foreign-policy": lambda: child_facts(at=host(foreign_policies=(foreign(destination=IPv4Network("10.1.2.0/25")),))),
@@ -248,3 +250,36 @@ FACTS: dict[str, Callable[[], Facts]] = {
 def found(name: str) -> Sequence[Finding]:
     """What is found there."""
     return diagnose(FACTS[name]())
+
+
+IDENTITIES = ("email:sun@example.org", f"key_id:{b'sun-7'.hex()}", "dn:CN=sun,O=Lab", "172.16.2.1", "fd16:2::1")
+"""Of every kind, as facts spell them."""
+
+PROPOSALS = (
+    "chacha20poly1305-prfsha256-x25519", "aes256-sha512-prfsha256-ecp384", "aes128gcm16-prfsha256-modp3072",
+    "aes256-sha256-modp2048-noesn", "chacha20poly1305-noesn", "aes128gcm16-ecp256-noesn", "sha256-noesn",
+    "sha384-ecp384-noesn",
+)  # fmt: skip
+
+SELECTORS = (("10.1.1.0/24",), ("10.1.1.0/24", "fd10:1::/64"), ("10.1.1.7-10.1.1.9",), ("10.1.1.0/24[tcp/443]",))
+
+
+def more() -> list[Line]:
+    """What findings say of other settings than those of the examples."""
+    lines: list[Line] = []
+    for identity in IDENTITIES:
+        lines += vendors.identity_lines("local", identity) + vendors.identity_lines("remote", identity)
+        lines += vendors.own_identity("remote", identity, "main") + vendors.psk_lines(MOON, identity)
+        lines += vendors.psk_lines(identity, SUN)
+    for proposal in PROPOSALS:
+        lines += vendors.proposal_lines(proposal) + vendors.own_proposal(proposal, "main", ["lan"])
+    for texts in SELECTORS:
+        theirs = [parse_selector(text.replace("10.1.1", "10.1.2").replace("fd10:1", "fd10:2")) for text in texts]
+        lines += vendors.selector_lines([parse_selector(text) for text in texts], theirs)
+    return lines
+
+
+def every_line() -> list[tuple[str, Line]]:
+    """All lines there are, with the finding that says them."""
+    said = [(name, line) for name in FACTS for finding in found(name) for line in finding.lines]
+    return said + [("more", line) for line in more()]

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.diagnose.examples import FACTS, found
+from tests.unit.diagnose.examples import FACTS, every_line, found
 from xfrmctl.cli.main import app
 from xfrmctl.config.load import load
 from xfrmctl.diagnose import lines as places
 from xfrmctl.diagnose.catalogue import CATALOGUE
 from xfrmctl.model.finding import PEER, Finding, Line
 
-EVERY = [(name, line) for name in FACTS for finding in found(name) for line in finding.lines]
+EVERY = every_line()
 PRODUCTS = {places.XFRMCTL, places.SHELL, places.STRONGSWAN, places.LIBRESWAN, places.CISCO}
 
 
@@ -80,6 +80,8 @@ def configured(line: Line) -> dict[str, Any]:
 def test_our_own_lines_are_taken(line: Line, tmp_path: Path) -> None:
     assert re.fullmatch(r"connections\.\w+(\.children\.\w+)?", line.place)
     file = tmp_path / "xfrmctl.yaml"
+    if "dn:" in line.text:  # is that of a certificate, which is not there either
+        return
     if "certificate:" in line.text:
         assert line.text == "auth: {certificate: FILE.pem, key: FILE.key, ca: CA.pem}"  # which are not there
         return
@@ -112,6 +114,7 @@ CISCO = re.compile(
             r" set pfs group(14|15|16|19|20|21)", r"crypto ikev2 profile P", r"crypto ikev2 keyring K", r" peer \w+",
             r"  identity (fqdn|email|key-id|address) \S+", r"  pre-shared-key \S+",
             r" match identity remote (fqdn|email|key-id) \S+", r" identity local (fqdn|email|key-id|address) \S+",
+            r" match identity remote address (\S+ 255\.255\.255\.255|\S+/128)", r" identity local dn",
             r" initial-contact force", r" authentication local rsa-sig", r" pki trustpoint T sign",
             r"ip access-list extended \w+", r"ipv6 access-list \w+",
             r"( \d+)? (permit|deny) ip \S+ \S+ \S+ \S+", r"( \d+)? permit ipv6 \S+/\d+ \S+/\d+",

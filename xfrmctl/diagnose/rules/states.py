@@ -16,8 +16,12 @@ from xfrmctl.model.finding import ERROR, WARNING, Finding
 
 
 def invalid_drops(facts: Facts) -> Iterator[Finding]:
-    """conntrack calls packets of a tunnel invalid, and a rule drops them just now."""
-    for child in (child for child in facts.children() if not child.tunnel):
+    """conntrack calls packets invalid, and a rule that stands in the way of a tunnel drops them, both just now.
+
+    Whose packets a rule has counted nobody knows: it is told once, of a tunnel that carries some meanwhile.
+    """
+    told: set[tuple[str, str, str]] = set()
+    for child in (child for child in facts.children() if not child.tunnel and _in_use(facts, child)):
         found = [
             (packet, fate)
             for pair in flows(facts, child)
@@ -27,12 +31,14 @@ def invalid_drops(facts: Facts) -> Iterator[Finding]:
             if fate.verdict in DROPS and fate.fit >= Fit.PART and _of_invalid(fate)
             and facts.host.counted.get(fate.key, 0) > 0
         ]  # fmt: skip
-        for packet, fate in found[:1]:
+        for packet, fate in [pair for pair in found if pair[1].key not in told][:1]:
+            told.add(fate.key)
             yield Finding(
                 id="conntrack-invalid", severity=WARNING, connection=child.connection, child=child.name,
                 symptom="conntrack calls packets INVALID, and our own firewall drops them",
                 evidence=[fate.text, f"{facts.host.counted[fate.key]:+d} packets in {facts.seconds:.1f} s; "
-                          f"it stands in the way from {packet.source} to {packet.destination}"],
+                          f"it stands in the way from {packet.source} to {packet.destination}, and may count others' "
+                          "packets as well"],
                 cause="conntrack sees one direction of a connection only (asymmetric routing), or TCP windows that it "
                 "does not know: from before its start, or after a tunnel has moved",
                 cure_here="do not track what the tunnel carries, or be liberal about TCP windows",
@@ -41,6 +47,14 @@ def invalid_drops(facts: Facts) -> Iterator[Finding]:
                              f"{between(packet)[0]} -j CT --notrack"),
                        shell("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1")],
             )  # fmt: skip
+
+
+def _in_use(facts: Facts, child: ChildFacts) -> bool:
+    """Whether it has carried something between the two looks."""
+    return any(
+        now.inbound.packets > was.inbound.packets or now.outbound.packets > was.outbound.packets
+        for was, now, _ in facts.lasting(child)
+    )
 
 
 def _of_invalid(fate: Fate) -> bool:
