@@ -140,6 +140,10 @@ class EncodingSad:
         """Nothing is ever kept here."""
         return {}
 
+    def gone(self, ids: Sequence[SaId]) -> list[SaId]:
+        """Nothing is ever kept here."""
+        return list(ids)
+
 
 class SilentSad(EncodingSad):
     """A kernel that costs nothing."""

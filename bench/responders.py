@@ -12,6 +12,7 @@ from xfrmctl.lab.peers.strongswan import StrongSwan
 _XFRMCTL = """\
 gateway:
   limits: {{half_open: 100000, half_open_per_source: 100000, cookies_from: 100000}}
+  {more}
 connections:
   any:
     local:  {{address: '{address}', id: 'fqdn:{identity}'}}
@@ -75,17 +76,30 @@ class Setup:
 @contextmanager
 def xfrmctl(namespace: Namespace, setup: Setup) -> Iterator[int]:
     """Our daemon; gives its pid."""
+    with gateway(namespace, setup) as found:
+        yield found.pid
+
+
+@contextmanager
+def gateway(namespace: Namespace, setup: Setup, kind: type[Gateway] = Gateway, more: str = "") -> Iterator[Gateway]:
+    """Our daemon; ``more`` are further keys of ``gateway``, in YAML's flow style."""
     text = _XFRMCTL.format(
-        address=setup.address, identity=RESPONDER_ID, ike=setup.ike, esp=setup.esp, here=RESPONDER_NET, there=INNER
+        address=setup.address,
+        identity=RESPONDER_ID,
+        ike=setup.ike,
+        esp=setup.esp,
+        here=RESPONDER_NET,
+        there=INNER,
+        more=more,
     )
     options = ("--log-level", "warning") if setup.quiet else ()
-    gateway = Gateway(namespace, text, files={"secrets/any.psk": PSK + "\n"}, options=options)
+    made = kind(namespace, text, files={"secrets/any.psk": PSK + "\n"}, options=options)
     try:
-        gateway.start()
-        yield gateway.pid
+        made.start()
+        yield made
     finally:
-        gateway.kill()
-        gateway.close()
+        made.kill()
+        made.close()
 
 
 @contextmanager

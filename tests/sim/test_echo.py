@@ -54,7 +54,8 @@ class Tunnel(Paths):
             )
             for sa_id, (sa, _) in node.sad.items()
         }
-        self.do(node, lambda now: self.keepers[node.name].count(counters, now))
+        keeper = self.keepers[node.name]
+        self.do(node, lambda now: keeper.count(counters, keeper.begin_look(), now))
 
     def tick(self, seconds: int) -> None:
         """Both look at their counters once a second."""

@@ -90,7 +90,8 @@ class Paths(World):
             )
             for sa_id, (sa, _) in node.sad.items()
         }
-        self.do(node, lambda now: self.keepers[node.name].count(counters, now))
+        keeper = self.keepers[node.name]
+        self.do(node, lambda now: keeper.count(counters, keeper.begin_look(), now))
 
 
 def established(mtu: int = 1500, **options: object) -> tuple[Paths, Node, Node]:

@@ -132,7 +132,7 @@ def _parts(snapshot: "Snapshot", brief: bool | None, width: int, *, whole: bool)
     from xfrmctl.cli import cards, tables  # noqa: PLC0415
 
     chosen = snapshot.connections
-    children = sum(len(c.children) for c in chosen)
+    children = sum(max(len(c.children), sum(len(ike.children) for ike in c.ike_sas)) for c in chosen)
     yield from cards.head(snapshot, whole=whole)
     if not chosen:
         yield "nothing matches" if not whole else "no connection is configured"

@@ -1,39 +1,77 @@
 """A large state as an answer: a piece at a time, so that the daemon goes on negotiating in between."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from aiohttp import web
 
 from xfrmctl.control.adapters import adapter
-from xfrmctl.model.snapshot import Snapshot
+from xfrmctl.model.snapshot import ConnectionInfo, IkeInfo, Snapshot
 from xfrmctl.model.traffic import Traffic
 
-AT_ONCE = 100
-"""Connections or rows that are written in one piece: some milliseconds of work."""
+AT_ONCE = 16
+"""Children, SAs or rows that are written in one piece: a millisecond of work."""
+
+_LISTS: dict[type, tuple[str, ...]] = {
+    Snapshot: ("connections",),
+    ConnectionInfo: ("children", "ike_sas"),
+    IkeInfo: ("children",),
+    Traffic: ("rows",),
+}
+"""What may be long, in the order of the fields."""
 
 
-async def pour(request: web.Request, value: Snapshot | Traffic) -> web.StreamResponse:
+async def pour(request: web.Request, value: Snapshot | ConnectionInfo | Traffic) -> web.StreamResponse:
     """Answer with the same JSON as in one piece."""
-    if isinstance(value, Snapshot):
-        return await _pour(request, replace(value, connections=[]), "connections", value.connections)
-    return await _pour(request, replace(value, rows=[]), "rows", value.rows)
-
-
-async def _pour(request: web.Request, rest: object, name: str, items: Sequence[object]) -> web.StreamResponse:
-    """``rest`` with ``items`` in its empty list of that name."""
-    hole = f'"{name}":[]'.encode()  # within a string of JSON it could not stand: quotation marks are escaped there
+    if sum(1 for _ in islice(_items_of(value), AT_ONCE + 1)) <= AT_ONCE:
+        return web.Response(body=adapter(type(value)).dump_json(value), content_type="application/json")
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
-    head, tail = adapter(type(rest)).dump_json(rest).split(hole)
-    await response.write(head + hole[:-1])
-    one, comma = adapter(type(items[0])), b""
-    for start in range(0, len(items), AT_ONCE):
-        piece = b",".join(one.dump_json(item) for item in items[start : start + AT_ONCE])
-        await response.write(comma + piece)
-        comma = b","
+    for piece in pieces(value):
+        await response.write(piece)
         await asyncio.sleep(0)
-    await response.write(b"]" + tail)
     await response.write_eof()
     return response
+
+
+def _items_of(value: object) -> Iterator[object]:
+    """The children, SAs and rows that are in it."""
+    for name in _LISTS.get(type(value), ()):
+        for item in getattr(value, name):
+            yield item
+            yield from _items_of(item)
+
+
+def pieces(value: object) -> Iterator[bytes]:
+    """The JSON of a value, in pieces of at most ``AT_ONCE`` children, SAs and rows."""
+    held: list[bytes] = []
+    load = 0
+    for part, items in _parts(value):
+        held.append(part)
+        load += items
+        if load >= AT_ONCE:
+            yield b"".join(held)
+            held, load = [], 0
+    yield b"".join(held)
+
+
+def _parts(value: object) -> Iterator[tuple[bytes, int]]:
+    """As little as can be written at a time, and how many items it is."""
+    names = _LISTS.get(type(value), ())
+    rest = adapter(type(value)).dump_json(replace(value, **{name: [] for name in names}))  # type: ignore[type-var]
+    for name in names:
+        # Within a string of JSON this could not stand: quotation marks are escaped there.
+        head, rest = rest.split(f'"{name}":[]'.encode(), 1)
+        yield head + f'"{name}":['.encode(), 1
+        yield from _items(getattr(value, name))
+        yield b"]", 0
+    yield rest, 0 if names else 1
+
+
+def _items(items: Sequence[object]) -> Iterator[tuple[bytes, int]]:
+    for number, item in enumerate(items):
+        if number:
+            yield b",", 0
+        yield from _parts(item)

@@ -15,7 +15,7 @@ from xfrmctl import __version__
 from xfrmctl.control.adapters import adapter
 from xfrmctl.control.listen import listen, peer_uid
 from xfrmctl.control.openapi import openapi
-from xfrmctl.control.pour import AT_ONCE, pour
+from xfrmctl.control.pour import pour
 from xfrmctl.control.query import event_selection, selection
 from xfrmctl.control.schema import (
     API_HEADER,
@@ -151,18 +151,16 @@ class ControlServer:
             pass
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        snapshot = await self._handlers.snapshot(selection(request.query))
-        return await pour(request, snapshot) if len(snapshot.connections) > AT_ONCE else _json(snapshot)
+        return await pour(request, await self._handlers.snapshot(selection(request.query)))
 
     async def _names(self, _: web.Request) -> web.Response:
         return _json(await self._handlers.names())
 
-    async def _connection(self, request: web.Request) -> web.Response:
-        return _json(await self._handlers.connection(request.match_info["name"]))
+    async def _connection(self, request: web.Request) -> web.StreamResponse:
+        return await pour(request, await self._handlers.connection(request.match_info["name"]))
 
     async def _traffic(self, request: web.Request) -> web.StreamResponse:
-        traffic = await self._handlers.traffic(selection(request.query))
-        return await pour(request, traffic) if len(traffic.rows) > AT_ONCE else _json(traffic)
+        return await pour(request, await self._handlers.traffic(selection(request.query)))
 
     async def _up(self, request: web.Request) -> web.Response:
         return await self._wait_for(self._handlers.up, request)

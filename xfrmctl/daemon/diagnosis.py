@@ -1,7 +1,7 @@
 """``xfrmctl diagnose``: gathers the facts twice, some seconds apart, and has them judged. Changes nothing."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from xfrmctl.diagnose.facts import (
 from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig
 from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.overlap import Pairs
@@ -87,7 +88,8 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
     if not 0 <= seconds <= MAX_SECONDS:
         raise RequestError(f"seconds {seconds} is out of range", f"0 to {MAX_SECONDS:.0f} seconds")
     engine = daemon.engine.config
-    chosen = _chosen(engine, connection)
+    # What thousands of tunnels make long is done in a thread: the loop gets its turn every few milliseconds.
+    chosen = await asyncio.to_thread(_chosen, engine, connection)
     look = await asyncio.to_thread(Look, watch=seconds > 0)
     chosen, blind = _first(chosen, daemon.engine)
     others = await asyncio.to_thread(_others, engine, chosen)
@@ -161,39 +163,48 @@ async def _probed(
 
 async def _paths(chosen: Sequence[ConnectionFacts], state: Snapshot) -> Mapping[str, PathProbe]:
     """Ask the peers of tunnels that are up with large echoes: of the written size, or of what our link carries."""
-    names: list[str] = []
-    asked: list[Coroutine[None, None, PathProbe | None]] = []
+    asked = await asyncio.to_thread(_askable, chosen, state)
+    answers = await asyncio.gather(*(asyncio.to_thread(probe_path, *question) for question in asked.values()))
+    return {name: answer for name, answer in zip(asked, answers, strict=True) if answer is not None}
+
+
+def _askable(
+    chosen: Sequence[ConnectionFacts], state: Snapshot
+) -> dict[str, tuple[IPAddress | None, IPAddress, int, int]]:
+    asked: dict[str, tuple[IPAddress | None, IPAddress, int, int]] = {}
     sas = sas_of(state)
     for connection in chosen:
         found = [sa.mtu for c in connection.children for sa, _ in sas.get((connection.name, c.name), ()) if sa.mtu]
         if connection.remote is not None and found and found[0].path is not None and len(asked) < MOST_PROBED:
-            names.append(connection.name)
             link = found[0].path.link_mtu
             written = [c.mtu for c in connection.children if c.mtu is not None]
             size = max(written, default=link)
-            asked.append(asyncio.to_thread(probe_path, connection.local, connection.remote, size, link))
-    answers = await asyncio.gather(*asked)
-    return {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
+            asked[connection.name] = (connection.local, connection.remote, size, link)
+    return asked
 
 
 async def _tunnels(
     chosen: Sequence[ConnectionFacts], before: Snapshot, now: Snapshot
 ) -> Mapping[tuple[str, str], TunnelProbe]:
     """Ping through the tunnels that nothing has come out of meanwhile, though somebody uses them."""
-    looked = Facts(wall=0.0, connections=tuple(chosen), before=before, after=now)
-    wanted = [
-        child
-        for child in looked.children()
-        for was, sa, _ in looked.lasting(child)
-        if sa.inbound.packets == was.inbound.packets
-        and (sa.outbound.packets > was.outbound.packets or not sa.inbound.packets)
-    ]
+    wanted = await asyncio.to_thread(_unanswered, chosen, before, now)
     answers = await asyncio.gather(*(asyncio.to_thread(_through, child) for child in wanted[:MOST_PROBED]))
     return {
         (child.connection, child.name): answer
         for child, answer in zip(wanted, answers, strict=False)
         if answer is not None
     }
+
+
+def _unanswered(chosen: Sequence[ConnectionFacts], before: Snapshot, now: Snapshot) -> list[ChildFacts]:
+    looked = Facts(wall=0.0, connections=tuple(chosen), before=before, after=now)
+    return [
+        child
+        for child in looked.children()
+        for was, sa, _ in looked.lasting(child)
+        if sa.inbound.packets == was.inbound.packets
+        and (sa.outbound.packets > was.outbound.packets or not sa.inbound.packets)
+    ]
 
 
 def _through(child: ChildFacts) -> TunnelProbe | None:

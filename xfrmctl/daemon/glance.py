@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xfrmctl.daemon.runtime import missing
+from xfrmctl.daemon import lost, status
+from xfrmctl.metrics.scrape import Pacer
 from xfrmctl.model.selection import Selection
-from xfrmctl.model.snapshot import Snapshot
+from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
 if TYPE_CHECKING:
     from xfrmctl.daemon.main import Daemon
@@ -17,14 +18,15 @@ FEW = 64
 async def glance(daemon: "Daemon", names: Sequence[str]) -> Snapshot:
     """The gateway around these connections. What is lost of them is mended, as in a whole snapshot."""
     await daemon.reconciler.changed()
-    began = daemon.now()
+    began, pacer = daemon.now(), Pacer()
     sas = [sa for name in names for sa in daemon.engine.ike_sas(name)]
-    ids = [sa_id for sa in sas for child in sa.children for sa_id in (child.inbound, child.outbound)]
-    seen = await daemon.look(began, {found.id: found for found in daemon.kernel.counted(ids)})
-    configured = daemon.engine.config.connections
-    shown = [daemon.builder.connection(configured[name], seen) for name in names if name in daemon.engine.connections]
-    if missing(sas, seen.sad):
-        daemon.runtime.audit()
+    seen = await daemon.look(began, await status.carried_by(sas, daemon.kernel, pacer))
+    shown: list[ConnectionInfo] = []
+    for name in names:
+        config = daemon.engine.config.connections.get(name)  # a reload may take it out meanwhile
+        found = await status.connection(config, daemon.builder, seen, pacer) if config is not None else None
+        shown += [found] if found is not None else []
+    await lost.look(sas, daemon.kernel, daemon.runtime, seen.sad)
     return daemon.builder.around(daemon.state(), seen, shown)
 
 

@@ -6,7 +6,7 @@ clear at start or stop (DESIGN 3.11).
 
 import asyncio
 import gc
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,7 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, look, memory, preview, restart, routes, secret, status
+from xfrmctl.daemon import clock, logs, look, lost, memory, preview, restart, routes, secret, status
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
 from xfrmctl.daemon.handlers import DaemonHandlers
@@ -31,7 +31,7 @@ from xfrmctl.daemon.lifecycle import live, notify, reloading
 from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
-from xfrmctl.daemon.runtime import Runtime, missing
+from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.scrape import GatewaySource, SaAccounts, metrics_of
 from xfrmctl.daemon.select import Chooser
 from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
@@ -65,6 +65,13 @@ WATCH_S, WATCH_SHARE = 0.25, 0.05
 TCP repeats itself in ever longer intervals: what is found in its first second helps it at its third repetition, what is
 found a moment later only two seconds after that.
 """
+
+COLLECT = (700, 10, 500)
+"""When garbage is looked for. A look at everything takes half a second with thousands of SAs, in which nothing else
+happens, and cycles that live long are few: it is made fifty times more rarely than usual."""
+
+FEW_PATHS = 8
+"""Paths that are looked at in one step: their routes take some system calls each."""
 
 REMEMBER_S = 300.0
 """How often what is believed of paths is written down, beside each stop."""
@@ -119,6 +126,7 @@ class Daemon:
         self._web = WebServers(self._metrics, GatewaySource(self), handlers.diagnose)
         self._events: EventSource | None = None
         self._network: NetworkWatch | None = None
+        self._lost = asyncio.Event()
         self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)
         self._tally = Tally()
         self.story = Story(self.engine, self.bus, clock.wall)
@@ -180,7 +188,7 @@ class Daemon:
         self.runtime.step(lambda now: self.engine.reload(step.resolved, now))
         self.runtime.step(self.engine.handle_network)
         self.runtime.step(partial(self.paths.configure, newer.gateway.path_mtu, newer.gateway.path_mtu_of))
-        self.runtime.audit()
+        await lost.look(self.engine.ike_sas(), self.kernel, self.runtime)
         self._icmp.start()
         self._tunnels.configure()
         await self.reconciler.everything()
@@ -200,8 +208,7 @@ class Daemon:
         began, pacer = self.now(), Pacer()
         seen = await self.look(began, await status.carried(self.kernel, pacer))
         shown = [c async for c in status.connections(self.engine, self.builder, seen, pacer, Chooser(wanted))]
-        if missing(self.engine.ike_sas(), seen.sad):
-            self.runtime.audit()  # what was lost is shown this once, and mended
+        await lost.look(self.engine.ike_sas(), self.kernel, self.runtime, seen.sad)  # shown this once, and mended
         return self.builder.around(self.state(), seen, shown)
 
     def now(self) -> float:
@@ -222,9 +229,11 @@ class Daemon:
         config = self.engine.config.connections.get(name)
         if config is None:
             return None
-        seen = Observed(now=self.now(), wall=clock.wall(), began=self.now(), sad=self.kernel.dump())
-        found = self.builder.connection(config, seen)
-        self.runtime.audit(seen.sad)
+        began, pacer, sas = self.now(), Pacer(), self.engine.ike_sas(name)
+        sad = await status.carried_by(sas, self.kernel, pacer)
+        seen = Observed(now=self.now(), wall=clock.wall(), began=began, sad=sad)
+        found = await status.connection(config, self.builder, seen, pacer) if name in self.engine.connections else None
+        await lost.look(sas, self.kernel, self.runtime, sad)
         return found
 
     # -- life
@@ -239,15 +248,17 @@ class Daemon:
         for event in self._events.read():
             if isinstance(event, Lost | Disturbed):
                 self.reconciler.look_again()
-                self.runtime.audit()
+                self._lost.set()
             else:
                 self.runtime.kernel_event(event)
 
     async def _audit(self) -> None:
-        """From time to time look whether the SAs still stand. Ends by cancellation."""
+        """From time to time, and where somebody was at them, look if the SAs still stand. Ends by cancellation."""
         while True:
-            await asyncio.sleep(FULL_INTERVAL_S)
-            self.runtime.audit()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), FULL_INTERVAL_S)
+            self._lost.clear()
+            await lost.look(self.engine.ike_sas(), self.kernel, self.runtime)
 
     def _judged(self, event: Event) -> None:
         """An error about a packet of ours is a report for the path-MTU engine, even if the kernel must not see it."""
@@ -261,7 +272,7 @@ class Daemon:
     def _network_changed(self, address_gone: bool) -> None:
         self.reconciler.network_changed(address_gone=address_gone)
         self.runtime.step(self.engine.handle_network)
-        self.runtime.step(self.paths.look_at_routes)
+        self._background(self._look_at_routes(Pacer()))
 
     def _remember(self) -> None:
         """Write down what is believed of the paths."""
@@ -271,6 +282,21 @@ class Daemon:
             text = "beliefs about paths are not kept over a restart; make the directory writable"
             self._log.warning(text, directory=str(self._state), why=str(error))
 
+    async def _look_at_paths(self, pacer: Pacer) -> None:
+        sad = await status.carried(self.kernel, pacer)
+        await self._in_pieces(self.paths.begin_look(), partial(self.paths.count, sad), pacer)
+        await self._look_at_routes(pacer)
+
+    async def _look_at_routes(self, pacer: Pacer) -> None:
+        await self._in_pieces(self.paths.next_look(), self.paths.look_at_routes, pacer)
+
+    async def _in_pieces(
+        self, paths: list[PmtuPath], action: Callable[[list[PmtuPath], float], None], pacer: Pacer
+    ) -> None:
+        for at in range(0, len(paths), FEW_PATHS):
+            self.runtime.step(partial(action, paths[at : at + FEW_PATHS]))
+            await pacer.rest()
+
     async def _watch_paths(self) -> None:
         """Look at what SAs carry and where routes lead. Ends by cancellation."""
         remember_at = self._loop.time() + REMEMBER_S
@@ -278,9 +304,7 @@ class Daemon:
             began = self._loop.time()
             with suppress(XfrmctlError):  # the kernel would not say: the next time it may
                 if self.paths.any:
-                    sad = await status.carried(self.kernel, Pacer())
-                    self.runtime.step(partial(self.paths.count, sad))
-                    self.runtime.step(self.paths.look_at_routes)
+                    await self._look_at_paths(Pacer())
                 self._tunnels.look()
             if began >= remember_at:
                 remember_at = began + REMEMBER_S
@@ -326,6 +350,7 @@ class Daemon:
         self.runtime.step(self.inherited.resume)
         gc.collect()
         gc.freeze()  # modules and configuration live as long as we do: no collection need look at them again
+        gc.set_threshold(*COLLECT)
         gc.enable()
         self._log.info("ready", version=__version__, connections=len(engine.connections), inherited_sas=inherited)
         notify(f"READY=1\nSTATUS={len(engine.connections)} connections configured")

@@ -10,7 +10,7 @@ believe of a peer is a hint, too; when probes refute it, the route to the peer i
 memory of it (KERNEL-FACTS 8). Who carries a probe, IKE or ESP, is told in :mod:`xfrmctl.daemon.carrier`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xfrmctl.daemon import routes
@@ -47,7 +47,7 @@ DEFAULT_LINK = 1500
 """Where there is no route to ask."""
 
 LOOKED_AT = 200
-"""Paths whose route is looked at in one turn; the next turn goes on from there."""
+"""Paths whose route is looked at each time; the next time goes on from there."""
 
 APPLIES_S = 1.0
 """Long enough for a new size to be in force in the kernel."""
@@ -311,18 +311,21 @@ class PathKeeper:
 
     # -- what the kernel says
 
-    def look_at_routes(self, now: float) -> None:
-        """See whether peers are reached another way, or ICMP errors have taught the kernel; some paths each time."""
+    def next_look(self) -> list[Path]:
+        """The paths whose turn it is for :meth:`look_at_routes`."""
         paths = list(self._ways)
-        if self._next_look >= len(paths):
-            self._next_look = 0
-        turn = paths[self._next_look : self._next_look + LOOKED_AT]
-        self._next_look += LOOKED_AT
-        for path in turn:
-            self._look_at_route(path, now)
+        first = self._next_look if self._next_look < len(paths) else 0
+        self._next_look = first + LOOKED_AT
+        return paths[first : self._next_look]
 
-    def _look_at_route(self, path: Path, now: float) -> None:
-        way = self._ways[path]
+    def look_at_routes(self, some: Iterable[Path], now: float) -> None:
+        """See whether these peers are reached another way, or ICMP errors have taught the kernel."""
+        for path in some:
+            way = self._ways.get(path)
+            if way is not None:
+                self._look_at_route(path, way, now)
+
+    def _look_at_route(self, path: Path, way: Way, now: float) -> None:
         found = self.underlays.find(path.local, path.remote)
         if found is not None and found != way.underlay:
             before, way.underlay = way.underlay, found
@@ -340,10 +343,17 @@ class PathKeeper:
         if state.phase == Phase.SETTLED and learned < state.belief.size:
             self.poisoned(path)
 
-    def count(self, sad: Mapping[SaId, SaCounters], now: float) -> None:
-        """Look at what the SAs have carried since the last time, echoes of ours apart; see whether any are answered."""
+    def begin_look(self) -> list[Path]:
+        """All paths, for :meth:`count`."""
         self.esp.begin_look()
-        for path, way in self._ways.items():
+        return list(self._ways)
+
+    def count(self, sad: Mapping[SaId, SaCounters], some: Iterable[Path], now: float) -> None:
+        """Look at what their SAs have carried since the last time, echoes of ours apart; see if any are answered."""
+        for path in some:
+            way = self._ways.get(path)
+            if way is None:
+                continue
             came = went = octets = 0
             patience = 0.0
             for name in way.users:

@@ -5,7 +5,7 @@ next one from outside is looked at.
 """
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Protocol
@@ -13,9 +13,9 @@ from typing import Protocol
 from xfrmctl.daemon import routes
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.fetch import Fetcher
+from xfrmctl.daemon.lost import believed
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.ike.engine import IkeEngine
-from xfrmctl.ike.sa import IkeSa
 from xfrmctl.kernel.events import Acquire, Expire, KernelEvent, Mapping
 from xfrmctl.kernel.ports import SadPort
 from xfrmctl.model.address import Endpoint
@@ -43,15 +43,6 @@ class Sender(Protocol):
 
     def __call__(self, local: Endpoint, remote: Endpoint, data: bytes, *, whole: bool = False) -> str | None:
         """Send, now or never; with ``whole`` in one packet that nobody may fragment."""
-
-
-def missing(sas: Iterable[IkeSa], held: Container[SaId]) -> list[SaId]:
-    """SAs that the engine believes in and the kernel does not have; of each child the first one will do."""
-    found = []
-    for child in (child for sa in sas for child in sa.children if child.installed):
-        expected = (child.inbound,) if child.pending_outbound is not None else (child.inbound, child.outbound)
-        found += [sa_id for sa_id in expected if sa_id not in held][:1]
-    return found
 
 
 class Accounts(Protocol):
@@ -136,30 +127,28 @@ class Runtime:
         match event:
             case Acquire(reqid=reqid, seq=seq):
                 packet = event.selectors
-                if self._stands(reqid):
-                    self.audit()  # a packet found no SA where we believe in one
+                newest = self.engine.newest_child(reqid)
+                if newest is not None:
+                    self.check(believed(newest[1]))  # a packet found no SA where we believe in one
                 self.step(lambda now: self.engine.handle_acquire(reqid, seq, now, packet))
             case Expire(id=sa_id, hard=hard):
                 self.step(lambda now: self.engine.handle_expire(sa_id, hard, now))
             case Mapping(id=sa_id, new=new):
                 self.step(lambda now: self.engine.handle_mapping(sa_id, new, now))
 
-    def _stands(self, reqid: int) -> bool:
-        return self.engine.newest_child(reqid) is not None
-
-    def audit(self, held: Container[SaId] | None = None) -> None:
-        """Children whose SAs somebody has deleted from the kernel end, and are negotiated anew if wanted.
-
-        ``held`` are the SAs that the kernel has, if that is known just now.
-        """
-        if held is None:
-            try:
-                held = self._sad.dump()
-            except KernelRefusal as error:
-                self._bus.publish(KernelTrouble(problem=str(error)))
-                return
-        for sa_id in missing(self.engine.ike_sas(), held):
+    def check(self, ids: Iterable[SaId]) -> None:
+        """Children of those that the kernel does not have end, and are negotiated anew if wanted."""
+        try:
+            gone = self._sad.gone(tuple(ids))
+        except KernelRefusal as error:
+            self.trouble(error)
+            return
+        for sa_id in gone:
             self.step(partial(self.engine.handle_lost, sa_id))
+
+    def trouble(self, problem: KernelRefusal) -> None:
+        """The kernel would not do or say something, and nobody else tells of it."""
+        self._bus.publish(KernelTrouble(problem=str(problem)))
 
     def stop(self) -> None:
         """No more timer, nothing more is fetched."""
@@ -216,7 +205,7 @@ class Runtime:
         try:
             self._sad.move(effect.moves)
         except KernelRefusal as error:
-            self._bus.publish(KernelTrouble(problem=str(error)))
+            self.trouble(error)
         if self.accounts is not None:
             self.accounts.moved(effect.moves)
 
@@ -238,5 +227,5 @@ class Runtime:
         try:
             self._sad.delete(doomed)
         except KernelRefusal as error:
-            self._bus.publish(KernelTrouble(problem=str(error)))
+            self.trouble(error)
         doomed.clear()

@@ -135,20 +135,10 @@ class SnapshotBuilder:
             ),
         )
 
-    def connection(self, config: ConnectionConfig, seen: Observed) -> ConnectionInfo:
-        """One connection."""
-        steps = self.in_steps(config, seen)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                found: ConnectionInfo = done.value
-                return found
-
     def in_steps(
         self, config: ConnectionConfig, seen: Observed, chooser: Chooser = ALL
     ) -> Generator[None, None, ConnectionInfo | None]:
-        """The same, made piece by piece: a step is one child or one SA, and the engine may go on in between.
+        """One connection, made piece by piece: a step is one child or one SA, and the engine may go on in between.
 
         None for a connection that nobody wants to see.
         """

@@ -181,7 +181,9 @@ class FakeKernel:
         """Every SA of ours."""
         return dict(self.counters)
 
-    # Desired state
+    def gone(self, ids: Sequence[SaId]) -> list[SaId]:
+        """Those that do not stand."""
+        return [sa for sa in ids if sa not in self.sas]
 
     def converge(self, desired: Desired) -> ConvergeReport:
         """Read, compare, mend."""
@@ -388,8 +390,7 @@ class FakeKernel:
 
     def _refused(self, what: str) -> str:
         if self._refusals and self._refusals[0][0] == what:
-            _, code = self._refusals.popleft()
-            return f"update {what}: {os.strerror(code)}"
+            return f"update {what}: {os.strerror(self._refusals.popleft()[1])}"
         return ""
 
     def _refuse(self, what: str, operation: str) -> None:

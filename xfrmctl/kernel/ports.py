@@ -74,6 +74,9 @@ class SadPort(Protocol):
     def dump(self) -> dict[SaId, SaCounters]:
         """Every SA of ours with what the kernel has counted on it."""
 
+    def gone(self, ids: Sequence[SaId]) -> list[SaId]:
+        """Those of these SAs that the kernel does not have. Raises KernelRefusal."""
+
 
 class EventSource(Protocol):
     """A netlink multicast socket."""

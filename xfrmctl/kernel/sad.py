@@ -131,7 +131,19 @@ class Sad:
                 answer = self._socket.get(move.get_sa(sa, self._marks.get(sa)))
             except OSError:
                 continue  # it has gone by itself
-            found += messages.counters_from([(XFRM_MSG_NEWSA, answer)]).values()
+            found += self._counters([(XFRM_MSG_NEWSA, answer)]).values()
+        return found
+
+    def gone(self, ids: Sequence[SaId]) -> list[SaId]:
+        """Those of these SAs that the kernel does not have. Raises KernelRefusal."""
+        found: list[SaId] = []
+        for sa in ids:
+            try:
+                self._socket.get(move.get_sa(sa, self._marks.get(sa)))
+            except OSError as error:
+                if error.errno != ESRCH:
+                    raise refusal("read SA", str(sa), NetlinkError(error.errno or EINTR)) from error
+                found.append(sa)
         return found
 
     def dump(self) -> dict[SaId, SaCounters]:

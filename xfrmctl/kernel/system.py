@@ -88,6 +88,10 @@ class LinuxKernel:
         """What the kernel has counted on these SAs by now; those that are gone are left out."""
         return self._sad.counted(ids)
 
+    def gone(self, ids: Sequence[SaId]) -> list[SaId]:
+        """Those of these SAs that the kernel does not have. Raises KernelRefusal."""
+        return self._sad.gone(ids)
+
     # Desired state
 
     def converge(self, desired: Desired) -> ConvergeReport:

@@ -12,12 +12,25 @@ from typing import Any
 
 import pytest
 
-from tests.unit.control.gateway_values import FAILURE, FINDING, ROW, SNAPSHOT, TRAFFIC, UP, Gateway, serving
+from tests.unit.control.gateway_values import (
+    CHILD,
+    FAILURE,
+    FINDING,
+    IKE,
+    ROW,
+    SNAPSHOT,
+    TRAFFIC,
+    UP,
+    Gateway,
+    configured,
+    serving,
+)
 from xfrmctl.control import listen, server
+from xfrmctl.control.adapters import adapter
 from xfrmctl.control.client import ControlClient, RequestRefused, _Connection
 from xfrmctl.control.events import event_json
 from xfrmctl.control.openapi import openapi
-from xfrmctl.control.pour import AT_ONCE
+from xfrmctl.control.pour import AT_ONCE, pieces
 from xfrmctl.control.schema import PlanResult
 from xfrmctl.control.server import ControlServer
 from xfrmctl.control.stream import Subscription
@@ -28,7 +41,7 @@ from xfrmctl.model.iana import Encr, ProtocolId
 from xfrmctl.model.sa import Encap, Mode, SaId
 from xfrmctl.model.selection import EVERYTHING, Selection
 from xfrmctl.model.selector import parse_selector
-from xfrmctl.model.snapshot import Snapshot
+from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 from xfrmctl.model.suite import Suite
 from xfrmctl.model.traffic import Traffic
 
@@ -309,6 +322,31 @@ def test_a_large_state_comes_in_pieces_and_whole(path: Path, monkeypatch: pytest
         assert found.reload_error.startswith("a name") and found.kernel == SNAPSHOT.kernel
         rows = ControlClient(path).traffic().rows
         assert [row.child for row in rows] == [f'"rows":[]{number}' for number in range(2 * AT_ONCE)]
+
+
+@pytest.mark.parametrize("peers", [0, 1, AT_ONCE, 1000])
+@pytest.mark.parametrize("children", [0, 1, 1000])
+def test_no_piece_is_larger_than_a_few_children(peers: int, children: int) -> None:
+    """However they are spread: over connections, over the IKE SAs of one, over the children of one IKE SA."""
+    odd = 'a name with "ike_sas":[],"children":[] in it'
+    ikes = [
+        replace(IKE, name=f"c#{n}", meaning=odd, children=[CHILD] * (children if n == 0 else 1)) for n in range(peers)
+    ]
+    one = replace(UP, meaning=odd, children=[configured(f"lan{n}", "up") for n in range(children)], ike_sas=ikes)
+    for value in (one, replace(SNAPSHOT, connections=[one, UP])):
+        written = list(pieces(value))
+        assert json.loads(b"".join(written)) == json.loads(adapter(type(value)).dump_json(value))
+        items = [piece.count(b'"dataplane"') + piece.count(b'"spi_initiator"') for piece in written]
+        assert max(items) <= AT_ONCE + 2
+
+
+def test_one_connection_of_many_comes_in_pieces_and_whole(path: Path) -> None:
+    class Many(Gateway):
+        async def connection(self, name: str) -> ConnectionInfo:
+            return replace(UP, ike_sas=[replace(IKE, children=[CHILD] * (3 * AT_ONCE))])
+
+    with serving(path, Many()):
+        assert len(ControlClient(path).connection("branch-7").ike_sas[0].children) == 3 * AT_ONCE
 
 
 def test_traffic_takes_the_filters_of_the_status(path: Path) -> None:

@@ -24,10 +24,10 @@ class Daemon:
         self.engine, self.builder = self.gateway.engine, self.gateway.builder
         self.now, self.look, self.state = self.gateway.now, self.gateway.look, self.gateway.state
         self.asked: list[SaId] = []
-        self.audits = 0
+        self.checked: list[SaId] = []
         self.kernel = SimpleNamespace(counted=self._counted)
         self.reconciler = SimpleNamespace(changed=self._changed)
-        self.runtime = SimpleNamespace(audit=self._audit)
+        self.runtime = SimpleNamespace(check=self.checked.extend)
         self.wanted: list[Selection] = []
 
     async def snapshot(self, wanted: Selection) -> str:
@@ -36,9 +36,6 @@ class Daemon:
 
     async def _changed(self) -> None:
         pass
-
-    def _audit(self) -> None:
-        self.audits += 1
 
     def _counted(self, ids: Sequence[SaId]) -> list[SaCounters]:
         self.asked += ids
@@ -52,10 +49,11 @@ def test_a_glance_reads_the_sas_of_its_connections_and_no_others() -> None:
         (connection,) = state.connections
         (child,) = connection.ike_sas[0].children
         assert connection.name == "net7" and child.inbound.packets == 7 and not child.inbound.missing
-        assert [sa.spi for sa in daemon.asked] == [0x10000007, 0x20000007] and daemon.audits == 0
+        assert [sa.spi for sa in daemon.asked] == [0x10000007, 0x20000007] and not daemon.checked
         daemon.gateway.sad.clear()
         lost = await glance(cast(Any, daemon), ["net7"])
-        assert lost.connections[0].ike_sas[0].children[0].inbound.missing and daemon.audits == 1
+        assert lost.connections[0].ike_sas[0].children[0].inbound.missing
+        assert [sa.spi for sa in daemon.checked] == [0x10000007]
 
     asyncio.run(run())
 

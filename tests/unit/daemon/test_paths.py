@@ -37,7 +37,8 @@ def kernel_of(world: Paths, node: Node) -> FakeKernel:
 
 
 def look(world: Paths, node: Node) -> None:
-    world.do(node, world.keepers[node.name].look_at_routes)
+    keeper = world.keepers[node.name]
+    world.do(node, lambda now: keeper.look_at_routes(keeper.next_look(), now))
 
 
 def to_peer(kernel: FakeKernel) -> Route:

@@ -102,7 +102,8 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     reconciler = Reconciler(near.engine, kernel, Bus(), world.keepers["near"], configuration.gateway.policies)
     world.do(near, near.engine.start_all)
     world.run(2)
-    world.do(near, world.keepers["near"].look_at_routes)
+    keeper = world.keepers["near"]
+    world.do(near, lambda now: keeper.look_at_routes(keeper.next_look(), now))
     asyncio.run(reconciler.everything())
     assert len(near.of(ChildSaInstalled)) == 3
     yield Gateway(world, near, kernel, reconciler, configuration)
