@@ -10,6 +10,7 @@ fields of the message, the end of its text (``what; what to do``), or those of i
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools.message_text import LIST, Reader, literal, split  # noqa: E402
+from tools.message_text import LIST, REST, Reader, literal, split  # noqa: E402
 from xfrmctl.diagnose.catalogue import CATALOGUE  # noqa: E402
 
 PAGE = ROOT / "docs" / "messages.md"
@@ -101,10 +102,14 @@ KINDS = (
     Kind("KernelRefusal", KERNEL, (2, None, None), (": ",)),
     Kind("FirewallError", KERNEL, (0, None, None), (": ", "; ")),
     Kind("append", KERNEL, (0, None, None), ("; ",), "kernel/", "FirewallError", on=("problems",)),
-    Kind("append", KERNEL, (0, None, None), ("; ",), "daemon/", on=("faults",)),
+    Kind("append", KERNEL, (0, None, None), ("; ",), "daemon/", on=("faults", "problems")),
+    Kind("KernelTrouble", KERNEL, ("problem", None, None), ("; ",)),
     Kind("warn", KERNEL, (0, None, None), ("; ",), "daemon/secret.py"),
     Kind("warning", KERNEL, (0, None, None), ("; ",), "daemon/"),
     Kind("error", KERNEL, (0, None, None), ("; ",), "daemon/"),
+    Kind("exception", COMMAND, (0, None, None), ("; ",)),
+    Kind("_error", COMMAND, (0, None, 1), within="control/server.py"),
+    Kind("_refusal", COMMAND, (1, None, 2), within="page/"),
     Kind("WireError", PEER, (1, None, None), before=0),
     Kind("UnsupportedCritical", PEER, (None, None, None)),
     Kind("InvalidMajorVersion", PEER, (None, None, None)),
@@ -125,6 +130,32 @@ HARMLESS = frozenset({"REKEYED", "OPERATOR"})
 ROOTS = frozenset({"XfrmctlError", "ConfigError"})
 """Never a message of their own: the root, and the list of all problems of a file."""
 
+
+SPEAKERS = (
+    (KERNEL, "model/tunnel.py", "recursion", ("; ",)),
+    (KERNEL, "daemon/tunnelwatch.py", "_looping", ("; ",)),
+)
+"""Functions that make a message for others to say: what they return is one, with the ends of :class:`Kind`."""
+
+OUTLETS = frozenset(
+    {
+        "cli/action.py",
+        "cli/check.py",
+        "cli/cleanup.py",
+        "cli/import_config.py",
+        "cli/outcome.py",
+        "daemon/process.py",
+        "lab/app.py",
+        "lab/boot.py",
+    }
+)
+"""Where stderr is written to, and only with what an error, a problem or a result says."""
+
+FRAME = frozenset({"xfrmctl", "warning", "daemon", "lab"})
+"""Words that stand before what is said there."""
+
+LOUD = frozenset({"warning", "warn", "error", "critical", "exception", "fatal"})
+"""Methods of a logger whose lines are for people who have a problem."""
 
 TABLES = (
     (KERNEL, "kernel/refusal.py", "KernelRefusal"),
@@ -177,7 +208,7 @@ def classes(source: Trees) -> dict[str, Class]:
                     for target in item.targets
                     if isinstance(target, ast.Name)
                 }
-                bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
+                bases = tuple(_last(base) for base in node.bases)
                 every[node.name] = Class(f"{name}:{node.lineno}", bases, said.get("cause", ""), said.get("cure", ""))
     found = {"XfrmctlError": replace(every["XfrmctlError"], cause="", cure="")}
     grown = True
@@ -200,6 +231,8 @@ def messages(source: Trees) -> list[Message]:
                 if kind.name == _name(call) and name.startswith(kind.within) and (not kind.on or _on(call) in kind.on):
                     error = known.get(kind.of or kind.name)
                     found += _read(kind, f"{name}:{call.lineno}", Reader(function, call), error)
+    for area, name, function_name, ends in SPEAKERS:
+        found += _spoken(source.get(name), area, name, function_name, ends)
     for area, name, error_name in TABLES:
         found += _table_of(source.get(name), area, name, error_name, known.get(error_name))
     return found
@@ -218,6 +251,20 @@ def _table_of(tree: ast.Module | None, area: str, name: str, kind: str, error: C
         for line, said, cure in pairs:
             cause, rest = (error.cause, error.cure) if error else ("", "")
             yield Message(area, f"{name}:{line}", kind, said, cause, cure or rest)
+
+
+def _spoken(
+    tree: ast.Module | None, area: str, name: str, function_name: str, ends: tuple[str, ...]
+) -> Iterator[Message]:
+    """What a function returns."""
+    for function in ast.walk(tree) if tree is not None else ():
+        if isinstance(function, ast.FunctionDef) and function.name == function_name:
+            for node in ast.walk(function):
+                if isinstance(node, ast.Return) and node.value is not None:
+                    said, cure = split(Reader.text(node.value), ends)
+                    if said.endswith(f"; {REST}"):
+                        continue  # the rest of it is an entry of its own
+                    yield Message(area, f"{name}:{node.lineno}", function_name, said, "", cure)
 
 
 def _on(call: ast.Call) -> str:
@@ -242,10 +289,12 @@ def _calls(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.Call]]:
 
 
 def _name(call: ast.Call) -> str:
-    function = call.func
-    return (
-        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
-    )
+    return _last(call.func)
+
+
+def _last(node: ast.expr) -> str:
+    """The last word of a name, whatever stands before it."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def _read(kind: Kind, where: str, reader: Reader, error: Class | None) -> Iterator[Message]:
@@ -286,7 +335,50 @@ def faults(source: Trees) -> list[str]:
             wrong.append(f"{message.where}: no cause: {message.kind}: {message.text}")
         if message.area == NEGOTIATION and "failures.py" not in message.where:
             wrong.append(f"{message.where}: a Failure is made in ike/*failures.py, nowhere else")
-    return wrong
+    return [*wrong, *(fault for name, tree in source.items() for fault in _unread(name, tree, entered))]
+
+
+def _unread(name: str, tree: ast.Module, entered: frozenset[str] | set[str]) -> Iterator[str]:
+    """Ways around the catalogue: what is told to somebody without being an entry of it."""
+    speakers = {function for _, _, function, _ in SPEAKERS} | {"str"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if alias.name in entered and alias.asname not in (None, alias.name):
+                    yield f"{name}:{node.lineno}: {alias.name} goes by another name: the catalogue does not know it"
+    for function, call in _calls(tree):
+        where, said = f"{name}:{call.lineno}", _name(call)
+        if said in ("print", "echo", "secho", "write") and _is_stderr(call):
+            words = set(re.findall(r"[a-z]{3,}", " ".join(Reader(function, call).field(0)).lower()))
+            if name not in OUTLETS or not words <= FRAME:
+                yield f"{where}: words of its own on stderr: raise an error that is in the catalogue"
+        elif said in ("SystemExit", "exit") and any(map(literal, call.args)):
+            yield f"{where}: an end with words of its own: raise an error that is in the catalogue"
+        elif said in LOUD and _on(call).lower().endswith(("log", "logger")) and not _entered(name, call):
+            yield f"{where}: a log line {said} that is not in the catalogue: tools/messages.py, KINDS"
+        elif name.startswith(("daemon/", "kernel/")) and (
+            said == "KernelTrouble" or (said == "append" and _on(call) in ("problems", "faults"))
+        ):
+            given = call.keywords[0].value if call.keywords else call.args[0]
+            if isinstance(given, ast.Call) and _name(given) not in speakers:
+                yield f"{where}: what {_name(given)} returns is not in the catalogue: tools/messages.py, SPEAKERS"
+
+
+def _is_stderr(call: ast.Call) -> bool:
+    """Whether a call writes to stderr."""
+    words = {word.arg: word.value for word in call.keywords}
+    to, error = words.get("file"), words.get("err")
+    on = call.func.value if isinstance(call.func, ast.Attribute) else None
+    return (
+        (to is not None and _last(to) == "stderr")
+        or (isinstance(error, ast.Constant) and bool(error.value))
+        or (on is not None and _last(on) == "stderr")
+    )
+
+
+def _entered(name: str, call: ast.Call) -> bool:
+    """Whether a call is an entry of the catalogue."""
+    return any(kind.name == _name(call) and name.startswith(kind.within) for kind in KINDS)
 
 
 # ---- the page ---------------------------------------------------------------------------------------------------

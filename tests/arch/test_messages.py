@@ -79,12 +79,40 @@ def test_messages_that_users_meet_often_are_there() -> None:
         ("daemon/a.py", "raise RequestError('not now', '')", "no cure: RequestError: not now"),
         ("daemon/a.py", "x = ActionResult(ok=False, message='it is not up')", "no cure: ActionResult: it is not up"),
         ("daemon/a.py", "self.faults.append('it is gone')", "no cure: append: it is gone"),
+        ("daemon/a.py", "problems.append('it is gone')", "no cure: append: it is gone"),
+        ("daemon/a.py", "tell(KernelTrouble(problem='it is gone'))", "no cure: KernelTrouble: it is gone"),
+        ("daemon/a.py", "tell(KernelTrouble(problem=self._words(1)))", "what _words returns is not in the catalogue"),
+        ("kernel/a.py", "problems.append(words())", "what words returns is not in the catalogue"),
+        ("page/a.py", "log.warning('it is gone')", "a log line warning that is not in the catalogue"),
+        ("kernel/a.py", "self._logger.critical('it is gone')", "a log line critical that is not in the catalogue"),
+        ("page/a.py", "log.exception('it is gone')", "no cure: exception: it is gone"),
+        ("page/a.py", "_refusal(404, 'it is gone', '')", "no cure: _refusal: it is gone"),
+        ("cli/a.py", "print('it is gone', file=sys.stderr)", "words of its own on stderr"),
+        ("cli/outcome.py", "print(f'xfrmctl: {x} is gone', file=sys.stderr)", "words of its own on stderr"),
+        ("cli/a.py", "typer.echo('it is gone', err=True)", "words of its own on stderr"),
+        ("cli/a.py", "sys.stderr.write('it is gone')", "words of its own on stderr"),
+        ("cli/a.py", "raise SystemExit('it is gone')", "an end with words of its own"),
+        ("cli/a.py", "sys.exit('it is gone')", "an end with words of its own"),
+        ("cli/a.py", "from b import RequestError as R\nraise R('it is gone', '')", "RequestError goes by another name"),
+        ("new/a.py", "class New(errors.XfrmctlError):\n    pass", "New is an error that is not in the catalogue"),
         ("diagnose/rules/a.py", "Finding(id='x', symptom='s', cause='', cure_here='c')", "no cause: Finding: s"),
         ("diagnose/rules/a.py", "Finding(id='x', symptom='s', cause='c', cure_here='')", "no cure: Finding: s"),
     ],
 )
 def test_what_is_not_in_the_catalogue_is_found(module: str, text: str, told: str) -> None:
     assert any(told in fault for fault in wrong(module, text)), wrong(module, text)
+
+
+def test_what_hands_on_what_others_say_is_no_message_of_its_own() -> None:
+    assert not wrong("cli/outcome.py", "print(f'xfrmctl: {line}', file=sys.stderr)")
+    assert not wrong("daemon/a.py", "tell(KernelTrouble(problem=str(error)))")
+    assert not wrong("cli/a.py", "raise SystemExit(1)")
+    assert not wrong("cli/a.py", "print('it is here')")
+
+
+def test_what_a_function_says_for_others_is_there() -> None:
+    texts = {message.text for message in FOUND}
+    assert any(text.startswith("the route to …, the far end of …, leads into") for text in texts)
 
 
 def test_a_new_message_makes_the_page_old() -> None:

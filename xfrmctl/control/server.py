@@ -292,5 +292,7 @@ async def _errors(
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        log.exception("control request failed", path=request.path)
+        log.exception(
+            "a request of the control API has failed; please report it with this traceback", path=request.path
+        )
         return _error(f"internal error: {type(error).__name__}", "the daemon's log has the details", 500)

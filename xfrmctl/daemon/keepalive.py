@@ -139,7 +139,7 @@ class Keepalives:
             try:
                 sock = self._sockets[version] = self.open(version)
             except OSError as error:
-                why = f"GRE keepalives (IPv{version}): {error.strerror}: CAP_NET_RAW is needed; their devices stay down"
+                why = f"GRE keepalives (IPv{version}): {error.strerror}, their devices stay down; give us CAP_NET_RAW"
                 self.tell(KernelTrouble(problem=why))
                 return False
             self.loop.add_reader(sock.sock, self.readable, sock)

@@ -5,7 +5,7 @@ start and when events were lost, everything is read and compared. The event loop
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -40,6 +40,9 @@ from xfrmctl.model.spd import SpdAction, SpdEntry
 
 GATEWAY = 0
 """The number of the part that belongs to no child."""
+
+AT_ONCE = 16
+"""Parts that are made before the event loop has its turn."""
 
 SETTLE_S = 0.02
 """The first change is applied at once, what follows it within this time together: many children come up at once."""
@@ -221,12 +224,12 @@ class Reconciler:
             self.maker.discards = _discards(self.entries)
             reqids = set(self._reqids())
             gone = self._parts.keys() - reqids
-            self._recompute(reqids | gone, stopping=stopping)
-            gateway = intent.of_gateway(self.entries)
-            self._union = Union({GATEWAY: gateway} | {reqid: part.desired for reqid, part in self._parts.items()})
+            await self._recompute(reqids | gone, stopping=stopping)
+            parts = {reqid: part.desired for reqid, part in self._parts.items()}
+            self._union = await asyncio.to_thread(Union, {GATEWAY: intent.of_gateway(self.entries)} | parts)
             self._icmp = IcmpGuard() if stopping else self._icmp_wanted
-            desired = replace(self.desired(), icmp=self._icmp)
-            report = await asyncio.to_thread(self.kernel.converge, desired)
+            icmp = self._icmp
+            report = await asyncio.to_thread(lambda: self.kernel.converge(replace(self.desired(), icmp=icmp)))
             self.disturbances = report.disturbances
             self._report(report, whole=True)
         if not stopping:
@@ -240,11 +243,14 @@ class Reconciler:
                 await self._apply(reqids)
         self._tell_narrowed()
 
-    def _recompute(self, reqids: Iterable[int], *, stopping: bool = False) -> dict[int, Desired | None]:
-        """Parts anew, and those of others on paths that have turned narrow, or wide again."""
+    async def _recompute(self, reqids: Collection[int], *, stopping: bool = False) -> dict[int, Desired | None]:
+        """Parts anew, and those of others on paths that have turned narrow, or wide again.
+
+        In small pieces: whatever changes meanwhile is dirty, and is made once more at the next turn.
+        """
         changes: dict[int, Desired | None] = {}
         while reqids:
-            for reqid in reqids:
+            for number, reqid in enumerate(tuple(reqids), 1):
                 part = self.maker.make(reqid, stopping=stopping)
                 if part is not None:
                     self._parts[reqid] = part
@@ -253,6 +259,8 @@ class Reconciler:
                 if not stopping:
                     self._note(reqid, part)
                 changes[reqid] = part.desired if part is not None else None
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
             reqids = self.maker.narrow.changed()
         return changes
 
@@ -263,7 +271,7 @@ class Reconciler:
             self.narrowed(clear)
 
     async def _apply(self, reqids: set[int]) -> None:
-        changes = self._recompute(reqids)
+        changes = await self._recompute(reqids)
         before, after = self._union.replace(changes)
         before, after = replace(before, icmp=self._icmp), replace(after, icmp=self._icmp_wanted)
         self._icmp = self._icmp_wanted

@@ -78,21 +78,21 @@ class TunnelWatch:
 
     def problems(self) -> list[str]:
         """Sentences with cause and cure, for as long as they are true."""
-        found: list[str] = []
+        problems: list[str] = []
         for child in self._children():
             assert child.tunnel is not None
             name = child.tunnel.interface
             peer, seen = self.underlays.through(name), self._seen.get(name)
             if peer is not None:
-                found.append(recursion(name, peer))
+                problems.append(recursion(name, peer))
             elif seen is not None and seen.looped_at is not None and self.now() - seen.looped_at <= EPISODE_S:
-                found.append(self._looping(name, seen.counters.looped))
+                problems.append(self._looping(name, seen.counters.looped))
             if child.tunnel.has_ipv6 and seen is not None and seen.counters.mtu < IPV6_FLOOR:
-                found.append(
+                problems.append(
                     f"{name}: the path leaves {seen.counters.mtu} bytes, and the kernel has no IPv6 on a device below"
                     f" {IPV6_FLOOR}: it is off until the path carries more; use a wider path, or IPv4 inside"
                 )
-        return found
+        return problems
 
     def info(self, child: ChildConfig) -> TunnelInfo | None:
         """The device of a child as the control API shows it; None where it has none."""
@@ -119,8 +119,9 @@ class TunnelWatch:
     def _looping(self, name: str, count: int) -> str:
         peer = self.underlays.far_ends.get(name)
         if peer is None:
-            return f"{name}: {count} packets were led into the device that had sent them, and dropped"
-        return f"{name}: {count} packets were dropped, for {recursion(name, peer)}"
+            what = "packets were led into the device that had sent them, and dropped"
+            return f"{name}: {count} {what}; look at the routes into {name}: one takes in the tunnel's own far end"
+        return f"{name}: {count} packets were dropped; {recursion(name, peer)}"
 
 
 def watching(

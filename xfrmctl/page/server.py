@@ -192,7 +192,7 @@ class StatusPage:
             except (asyncio.CancelledError, ConnectionError):
                 raise
             except Exception:
-                log.exception("status page failed", path=request.path)
+                log.exception("the status page has failed; please report it with this traceback", path=request.path)
                 response = _refusal(500, "Internal error", "The daemon's log has the details.")
         response.headers.update(HEADERS)
         return response
