@@ -119,8 +119,10 @@ class TunnelWatch:
     def _looping(self, name: str, count: int) -> str:
         peer = self.underlays.far_ends.get(name)
         if peer is None:
-            what = "packets were led into the device that had sent them, and dropped"
-            return f"{name}: {count} {what}; look at the routes into {name}: one takes in the tunnel's own far end"
+            return (
+                f"{name}: {count} packets were led into the device that had sent them, and dropped; look at the routes"
+                f" into {name}: one takes in the tunnel's own far end"
+            )
         return f"{name}: {count} packets were dropped; {recursion(name, peer)}"
 
 
