@@ -97,6 +97,7 @@ class LinuxKernel:
     def converge(self, desired: Desired) -> ConvergeReport:
         """Read everything of ours, compare, mend."""
         with self._lock:
+            self._firewall.wanted = set(desired.clamps)
             before = self._firewall.clamp_tunnels(wanted=True) if desired.clamps_devices else []
             report = apply.converge(self._backend, desired)
             if not any(route.table == PEER_TABLE for route in desired.routes):
@@ -129,6 +130,8 @@ class LinuxKernel:
     def change(self, before: Desired, after: Desired) -> ConvergeReport:
         """Bring ``before`` to ``after`` without reading the kernel."""
         with self._lock:
+            self._firewall.wanted -= before.clamps
+            self._firewall.wanted |= after.clamps
             problems = self._firewall.clamp_tunnels(wanted=True, look=False) if after.clamps_devices else []
             try:
                 report = apply.execute(self._backend, diff(holding(before), after))

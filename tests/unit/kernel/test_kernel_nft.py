@@ -9,12 +9,13 @@ import pytest
 
 from tests.unit.kernel.nf_tables import FakeTables
 from xfrmctl.kernel.desired import Clamp, ClampRule, Element, IcmpGuard
-from xfrmctl.kernel.firewall import nft, nft_guard
-from xfrmctl.kernel.firewall.backend import chosen
+from xfrmctl.kernel.firewall import backend, nft, nft_guard
+from xfrmctl.kernel.firewall.backend import Firewall, chosen
 from xfrmctl.kernel.firewall.clamp import Counter, elements
 from xfrmctl.kernel.firewall.guards import TableGuard
 from xfrmctl.kernel.firewall.maps import MapClamps
 from xfrmctl.kernel.firewall.programs import FirewallError
+from xfrmctl.kernel.plan import AddClamps
 from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.firewall import FirewallBackend
 
@@ -277,3 +278,23 @@ def test_auto_takes_what_the_host_has(
     _programs(monkeypatch, tmp_path, names)
     assert chosen(FirewallBackend.AUTO) is who
     assert chosen(FirewallBackend.NFTABLES) is FirewallBackend.NFTABLES
+
+
+def test_what_another_program_has_taken_away_is_shown_as_not_standing(
+    tables: FakeTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once the loss has been read, and before it is made good: a scrape just then must not lose the series."""
+    monkeypatch.setattr(backend, "NfTables", lambda: tables)
+    firewall = Firewall(FirewallBackend.NFTABLES)
+    clamp = Clamp(LAN, FAR, 1406)
+    firewall.wanted = {clamp}
+    firewall.read()
+    assert firewall.apply([AddClamps(frozenset({R1406}), ONE)]) == []
+    assert [info.standing for info in firewall.counters()] == [True]
+    tables.tables.clear()
+    tables.disturbances += 1
+    firewall.read()
+    (info,) = firewall.counters()
+    assert (info.family, info.mss, info.standing, info.packets) == (4, 1406, False, 0)
+    firewall.wanted -= {clamp}
+    assert firewall.counters() == []

@@ -10,7 +10,7 @@ changed, is removed.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from xfrmctl.kernel.desired import ClampRule, DfRule, Element, IcmpGuard
+from xfrmctl.kernel.desired import Clamp, ClampRule, Desired, DfRule, Element, IcmpGuard
 from xfrmctl.kernel.firewall import clamp
 from xfrmctl.kernel.firewall.clamp import Counter
 from xfrmctl.kernel.firewall.df import DfTable
@@ -75,6 +75,8 @@ class Firewall:
         self._errors = ErrorWatch()
         self._known = False
         self._tunnels = TunnelClamp()
+        self.wanted: set[Clamp] = set()
+        """What should be clamped: whoever reads may find that another program has taken all of it away."""
 
     def _by(self, *, iptables: bool) -> tuple[Clamps, Guards]:
         return (SetClamps(), ChainGuard()) if iptables else (MapClamps(self._tables), TableGuard(self._tables))
@@ -162,6 +164,9 @@ class Firewall:
         """Every rule that stands or should stand. Raises FirewallError."""
         if not self._known:
             self.read()
+        found = self._clamps.counters()
+        rules = Desired(clamps=frozenset(self.wanted)).clamp_rules
+        missing = {rule: (Counter(), False, frozenset[Element]()) for rule in rules - found.keys()}
         return [
             ClampInfo(
                 family=rule.family,
@@ -171,7 +176,7 @@ class Firewall:
                 bytes=counter.bytes,
                 standing=standing,
             )
-            for rule, (counter, standing, members) in sorted(self._clamps.counters().items())
+            for rule, (counter, standing, members) in sorted((found | missing).items())
         ]
 
     def disturbances(self) -> list[str]:
