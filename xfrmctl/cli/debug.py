@@ -35,6 +35,7 @@ def debug(
     Nothing is restarted, no other connection gets slower, and it ends by itself. Keys, nonces, proofs and
     pre-shared keys are never shown, only their sizes. With --keys the daemon writes session keys into a
     directory that the configuration must name: `WIRESHARK_CONFIG_DIR=DIRECTORY wireshark` then decrypts.
+    Suites that Wireshark cannot be told of, as ChaCha20, are named, and a comment in its tables.
 
     Example: `xfrmctl debug branch-7`, `xfrmctl debug branch-7 --for 2h --detach`, `xfrmctl debug branch-7
     --off`; in another terminal: `xfrmctl down branch-7 && xfrmctl up branch-7`

@@ -10,6 +10,7 @@ from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
 from xfrmctl.daemon import diagnosis
 from xfrmctl.daemon.clock import wall
+from xfrmctl.daemon.keylog import left_out
 from xfrmctl.daemon.snapshot import Observed, failure_info
 from xfrmctl.daemon.status import carried
 from xfrmctl.metrics.scrape import Pacer
@@ -164,6 +165,11 @@ class DaemonHandlers:
         where = "`xfrmctl events` and the log have it"
         if keys:
             where += f"; keys of its IKE SAs, and of CHILD SAs from their next rekey on, are in {tables}"
+            unnamed = left_out(daemon.engine.config.connections[connection])
+            if unnamed:
+                where += (
+                    f", but of {', '.join(unnamed)} none: Wireshark has no name for it; configure AES to see inside"
+                )
         return ActionResult(ok=True, message=f"{connection}: debugged for {duration(seconds)}; {where}")
 
     async def reload(self) -> ReloadResult:

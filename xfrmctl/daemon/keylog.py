@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from xfrmctl.ike.config import ConnectionConfig
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
 from xfrmctl.model.errors import XfrmctlError
@@ -26,6 +27,10 @@ _IKE_INTEG = {
     Integ.HMAC_SHA2_256_128: "HMAC_SHA2_256_128 [RFC4868]",
     Integ.HMAC_SHA2_384_192: "HMAC_SHA2_384_192 [RFC4868]",
     Integ.HMAC_SHA2_512_256: "HMAC_SHA2_512_256 [RFC4868]",
+}
+_IKE_ENCR = {
+    Encr.AES_GCM_16: "AES-GCM-{} with 16 octet ICV [RFC5282]",
+    Encr.AES_CBC: "AES-CBC-{} [RFC3602]",
 }
 _ESP_ENCR = {
     Encr.AES_GCM_16: "AES-GCM with 16 octet ICV [RFC4106]",
@@ -50,32 +55,46 @@ Pair = tuple[bytes, bytes]
 
 def ike_line(suite: Suite, spis: Pair, encryption: Pair, integrity: Pair) -> str:
     """A line of ``ikev2_decryption_table``; a comment where Wireshark has no name for the suite."""
-    cipher = {
-        Encr.AES_GCM_16: f"AES-GCM-{suite.key_bits} with 16 octet ICV [RFC5282]",
-        Encr.AES_CBC: f"AES-CBC-{suite.key_bits} [RFC3602]",
-    }.get(suite.encr)
-    if cipher is None or suite.integ not in _IKE_INTEG:
+    if not _has_name(suite):
         return f"# IKE SA {spis[0].hex()} {spis[1].hex()}: Wireshark cannot decrypt {suite}"
+    cipher = _IKE_ENCR[suite.encr].format(suite.key_bits)
     fields = [*(spi.hex() for spi in spis), *(key.hex() for key in encryption), f'"{cipher}"']
     return ",".join([*fields, *(key.hex() for key in integrity), f'"{_IKE_INTEG[suite.integ]}"'])
 
 
 def esp_line(sa: KernelSa, keys: SaKeys) -> str:
     """A line of ``esp_sa``; a comment where Wireshark has no name for the suite."""
-    cipher, integ = _ESP_ENCR.get(sa.suite.encr), _ESP_INTEG.get(sa.suite.integ)
-    if cipher is None or integ is None or sa.protocol != ProtocolId.ESP:
+    if not _has_name(sa.suite):
         return f"# {sa.id}: Wireshark cannot decrypt {sa.suite}"
     fields = (
         "IPv4" if sa.destination.version == 4 else "IPv6",
         str(sa.source),
         str(sa.destination),
         f"{sa.spi:#010x}",
-        cipher,
+        _ESP_ENCR[sa.suite.encr],
         _hex(keys.encryption),
-        integ,
+        _ESP_INTEG[sa.suite.integ],
         _hex(keys.integrity),
     )
     return ",".join(f'"{field}"' for field in fields)
+
+
+def left_out(config: ConnectionConfig) -> list[str]:
+    """The suites of a connection, as it is configured, that the tables cannot name: of these no key is written."""
+    proposals = (*config.ike, *(proposal for child in config.children for proposal in child.esp))
+    suites = (suite for proposal in proposals for suite in proposal.suites())
+    return list(dict.fromkeys(f"{suite.protocol.name} {suite}" for suite in suites if not _has_name(suite)))
+
+
+def _has_name(suite: Suite) -> bool:
+    """Whether every Wireshark since 4.0 can be told of a suite.
+
+    Newer ones have a name for ChaCha20 in ESP, but an older one that meets a name it does not know reads no further,
+    and then has no SA at all.
+    """
+    if suite.protocol == ProtocolId.IKE:
+        return suite.encr in _IKE_ENCR and suite.integ in _IKE_INTEG
+    return suite.protocol == ProtocolId.ESP and suite.encr in _ESP_ENCR and suite.integ in _ESP_INTEG
 
 
 def _hex(key: bytes) -> str:

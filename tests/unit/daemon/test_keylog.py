@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.sim.world import ALICE, BOB, Node, World, child, connection
-from xfrmctl.daemon.keylog import ESP_TABLE, IKE_TABLE, KeyLog, KeyLogError, esp_line, ike_line
+from xfrmctl.daemon.keylog import ESP_TABLE, IKE_TABLE, KeyLog, KeyLogError, esp_line, ike_line, left_out
 from xfrmctl.ike.config import Start
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Direction, KernelSa, SaKeys
@@ -168,6 +168,16 @@ def test_what_wireshark_has_no_name_for_is_a_comment() -> None:
         f'"IPv6","2001:db8::1","2001:db8::2","0x00001000","AES-CBC [RFC3602]","0x{"01" * 32}",'
         f'"HMAC-SHA-256-128 [RFC4868]","0x{"02" * 32}"'
     )
+
+
+def test_what_is_left_out_is_said_before(place: Place) -> None:
+    config = place.alice.engine.config.connections["net"]
+    assert left_out(config) == []
+    (lan, *_) = config.children
+    odd = replace(lan, esp=(parse_proposal("chacha20poly1305", ProtocolId.ESP), *lan.esp))
+    assert left_out(replace(config, children=(odd, odd))) == ["ESP chacha20poly1305-noesn"]
+    keys = (parse_proposal("chacha20poly1305-prfsha256-x25519", ProtocolId.IKE),)
+    assert left_out(replace(config, ike=keys)) == ["IKE chacha20poly1305"]
 
 
 # ---- what tshark makes of it -------------------------------------------------------------------------------------
