@@ -94,6 +94,7 @@ KINDS = (
     Kind("fail", COMMAND, (0, None, None), ("; ", ": "), "cli/"),
     Kind("ActionResult", COMMAND, ("message", None, None), ("; ",)),
     Kind("UnusableInput", COMMAND, (0, None, None), ("; ", ": ")),
+    Kind("OutputError", COMMAND, (0, None, None), ("; ",)),
     Kind("KeyLogError", COMMAND, (0, None, None), ("; ",)),
     Kind("ListenError", START, (0, None, None), ("; ",)),
     Kind("EndpointError", START, (0, None, None), ("; ",)),

@@ -1,7 +1,5 @@
 """The command ``xfrmctl``: global options and the table of verbs."""
 
-import os
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +55,7 @@ class Verbs(TyperGroup):
         except XfrmctlError as error:
             raise typer.Exit(outcome.tell(error, ctx.obj.json)) from None
         except BrokenPipeError:  # xfrmctl events | head
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            outcome.drop_output()
             raise typer.Exit(0) from None
 
 
@@ -129,4 +127,6 @@ app.add_typer(
 
 def main() -> None:
     """Entry point of the installed command."""
-    app()
+    session.fit_output()
+    with outcome.written():
+        app()

@@ -1,8 +1,10 @@
 """What a verb needs from outside: the global options, JSON or text, and the daemon."""
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass, is_dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,12 +52,27 @@ def console() -> "Console":
     return Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
 
+def fit_output() -> None:
+    """Where the locale has no Unicode, what it cannot spell becomes a question mark; a closed stdout takes all."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    """JSON says everything in ASCII where it has to."""
+    plain = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") != "utf8"
+    return json.dumps(value, indent=indent, ensure_ascii=plain)
+
+
 def print_line(value: object) -> None:
     """A value as one line of JSON on stdout, at once: a reader may wait for it."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(_json(value), flush=True)
 
 
 def print_json(value: object) -> None:
     """A value as JSON on stdout."""
     plain: Any = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    print(json.dumps(plain, indent=2, ensure_ascii=False))
+    print(_json(plain, 2))

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,29 +56,27 @@ def show(
     query = filters(connections, child, state, peer, address, carries, spi)
     one = connections[0] if connections and len(query) == 1 and not set("*?[") & set(connections[0]) else None
     code = 0
-    for look in _looks(watch, times):
-        if as_json:
-            code = _as_json(client, query, one, compact=watch is not None)
-            continue
-        snapshot = client.status(query)
-        code = _code(snapshot, one, filtered=bool(query))
-        _display(snapshot, brief, whole=not query, clear=watch is not None, first=look == 0)
+    with suppress(KeyboardInterrupt) if watch is not None else nullcontext():
+        for look in _looks(watch, times):
+            if as_json:
+                code = _as_json(client, query, one, compact=watch is not None)
+                continue
+            snapshot = client.status(query)
+            code = _code(snapshot, one, filtered=bool(query))
+            _display(snapshot, brief, whole=not query, clear=watch is not None, first=look == 0)
     if code and watch is None:
         raise typer.Exit(code)
 
 
 def _looks(watch: float | None, times: int | None) -> Iterator[int]:
-    """Numbers of the looks, each at its time; ^C ends them."""
+    """Numbers of the looks, each at its time."""
     look = 0
-    try:
-        while True:
-            yield look
-            look += 1
-            if watch is None or look == times:
-                return
-            time.sleep(watch)
-    except KeyboardInterrupt:
-        return
+    while True:
+        yield look
+        look += 1
+        if watch is None or look == times:
+            return
+        time.sleep(watch)
 
 
 def _as_json(client: "ControlClient", query: list[tuple[str, str]], one: str | None, *, compact: bool) -> int:
