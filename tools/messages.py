@@ -148,6 +148,8 @@ OUTLETS = frozenset(
         "daemon/process.py",
         "lab/app.py",
         "lab/boot.py",
+        "lab/play.py",
+        "lab/probe.py",
     }
 )
 """Where stderr is written to, and only with what an error, a problem or a result says."""

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
+from tests.sim.test_lost_sas import Looking
 from tests.sim.world import Node, World, matching, pair, start
-from xfrmctl.daemon.runtime import missing
 from xfrmctl.ike.states import ChildState
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRemoved
@@ -76,7 +76,7 @@ def test_the_child_is_rekeyed_while_kernels_are_slow() -> None:
         matching(alice, bob)
         assert set(alice.sad) == known(alice) and set(bob.sad) == known(bob), f"after {step} ms"
         assert [c.state for c in alice.sa().children] == [ChildState.INSTALLED]
-        assert missing(alice.engine.ike_sas(), alice.sad) == missing(bob.engine.ike_sas(), bob.sad) == []
+        assert Looking(alice)() == Looking(bob)() == []
 
 
 def test_a_doomed_child_that_the_kernel_refuses_is_only_refused() -> None:

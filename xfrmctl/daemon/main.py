@@ -6,7 +6,7 @@ clear at start or stop (DESIGN 3.11).
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +30,7 @@ from xfrmctl.daemon.keylog import KeyLog
 from xfrmctl.daemon.lifecycle import live, notify, reloading
 from xfrmctl.daemon.network import NetworkWatch
 from xfrmctl.daemon.paths import PathKeeper
+from xfrmctl.daemon.pathwatch import PathWatch
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.scrape import GatewaySource, SaAccounts, metrics_of
@@ -69,9 +70,6 @@ found a moment later only two seconds after that.
 COLLECT = (700, 10, 500)
 """When garbage is looked for. A look at everything takes half a second with thousands of SAs, in which nothing else
 happens, and cycles that live long are few: it is made fifty times more rarely than usual."""
-
-FEW_PATHS = 8
-"""Paths that are looked at in one step: their routes take some system calls each."""
 
 REMEMBER_S = 300.0
 """How often what is believed of paths is written down, beside each stop."""
@@ -116,6 +114,7 @@ class Daemon:
         )
         self._ports: UdpPorts | None = None
         self.runtime = Runtime(self.engine, self.kernel, self._send, self.bus, loop, self.paths)
+        self._path_watch = PathWatch(self.paths, self.kernel, self.runtime)
         self.inherited = Inheritance(self.engine, self.kernel, loop)
         self.reconciler.narrowed = lambda reqids: self.runtime.step(partial(self.engine.clear_df, reqids))
         self._loop = loop
@@ -272,7 +271,7 @@ class Daemon:
     def _network_changed(self, address_gone: bool) -> None:
         self.reconciler.network_changed(address_gone=address_gone)
         self.runtime.step(self.engine.handle_network)
-        self._background(self._look_at_routes(Pacer()))
+        self._background(self._path_watch.look_at_routes())
 
     def _remember(self) -> None:
         """Write down what is believed of the paths."""
@@ -282,21 +281,6 @@ class Daemon:
             text = "beliefs about paths are not kept over a restart; make the directory writable"
             self._log.warning(text, directory=str(self._state), why=str(error))
 
-    async def _look_at_paths(self, pacer: Pacer) -> None:
-        sad = await status.carried(self.kernel, pacer)
-        await self._in_pieces(self.paths.begin_look(), partial(self.paths.count, sad), pacer)
-        await self._look_at_routes(pacer)
-
-    async def _look_at_routes(self, pacer: Pacer) -> None:
-        await self._in_pieces(self.paths.next_look(), self.paths.look_at_routes, pacer)
-
-    async def _in_pieces(
-        self, paths: list[PmtuPath], action: Callable[[list[PmtuPath], float], None], pacer: Pacer
-    ) -> None:
-        for at in range(0, len(paths), FEW_PATHS):
-            self.runtime.step(partial(action, paths[at : at + FEW_PATHS]))
-            await pacer.rest()
-
     async def _watch_paths(self) -> None:
         """Look at what SAs carry and where routes lead. Ends by cancellation."""
         remember_at = self._loop.time() + REMEMBER_S
@@ -304,7 +288,7 @@ class Daemon:
             began = self._loop.time()
             with suppress(XfrmctlError):  # the kernel would not say: the next time it may
                 if self.paths.any:
-                    await self._look_at_paths(Pacer())
+                    await self._path_watch.look()
                 self._tunnels.look()
             if began >= remember_at:
                 remember_at = began + REMEMBER_S

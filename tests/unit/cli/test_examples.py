@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from tests.unit.cli.test_cli import CONFIG
 from tests.unit.control.gateway_values import serving
-from tests.unit.importers.test_import_swanctl import SITES
+from tests.unit.importers.swanctl_text import SITES
 from tests.unit.trace.captures import ethernet, pcapng, syn, syn_ack
 from tools.man_pages import verbs
 from xfrmctl.cli.main import app
