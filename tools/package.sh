@@ -105,7 +105,7 @@ oci() {
             $(compgen -G '/etc/apt/sources.list.d/*.sources' || compgen -G '/etc/apt/sources.list')
     fi
     # Storage of its own, and no namespaces but a chroot's: it works in a container and without systemd. Where overlays can
-    # be mounted nothing is copied to and fro.
+    # be mounted, nothing is copied.
     local driver=vfs base
     mkdir -p "$scratch"/overlay/{lower,upper,work,merged}
     if (cd "$scratch/overlay" && mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged) 2>/dev/null; then
