@@ -99,6 +99,9 @@ wheels: setup-test ## An archive of that wheel and all that it needs into dist/,
 deb: setup-test ## Build a Debian package for this release of Debian or Ubuntu into dist/
 	@tools/package.sh deb
 
+test-releases: ## The Debian package in roots of other releases: Debian 13, and Ubuntu 24.04 with UBUNTU_MIRROR=URL; minutes
+	@$(SUDO) UBUNTU_MIRROR=$(UBUNTU_MIRROR) tools/releases.sh
+
 oci: setup-test ## Build an OCI image with that package into dist/, without a daemon and a registry
 	@$(SUDO) tools/package.sh oci
 
