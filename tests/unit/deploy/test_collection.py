@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -121,6 +122,20 @@ def test_defaults_are_those_that_are_documented(role: Path) -> None:
     for way in ways.values():
         told = {name: option["default"] for name, option in way["options"].items() if not option.get("required")}
         assert told == {name: defaults[name] for name in told}
+
+
+def test_the_inventory_of_the_readme_is_one() -> None:
+    """Variables that there are, and a configuration that the program takes but for the secret's file."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (COLLECTION / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    gateways, monitoring = (next(iter(yaml.safe_load(block).values())) for block in blocks)
+    host = gateways["hosts"]["moon"] | gateways["vars"]
+    for role, found in zip(ROLES, (host, monitoring["vars"]), strict=True):
+        options = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+        assert {name for name in found if name.startswith("xfrmctl_")} <= options.keys()
+    sections = {"gateway": {}, "policies": {}, "connections": host["xfrmctl_connections"]}
+    assert FILTERS.problems(sections, SCHEMA) == [] == FILTERS.bare_secrets(sections)
+    (secret,) = host["xfrmctl_secrets"]
+    assert f"!file 'secrets/{secret}'" in FILTERS.configuration(sections, SCHEMA)
 
 
 def test_what_it_carries_along_is_the_projects() -> None:
