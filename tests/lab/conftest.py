@@ -1,6 +1,11 @@
 """What the tests with real ESP share. They run inside the lab: `make test-lab`, or one file with
 
 xfrmctl lab run -- .venv/bin/python -m pytest -m lab tests/lab/test_lab_topology.py
+
+A file that says ``VIRTUAL_TIME = True`` runs with ``--time-travel`` in `make test-lab`: waiting takes no time, and its
+seconds do not depend on the machine. That is for files that wait for timers. It is not for those about what happens
+between two programs that compute at once (a crash, a reload under traffic: there nothing happens in between), for what
+computing costs, nor for anything that sends as fast as it can for so many seconds: it would never end.
 """
 
 from collections.abc import Iterator
