@@ -13,7 +13,7 @@ CONNECTION, CHILD = "connections.NAME", "connections.NAME.children.NAME"
 
 KERNEL_NETLINK = "strongswan.conf: charon.plugins.kernel-netlink"
 SWAN_SECRET = "secrets.ike-NAME"
-CONN, SECRETS = "conn NAME", "ipsec.secrets"
+CONN, CONN6, SECRETS = "conn NAME", "conn NAME-IPV6", "ipsec.secrets"
 CONFIGURE = "configure terminal"
 
 NOTHING_THERE = "nothing: the fault is at this end alone"

@@ -10,6 +10,8 @@ from ipaddress import ip_address
 
 from xfrmctl.diagnose.lines import (
     CHILD,
+    CONN,
+    CONN6,
     CONNECTION,
     SECRETS,
     SWAN_SECRET,
@@ -181,14 +183,18 @@ def _swan(selectors: Sequence[TrafficSelector]) -> str:
 
 
 def _subnets(near: Sequence[TrafficSelector], far: Sequence[TrafficSelector]) -> list[Line]:
-    """libreswan makes an SA for each two of them; it has neither ranges nor, in a list, ports."""
-    ours, theirs = ([n for ts in one for n in ts.networks()] for one in (near, far))
+    """libreswan makes an SA for each two networks, of one family in a connection, without ports in a list."""
     if not _plain((*near, *far)):
         return []
-    left, right = (" ".join(map(str, one)) for one in (ours, theirs))
-    if len(ours) == len(theirs) == 1:
-        return [libreswan(f"leftsubnet={left}\nrightsubnet={right}")]
-    return [libreswan(f'leftsubnets="{left}"\nrightsubnets="{right}"')]
+    found = []
+    for version, place in ((4, CONN), (6, CONN6)):
+        ends = [[n for ts in one for n in ts.networks() if n.version == version] for one in (near, far)]
+        left, right = (" ".join(map(str, one)) for one in ends)
+        if len(ends[0]) == len(ends[1]) == 1:
+            found.append(libreswan(f"leftsubnet={left}\nrightsubnet={right}", place))
+        elif all(ends):
+            found.append(libreswan(f'leftsubnets="{left}"\nrightsubnets="{right}"', place))
+    return found
 
 
 def _access_lists(near: Sequence[TrafficSelector], far: Sequence[TrafficSelector]) -> list[Line]:

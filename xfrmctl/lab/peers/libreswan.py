@@ -114,7 +114,7 @@ class Libreswan:
         (self.directory / "ipsec.conf").write_text(text)
         addconn = [str(self._libexec / "addconn"), "--ctlsocket", str(self._socket)]
         said = _run([*addconn, "--config", f"{self.directory}/ipsec.conf", name], check=False)
-        if f'"{name}": added ' not in self.log_text():
+        if not re.search(rf'"{re.escape(name)}(/\d+x\d+)?": added ', self.log_text()):  # one for each two subnets
             raise LabError(f"pluto did not take {name}: {said}\n{self.log_tail()}")
 
     def secrets(self, text: str) -> str:
