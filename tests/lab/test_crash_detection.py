@@ -31,6 +31,13 @@ def gateway(topology: Topology, at: int, *, start: str, dpd: str, tokens: bool =
     return Gateway(topology.ns(("ga", "gb")[at]), json.dumps(config), options=("--log-level", "debug"))
 
 
+def reboot(one: Gateway) -> None:
+    """Killed, with no SA left that it would find at its start and negotiate anew."""
+    one.kill()
+    one.namespace.run(["ip", "xfrm", "state", "flush"])
+    one.start()
+
+
 def test_the_peer_of_a_killed_daemon_is_back_at_once(topology: Topology) -> None:
     """B only answers, so nothing but A can bring the tunnel back."""
     b = gateway(topology, 1, start="none", dpd="off")
@@ -42,8 +49,7 @@ def test_the_peer_of_a_killed_daemon_is_back_at_once(topology: Topology) -> None
             assert stat.S_IMODE(secret.stat().st_mode) == 0o600
             kept, first = secret.read_bytes(), a.client.connection("net").ike_sas[0].name
             assert traffic.ping(topology.ns("ha"), HOST_B[0], interval_s=0.02).loss == 0
-            b.kill()
-            b.start()
+            reboot(b)
             began = time.monotonic()
             eventually(lambda: a.client.connection("net").ike_sas[0].name != first, "a new IKE SA", 4 * DPD_S)
             b.wait_up("net")
@@ -65,7 +71,6 @@ def test_without_tokens_only_silence_tells(topology: Topology) -> None:
     with b, a:
         a.wait_up("net")
         first = a.client.connection("net").ike_sas[0].name
-        b.kill()
-        b.start()
+        reboot(b)
         eventually(lambda: "(attempt 3)" in a.log_tail(200), "it is tried again", 30)
         assert a.client.connection("net").ike_sas[0].name == first
