@@ -40,6 +40,8 @@ def daemon(
 ) -> None:
     """Run the gateway in the foreground, until SIGTERM or ^C. SIGHUP reloads.
 
+    SIGUSR1 ends it too, but leaves SAs and policies to the next daemon, which keeps packets going until it has its own.
+
     Needs root (CAP_NET_ADMIN, CAP_NET_RAW, UDP 500 and 4500). A stop deletes our SAs and tells the peers;
     what is configured stays blocked, never in clear, until `xfrmctl cleanup`.
 
