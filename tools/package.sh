@@ -84,6 +84,7 @@ deb() {
     wheel "$tree/wheels"
     cp -r packaging/debian "$tree/debian"
     cp packaging/systemd/xfrmctl.service packaging/systemd/xfrmctl.tmpfiles "$tree/debian/"
+    cp packaging/systemd/xfrmctl-boot.service "$tree/debian/xfrmctl.xfrmctl-boot.service"
     cp packaging/xfrmctl.yaml "$tree/"
     printf 'xfrmctl (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- The xfrmctl project <xfrmctl@localhost>  %s\n' \
         "$package_version" "$(date -u -R -d "@$epoch")" >"$tree/debian/changelog"

@@ -15,6 +15,7 @@ from xfrmctl.lab.boot import repository
 pytestmark = pytest.mark.deploy
 
 UNIT = repository() / "packaging/systemd/xfrmctl.service"
+BOOT = UNIT.with_name("xfrmctl-boot.service")
 STRONGSWAN = Path("/lib/systemd/system/strongswan.service")
 CONFIG = "/etc/xfrmctl/xfrmctl.yaml"
 CAPABILITIES = sum(1 << number for number in (10, 12, 13))
@@ -77,7 +78,9 @@ def exposure(unit: Path) -> float:
 
 
 def test_systemd_has_nothing_to_say_about_the_unit(gateway: Node) -> None:
-    done = gateway.run(["systemd-analyze", "verify", "--man=no", "xfrmctl.service"], check=False)
+    done = gateway.run(
+        ["systemd-analyze", "verify", "--man=no", "xfrmctl.service", "xfrmctl-boot.service"], check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -156,6 +159,34 @@ def test_a_hangup_is_a_reload_that_systemd_sees(service: Node) -> None:
     service.run(["systemctl", "kill", "-s", "HUP", "--kill-whom=main", "xfrmctl"])
     eventually(lambda: shown(service, "StatusText") == "reloaded: 1 added", "no reload")
     assert shown(service, "ActiveState") == "active"
+
+
+def test_before_there_is_a_network_what_is_configured_is_blocked(gateway: Node) -> None:
+    configure(gateway, "one", "two")
+    gateway.run(["xfrmctl", "cleanup"])
+    gateway.run(["systemctl", "start", "xfrmctl-boot"], timeout_s=120)
+    policies = gateway.run(["ip", "xfrm", "policy"]).stdout
+    for number in range(2):
+        assert re.search(rf"src 10.1.{number}.0/24 dst 10.2.{number}.0/24 \n\tdir out action block", policies), policies
+    assert gateway.run(["pgrep", "-u", "xfrmctl"], check=False).stdout == ""
+    gateway.run(["systemctl", "stop", "xfrmctl-boot"])
+    enabled = gateway.run(["systemctl", "enable", "xfrmctl"]).stderr
+    assert "xfrmctl-boot.service" in enabled, "both are enabled together"
+    gateway.run(["systemctl", "disable", "xfrmctl"])
+
+
+def test_what_runs_at_boot_has_no_more_rights_than_the_daemon() -> None:
+    """What is not about how the two start, say and end."""
+    own = re.compile(r"Type|Exec|Timeout|Watchdog|Restart|RemainAfterExit|RuntimeDirectory")
+    daemon, boot = (
+        [line for line in service_section(unit).splitlines() if line and line[0] != "#" and not own.match(line)]
+        for unit in (UNIT, BOOT)
+    )
+    assert boot == daemon
+
+
+def service_section(unit: Path) -> str:
+    return unit.read_text().partition("[Service]\n")[2].partition("[Install]")[0]
 
 
 def test_a_faulty_file_at_start_is_told_and_not_tried_again(gateway: Node) -> None:

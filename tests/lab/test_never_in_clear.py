@@ -5,6 +5,7 @@ asserts that none of the packets showed on the underlay except inside ESP; the l
 end the protection, which also proves that the captures would have seen a packet in clear.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -242,3 +243,19 @@ def test_cleanup_ends_the_block(world: World) -> None:
     assert sum(serial <= cleaned for serial in seen.clear) > 20
     seen.nothing_in_clear(after=back, esp=True)
     assert LAN in world.a.config_file.read_text()
+
+
+def test_protect_blocks_without_a_daemon_as_at_boot(world: World) -> None:
+    """What the unit xfrmctl-boot does before there is a network; the daemon then takes over."""
+    world.base()
+    world.a.kill()
+    world.a.ctl_text("cleanup")
+    with world.watch() as seen:
+        argv = ["-m", "xfrmctl", "daemon", "--protect", "--config", str(world.a.config_file)]
+        world.a.namespace.run([sys.executable, *argv, "--state", str(world.a.directory / "state")])
+        protected = world.stream.serial
+        time.sleep(DWELL_S)
+        assert not world.a.running
+        world.base()
+        time.sleep(DWELL_S)
+    seen.nothing_in_clear(after=protected, esp=True)

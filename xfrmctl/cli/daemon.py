@@ -37,6 +37,10 @@ def daemon(
     state: Annotated[Path, typer.Option("--state", help="Directory for what must outlive a crash.")] = DEFAULT_STATE,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to log.")] = LogFormat.AUTO,
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="What to log.")] = LogLevel.INFO,
+    protect: Annotated[
+        bool,
+        typer.Option("--protect", help="Only block what is configured, as a stop leaves it, and end: for the boot."),
+    ] = False,
 ) -> None:
     """Run the gateway in the foreground, until SIGTERM or ^C. SIGHUP reloads.
 
@@ -60,4 +64,4 @@ def daemon(
         log_format=chosen(log_format.value),
         log_level=log_level.value,
     )
-    raise typer.Exit(run(options))
+    raise typer.Exit(run(options, protect=protect))

@@ -340,6 +340,12 @@ class Daemon:
         notify(f"READY=1\nSTATUS={len(engine.connections)} connections configured")
         live(self._loop)
 
+    async def protect(self) -> tuple[str, ...]:
+        """Put up what stays behind when a daemon stops, and nothing else; gives what the kernel has refused of it."""
+        await self.reconciler.everything(stopping=True)
+        self.kernel.close()
+        return self.reconciler.problems
+
     async def stop(self) -> None:
         """Go: blocks first, then the SAs and a word to every peer, then everything else."""
         self._ending()

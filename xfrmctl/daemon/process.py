@@ -49,15 +49,26 @@ async def _serve(options: Options, configuration: Configuration) -> int:
     return EXIT_OK
 
 
-def run(options: Options) -> int:
-    """Be the daemon until a signal comes; returns the exit code. Says on stderr what is wrong with a configuration."""
+async def _protect(options: Options, configuration: Configuration) -> int:
+    daemon = Daemon(options, configuration, asyncio.get_running_loop())
+    problems = await daemon.protect()
+    for problem in problems:
+        print(f"xfrmctl daemon: {problem}", file=sys.stderr)
+    return EXIT_FAILED if problems else EXIT_OK
+
+
+def run(options: Options, *, protect: bool = False) -> int:
+    """Be the daemon until a signal comes; returns the exit code. Says on stderr what is wrong with a configuration.
+
+    With ``protect`` only put up what a daemon that stops leaves behind.
+    """
     logs.configure(options.log_format, options.log_level)
     try:
         configuration = load(options.config)
         for warning in configuration.warnings:
             print(warning, file=sys.stderr)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_serve(options, configuration))
+            return runner.run((_protect if protect else _serve)(options, configuration))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
