@@ -277,20 +277,21 @@ def test_what_it_has_made_passes_full_size_packets_after_a_reboot(fleet: Fleet) 
 
 
 def test_it_can_be_taken_away_again(fleet: Fleet) -> None:
-    """The wheel, and all of the configuration; the package, whose configuration stays."""
+    """The wheel, with all of the configuration and the blocks; the package, of which both stay."""
     control, two, three = fleet.control, fleet.two, fleet.three
     two.power_off()
     two.boot()
-    control.host("two", xfrmctl_remove_configuration=True)
+    control.host("two", xfrmctl_remove_configuration=True, xfrmctl_remove_protection=True)
     words = ("--limit", "two,three")
     first = control.play(*words, book=REMOVE, extra={"xfrmctl_firewall": "nftables"})
     assert first.code == 0, first.out
     second = control.play(*words, book=REMOVE, extra={"xfrmctl_firewall": "iptables"})
     assert (second.code, second.changed["two"]) == (0, 0), second.out
     assert second.tasks == ["Take the jumps and our chains away"]
+    assert two.run(["ip", "xfrm", "policy"]).stdout == ""
+    assert "dst 10.9.2.0/24" in three.run(["ip", "xfrm", "policy"]).stdout
     for node in (two, three):
-        assert node.run(["ip", "xfrm", "policy"]).stdout == ""
-        assert "xfrmctl" not in node.run(["nft", "list", "ruleset"]).stdout
+        assert "jump xfrmctl" not in node.run(["nft", "list", "ruleset"]).stdout
         assert node.run(["systemctl", "cat", "xfrmctl"], check=False).returncode != 0
         found = node.run(
             ["find", "/etc", "/opt", "/usr", "/var/lib", "-name", "*xfrmctl*", "-not", "-path", "*/grafana/*"]
