@@ -33,6 +33,9 @@ def test_every_command_of_the_section_deploy_is_run_by_a_test() -> None:
     texts = [path.read_text() for path in (ROOT / "tests" / "deploy").glob("*.py")]
     run = {line for text in texts for line in re.findall(r'readme\.(?:command|recipe)\(\s*"([^"]+)"', text)}
     run |= {f"xfrmctl lab scenario {one.name}" for one in play.scenarios()}
+    acceptance = (ROOT / "tools" / "acceptance.sh").read_text()
+    assert "vagrant up" in acceptance and "./scenario " in acceptance
+    run |= {"cd vagrant && vagrant up"} | {f"./scenario {one.name}" for one in play.scenarios()}
     assert len(readme.commands()) > 10
     assert set(readme.commands()) <= run
 
