@@ -87,6 +87,9 @@ dashboard-schema: ## Make the schema that checks them again, from Grafana's publ
 docs-import: ## Write docs/import.md from the tables of the importers
 	@$(PYTHON) tools/import_reference.py
 
+acceptance: setup-acceptance ## Package, box, five virtual machines, role, every scenario, reboot, upgrade: half an hour or more
+	@$(SUDO) tools/acceptance.sh $(OPTIONS)
+
 soak: setup-test ## A day in virtual time: two real daemons, fifty tunnels, in the lab's kernel
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run --time-travel -- $(PYTHON) -m bench.soak --hours $(or $(HOURS),24)
 
@@ -110,6 +113,9 @@ setup:
 
 setup-test:
 	@tools/setup.sh test
+
+setup-acceptance:
+	@tools/setup.sh acceptance
 
 clean: ## Remove what was made here; the built lab kernel stays in the user's cache
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

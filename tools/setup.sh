@@ -5,13 +5,14 @@
 #                          has no ESP, what building the lab kernel takes
 #   tools/setup.sh test    the same, plus strongSwan, libreswan, OpenIKED and BIRD (the foreign daemons of the
 #                          interop tests), Prometheus and the test tools
+#   tools/setup.sh acceptance   what builds the package, the box and the virtual machines of `make acceptance`
 #
 # Debian 12 and 13, Ubuntu 24.04. Runs as root, or through sudo where that asks no password or has a terminal.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 level=${1:-lab}
-case $level in lab | test) ;; *) echo "usage: tools/setup.sh lab|test" >&2; exit 2 ;; esac
+case $level in lab | test | acceptance) ;; *) echo "usage: tools/setup.sh lab|test|acceptance" >&2; exit 2 ;; esac
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -31,6 +32,8 @@ peer_packages=(charon-systemd strongswan-swanctl strongswan-pki libcharon-extra-
     libstrongswan-extra-plugins libstrongswan-standard-plugins libnss3-tools)
 deploy_packages=(mmdebstrap systemd-container openssh-client debhelper dpkg-dev gpg python3-venv python3-dev buildah)
 page_packages=(mandoc)
+machine_packages=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
+    debootstrap fdisk e2fsprogs dnsmasq-base ebtables)
 # libreswan conflicts with strongSwan; OpenIKED, BIRD and Prometheus would start at every boot, and of docker-compose only
 # the schema of its files is read: the lab runs them from
 # where their packages are unpacked, and only the libraries that they are linked with are installed.
@@ -118,7 +121,7 @@ kernel_source_package() { # Debian names the version in the package; Ubuntu has 
 
 install_packages "the lab" "${lab_packages[@]}"
 
-if ! kernel_has_esp; then
+if [ "$level" != acceptance ] && ! kernel_has_esp; then
     if ! compgen -G '/usr/src/linux-source-*.tar.*' >/dev/null && ! compgen -G '/usr/src/linux-source-*/*.tar.*' >/dev/null; then
         say "this machine's kernel has no ESP: the lab kernel will be built from the distribution's source"
         refresh_index
@@ -144,6 +147,11 @@ if [ "$level" = test ]; then
     for name in "${unpacked_peers[@]}"; do
         unpack_peer "$name"
     done
+fi
+
+if [ "$level" = acceptance ]; then
+    install_packages "the package" "${deploy_packages[@]}"
+    install_packages "the virtual machines" "${machine_packages[@]}"
 fi
 
 # ---- the virtual environment ----------------------------------------------------------------------------------
@@ -186,7 +194,7 @@ if [ ! -x .venv/bin/python ] || [ "$(cat $stamp 2>/dev/null)" != "$want" ]; then
     [ "$level" = lab ] || echo "$want" >.venv/.setup-lab
 fi
 
-if [ "$level" = test ]; then
+if [ "$level" != lab ]; then
     # Ansible is no library of ours: it has an environment of its own.
     lock=tests/deploy/ansible.lock
     want=$(sha256sum <$lock)
