@@ -74,7 +74,7 @@ def _clocks(outcomes: Outcomes, real: Outcomes) -> Iterator[str]:
         apart = sorted(abs(a - b) for a, b in pairs if a is not None and b is not None) or [0.0]
         yield f"{len(both)} cells have been measured by the clock on the wall too, {verdicts}."
         median, most = apart[len(apart) // 2], apart[-1]
-        yield f"Where all was shown, the times of TCP differ by {median:.2f} s in the median and {most:.1f} s at most.\n"
+        yield f"Where all was shown, times of TCP differ by {median:.2f} s in the median and {most:.1f} s at most.\n"
 
 
 def _summary(outcomes: Outcomes) -> Iterator[str]:
