@@ -74,9 +74,9 @@ def make_foreign(namespace: Namespace) -> None:
 
 
 def everything(namespace: Namespace) -> dict[str, str]:
-    """All that the gateway's kernel holds, as text; only packet counts and the dates of iptables-save are left out."""
+    """All that the gateway's kernel holds, as text; only packet counts, sequence numbers and dates are left out."""
     found = {
-        what: namespace.run(what.split()).stdout
+        what: re.sub(r"oseq 0x\w+|lastused .*", "", namespace.run(what.split()).stdout)
         for what in (
             "ip xfrm state",
             "ip xfrm policy",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from tests.unit.control.gateway_values import serving
 from tests.unit.importers.swanctl_text import SITES
 from tests.unit.trace.captures import ethernet, pcapng, syn, syn_ack
 from tools.man_pages import verbs
+from xfrmctl.cli import show, top
 from xfrmctl.cli.main import app
 
 ELSEWHERE = {
@@ -103,7 +105,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         if len(waited) > 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(time, "sleep", sleep)
+    for watcher in (show, top):  # and nobody else: programs are waited for with it, too
+        monkeypatch.setattr(watcher, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
 
 
 @pytest.mark.parametrize("example", [e for e in HERE if "import" not in e and "new/xfrmctl.yaml" not in e])
