@@ -1,4 +1,4 @@
-"""Run the tests that are marked ``lab`` in the lab, one boot for each test file, as many at a time as there are cores.
+"""Run the tests that are marked ``lab`` in the lab: one boot a test file, one more at a time than there are cores.
 
 A boot costs half a second and keeps the files apart: what one leaves behind, or a kernel that it crashes, does not
 touch the next. Each file's output is kept in build/test-results; shown is its closing line, and all of it where
@@ -37,8 +37,8 @@ ROOT = boot.repository()
 RESULTS = ROOT / "build" / "test-results"
 #: Wall-clock seconds for one file.
 TIMEOUT_S = 900
-#: Guests at a time: each has one processor.
-SLOTS = max(1, min(4, os.cpu_count() or 1))
+#: Guests at a time: each has one processor, and waits for a third of its time.
+SLOTS = min(5, (os.cpu_count() or 1) + 1)
 #: pytest's exit status when no test was selected.
 NONE_SELECTED = 5
 

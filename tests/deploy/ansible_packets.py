@@ -28,11 +28,16 @@ def show(node: Node) -> dict[str, Any]:
     return found
 
 
+def tunnel(node: Node) -> dict[str, Any]:
+    """What is said of the connection between the two; nothing while nobody answers."""
+    return next((each for each in show(node).get("connections", []) if each["name"] == "tunnel"), {})
+
+
 def states(nodes: list[Node]) -> list[str]:
-    """How the one connection of each is, once both are up or time is."""
+    """How the connection is at each end, once both are up or time is."""
     deadline = time.monotonic() + UP_S
     while True:
-        found = [each["state"] for node in nodes for each in show(node).get("connections", [])]
+        found = [tunnel(node).get("state", "") for node in nodes]
         if found == ["up", "up"] or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
@@ -74,7 +79,7 @@ def main(trees: list[str]) -> None:
         for node in nodes:
             node.boot()
         up = states(nodes)
-        newest = [child for sa in show(nodes[0])["connections"][0]["ike_sas"] for child in sa["children"]]
+        newest = [child for sa in tunnel(nodes[0]).get("ike_sas", []) for child in sa["children"]]
         inner_mtu = newest[-1]["mtu"]["inner_mtu"] if newest else 0
         target = f"{ENDS['two'][1]}.10"
         with Capture(between.namespace, "wan") as capture:

@@ -18,6 +18,7 @@ from xfrmctl.lab.peers.bird import Bird
 from xfrmctl.lab.topology import HOST_B, INNER_A, INNER_B, Topology
 
 pytestmark = pytest.mark.lab
+VIRTUAL_TIME = True
 
 PING = bytes(range(0x18, 0x38))
 """What ping puts into its packets."""

@@ -29,7 +29,7 @@ def only_esp(bench: Bench, *, esp: bool = True) -> Iterator[Capture]:
     with bench.only_esp(esp=esp, full_size=False) as capture:
         yield capture
     counts = capture.report.counts
-    assert (counts[Kind.ICMP], counts[Kind.OTHER], counts[Kind.FRAGMENT]) == (0, 0, 0), capture.report.others
+    assert (counts[Kind.ICMP], counts[Kind.OTHER], counts[Kind.FRAGMENT]) == (0, 0, 0), capture.report
 
 
 def xfrm(bench: Bench, what: str) -> str:

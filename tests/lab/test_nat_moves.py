@@ -16,6 +16,7 @@ from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, OUTER_A, OUTER_B, PRIVATE_A, Topology
 
 pytestmark = pytest.mark.lab
+VIRTUAL_TIME = True
 
 ELSEWHERE = "172.16.1.77"
 
