@@ -290,7 +290,8 @@ class Desired:
     @property
     def clamp_rules(self) -> frozenset[ClampRule]:
         """The rules that the clamps need."""
-        return frozenset(ClampRule(c.local.version, c.mss) for c in self.clamps)
+        kinds = {(c.local.version, c.mss) for c in self.clamps}  # few, of thousands: a scrape asks for them, too
+        return frozenset(ClampRule(family, mss) for family, mss in kinds)
 
     @property
     def clamps_devices(self) -> bool:
