@@ -206,19 +206,45 @@ def test_what_was_very_narrow_is_forgotten(topology: Topology) -> None:
         assert passes(ha, HOST_B[0], fits(WIDE))
 
 
-def test_a_path_too_narrow_for_ipv6_is_named_and_ipv4_goes_on(topology: Topology) -> None:
-    ha = topology.ns("ha")
-    squeeze(topology, 1300)
-    with gateways(topology) as (a, b):
+@pytest.mark.parametrize(("outer", "encap", "narrow"), [(4, "auto", 1300), (4, "always", 1000), (6, "auto", 1280)])
+def test_ipv6_inside_goes_on_where_less_than_1280_bytes_fit(
+    topology: Topology, outer: int, encap: str, narrow: int
+) -> None:
+    """The device keeps the 1280 bytes without which the kernel has no IPv6 on it; IPv4 is told what fits."""
+    ha, hb = topology.ns("ha"), topology.ns("hb")
+    with gateways(topology, outer=outer, ike={"encap": encap}) as (a, b):
         for gateway in (a, b):
-            wait_for(gateway, 1300)
-        eventually("it is named", lambda: any("no IPv6 on a device" in p for p in a.status().kernel.problems))
-        assert passes(ha, HOST_B[0], fits(1300)) and not passes(ha, HOST_B[1], 100)
+            wait_for(gateway, WIDE)
+        with flowing(topology):
+            squeeze(topology, narrow)
+            for gateway in (a, b):
+                wait_for(gateway, narrow)
+        least = fits(narrow, outer=outer, encap=encap == "always")
+        assert least < 1280
+        for gateway in (a, b):
+            eventually("the device follows", partial(has_mtu, gateway, 1280))
+        for host in (ha, hb):
+            host.run(["ip", "route", "flush", "cache"])
+        assert passes(ha, HOST_B[0], least) and not passes(ha, HOST_B[0], least + 1)
+        for address, host in ((HOST_B[1], ha), (ENDS[1][1], a.namespace)):
+            assert passes(host, address, 1280) == (outer == 4), "no router, and no kernel, fragments IPv6 outside"
+            assert passes(host, address, least)
+        said = "this gateway fragments it" if outer == 4 else "no router fragments IPv6 outside"
+        eventually("show says so", lambda: said in a.ctl_text("show", "--json").stdout)
+        with Capture(hb, "eth0") as inside, Capture(topology.ns("r"), "ra") as outside:
+            for address in HOST_B:
+                assert traffic.transfer(ha, hb, address, size=200_000).complete
+        assert outside.report.problems() == []
+        assert {syn.mss for syn in inside.report.syns if str(syn.src) in HOST_A} == {least - 40, least - 60}
         squeeze(topology, WIDE)
         for gateway in (a, b):
             wait_for(gateway, WIDE)
-        eventually("IPv6 is back", partial(passes, ha, HOST_B[1], fits(WIDE)))
-        eventually("and well", lambda: not a.status().kernel.problems)
+            eventually(
+                "the device follows", partial(has_mtu, gateway, fits(WIDE, outer=outer, encap=encap == "always"))
+            )
+        for host in (ha, hb):
+            host.run(["ip", "-6", "route", "flush", "cache"])
+        assert passes(ha, HOST_B[1], fits(WIDE, outer=outer, encap=encap == "always"))
 
 
 def test_ipip(topology: Topology) -> None:

@@ -115,5 +115,6 @@ def _check_mtu(child: ChildConfig, tunnel: Tunnel, outer_version: int, key: Key,
     suites = [suite for proposal in child.esp for suite in proposal.suites()]
     least = min(inner_mtu(child.mtu, suite, outer_version, True, child.mode, tunnel) for suite in suites)
     if least < IPV6_FLOOR:
-        cause = f"leaves {least} bytes on {tunnel.interface}, and the kernel has no IPv6 on a device below {IPV6_FLOOR}"
+        lost = "are lost but TCP's" if outer_version == 6 else "go as fragments of ESP"
+        cause = f"leaves {least} bytes on {tunnel.interface}, so larger IPv6 packets {lost}: IPv6 needs {IPV6_FLOOR}"
         warn(key, cause, "write a larger mtu, or addresses and routes of IPv4 only")

@@ -2,7 +2,8 @@
 
 An xfrm interface has the tunnel's inner MTU, so that the kernel fragments before encryption, and tells senders the
 right size. But a device below 1,280 bytes loses IPv6 altogether. Where a child carries IPv6 and less fits, the device
-keeps 1,280, and its IPv4 routes have the inner MTU instead.
+keeps 1,280, and its IPv4 routes have the inner MTU instead. The same holds for a child's tunnel device
+(:mod:`xfrmctl.daemon.tunnels`).
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from xfrmctl.model.address import IPAddress
 from xfrmctl.model.sa import DfPolicy, Mode, Oversize
 from xfrmctl.model.snapshot import FragmentInfo
 from xfrmctl.model.suite import Suite
-from xfrmctl.pmtu.overhead import IPV6_FLOOR, outer_mtu_for
+from xfrmctl.pmtu.overhead import IPV6_FLOOR, outer_mtu_for, tunnel_overhead
 
 MIN_DEVICE_MTU = 68
 
@@ -44,13 +45,14 @@ class Squeeze:
     """A child carries IPv6, and less than 1,280 bytes fit.
 
     ``need`` is what the path would have to carry. ``cause`` says why even fragments outside do not help, and ``cure``
-    what would; both are empty where they help.
+    what would; both are empty where they help. ``here``: this gateway makes the fragments, behind its tunnel device.
     """
 
     inner_mtu: int
     need: int
     cause: str = ""
     cure: str = ""
+    here: bool = False
 
     @property
     def lost(self) -> bool:
@@ -59,7 +61,8 @@ class Squeeze:
 
     def __str__(self) -> str:
         if not self.lost:
-            return f"only {self.inner_mtu} bytes fit, so larger ESP goes without DF, and routers fragment it"
+            who = "this gateway fragments" if self.here else "routers fragment"
+            return f"only {self.inner_mtu} bytes fit, so larger ESP goes without DF, and {who} it"
         return f"packets above {self.inner_mtu} bytes are lost but TCP's, for {self.cause}: {self.cure}"
 
 
@@ -70,34 +73,41 @@ def squeezed(
 
     ``link_mtu`` is what the first link takes, bytes, None where that is not known.
     """
-    if not carries(child, 6) or mode is not Mode.TUNNEL or inner_mtu >= IPV6_FLOOR:
+    carried = child.tunnel.has_ipv6 if child.tunnel is not None else carries(child, 6) and mode is Mode.TUNNEL
+    if not carried or inner_mtu >= IPV6_FLOOR:
         return None
-    need = outer_mtu_for(IPV6_FLOOR, suite, version, encap)
-    cause, cure = "", f"have the path carry {need} bytes"
+    need = outer_mtu_for(IPV6_FLOOR + tunnel_overhead(child.tunnel, version), suite, version, encap, mode)
+    cause, cure, here = "", f"have the path carry {need} bytes", child.tunnel is not None
     if version == 6:
         cause, cure = "no router fragments IPv6 outside", f"{cure}, or give the gateways IPv4 addresses"
+    elif here:
+        pass
     elif child.df is DfPolicy.SET:
         cause, cure = "df: set forbids routers to fragment ESP", f"{cure}, or write df: copy"
     elif link_mtu is not None and link_mtu < need:
         cause, cure = f"the first link takes {link_mtu} bytes only", f"raise its MTU to {need}"
-    return Squeeze(inner_mtu, need, cause, cure if cause else "")
+    return Squeeze(inner_mtu, need, cause, cure if cause else "", here)
 
 
 def fragments(child: ChildSa, inner_mtu: int, squeeze: Squeeze | None) -> FragmentInfo:
     """What becomes of packets that do not fit, in words."""
     config = child.config
     with_df = without_df = ipv6 = ""
-    if child.mode is Mode.TRANSPORT:
+    tunnel = config.tunnel
+    if tunnel is not None:
+        with_df = f"senders are told {inner_mtu} by ICMP"
+        without_df = f"fragmented to {inner_mtu} before encryption"
+    elif child.mode is Mode.TRANSPORT:
         with_df = without_df = "the gateway's own sockets know what fits"
     elif carries(config, 4):
         with_df, without_df = _ipv4(child, inner_mtu, squeeze)
-    if carries(config, 6) and child.mode is Mode.TUNNEL:
+    if tunnel.has_ipv6 if tunnel is not None else carries(config, 6) and child.mode is Mode.TUNNEL:
         told = f"senders are told {max(IPV6_FLOOR, inner_mtu)} by ICMPv6"
         ipv6 = str(squeeze) if squeeze is not None else told
     return FragmentInfo(
         df=config.df.value,
         oversize=config.oversize.value,
-        outer=_outer(child),
+        outer=_outer(child, squeeze),
         ipv4_with_df=with_df,
         ipv4_without_df=without_df,
         ipv6=ipv6,
@@ -105,9 +115,11 @@ def fragments(child: ChildSa, inner_mtu: int, squeeze: Squeeze | None) -> Fragme
     )
 
 
-def _outer(child: ChildSa) -> str:
+def _outer(child: ChildSa, squeeze: Squeeze | None) -> str:
     if child.outbound.destination.version == 6:
         return "IPv6, which no router fragments"
+    if child.config.tunnel is not None:
+        return "DF as the packet inside has it, IPv6 inside none" if squeeze is not None else "always DF"
     if child.mode is Mode.TRANSPORT:
         return "DF as the packet has it"
     if child.df is DfPolicy.CLEAR:

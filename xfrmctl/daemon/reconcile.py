@@ -179,7 +179,7 @@ class Reconciler:
     def _note(self, reqid: int, part: Part | None) -> None:
         """What the other children on a part's path have to know, and the operator."""
         squeeze = part.squeeze if part is not None else None
-        need = squeeze.need if squeeze is not None and not squeeze.lost else None
+        need = squeeze.need if squeeze is not None and not squeeze.lost and not squeeze.here else None
         self.maker.narrow.note(reqid, part.way if part is not None else None, need)
         news, newest = self.maker.narrow.news(reqid, squeeze), self.engine.newest_child(reqid)
         if news is not None and newest is not None:

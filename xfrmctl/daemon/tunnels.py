@@ -2,8 +2,12 @@
 
 The device stands as long as the child is configured and the daemon runs, SA or not: its packets then meet the trap or
 the block that the child's policies are. Beside each of its routes stands a blackhole of a worse metric, so that what
-was routed into the tunnel does not leave in clear when the device goes down, or with the daemon. The kernel has no IPv6
-on a device below 1280 bytes, and takes its addresses and routes away: they are left out while the path is so narrow.
+was routed into the tunnel does not leave in clear when the device goes down, or with the daemon.
+
+The kernel has no IPv6 on a device below 1280 bytes: it takes its addresses and routes away. So one that carries IPv6
+keeps 1280 when the path leaves less, be it only while a path is searched. Its IPv4 routes say what fits. IPv6 has no
+such route, for the kernel would then drop what is between that and 1280: it goes without DF, and this gateway fragments
+its ESP, which is what RFC 2473 (7.1) has a tunnel do.
 
 The kernel answers a packet for which it has no device, or one that is down, with an ICMP error that quotes it, and what
 has come in ESP is quoted as it was *decrypted* (``gre_rcv`` of net/ipv4/ip_gre.c, ``tunnel4_rcv``). ICMP is none of the
@@ -58,11 +62,11 @@ def part(child: ChildConfig, ends: Ends, mtu: int, *, up: bool, stopping: bool) 
     if tunnel is None or local is None or remote is None:
         return None
     routes = blackholes(tunnel.routes, closed=child.fail_closed)
-    carried = () if not up else (4,) if mtu < IPV6_FLOOR else (4, 6)
+    squeezed = tunnel.has_ipv6 and mtu < IPV6_FLOOR
     # IPv4's say the MTU, though the device has it: below 552 bytes the kernel locks what a packet has met for ten
     # minutes (net.ipv4.route.min_pmtu), and only another route makes it forget (KERNEL-FACTS 8b).
     sizes, name = {4: mtu, 6: None}, tunnel.interface
-    routes |= {Route(n, name, ROUTE_METRIC, sizes[n.version]) for n in tunnel.routes if n.version in carried}
+    routes |= {Route(n, name, ROUTE_METRIC, sizes[n.version]) for n in tunnel.routes if up}
     errors = tuple(_quoting_errors(child, local, remote)) if child.fail_closed and local.version == 6 else ()
     if stopping:
         return TunnelPart({}, routes, errors)
@@ -71,13 +75,14 @@ def part(child: ChildConfig, ends: Ends, mtu: int, *, up: bool, stopping: bool) 
         KINDS[tunnel.type, remote.version],
         local,
         remote,
-        mtu,
+        IPV6_FLOOR if squeezed else mtu,
         key=tunnel.key,
         ttl=tunnel.ttl,
         copy_tos=child.options.dscp_out,
         clamped=child.mss != "off",
         up=up,
-        addresses=frozenset(a for a in tunnel.addresses if a.version in carried),
+        narrow=mtu if squeezed else 0,
+        addresses=frozenset(tunnel.addresses if up else ()),
     )
     return TunnelPart({tunnel.interface: device}, routes, errors)
 

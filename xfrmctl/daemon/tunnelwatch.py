@@ -72,7 +72,7 @@ class TunnelWatch:
                     self.tell(KernelTrouble(problem=self._looping(name, counters.looped - seen.counters.looped)))
                 seen.looped_at = now
                 self.suspect()
-            if counters.mtu >= IPV6_FLOOR > seen.counters.mtu:  # its IPv6 addresses and routes can be put back
+            if counters.mtu >= IPV6_FLOOR > seen.counters.mtu:  # somebody had made it so small that IPv6 was gone
                 self.suspect()
             seen.counters = counters
 
@@ -87,11 +87,6 @@ class TunnelWatch:
                 problems.append(recursion(name, peer))
             elif seen is not None and seen.looped_at is not None and self.now() - seen.looped_at <= EPISODE_S:
                 problems.append(self._looping(name, seen.counters.looped))
-            if child.tunnel.has_ipv6 and seen is not None and seen.counters.mtu < IPV6_FLOOR:
-                problems.append(
-                    f"{name}: the path leaves {seen.counters.mtu} bytes, and the kernel has no IPv6 on a device below"
-                    f" {IPV6_FLOOR}: it is off until the path carries more; use a wider path, or IPv4 inside"
-                )
         return problems
 
     def info(self, child: ChildConfig) -> TunnelInfo | None:

@@ -135,7 +135,9 @@ class TunnelInterface:
     """A tunnel device of ours between ``local`` and ``remote``.
 
     ``copy_tos``: the outer header takes the inner one's DSCP. ``clamped``: TCP through it is clamped to its MTU. One
-    that is not ``up`` has no addresses. Of the addresses of a device only ours are here.
+    that is not ``up`` has no addresses. Of the addresses of a device only ours are here. ``narrow``: so many
+    bytes fit, less than the 1280 of its ``mtu`` that it needs for IPv6; 0 where these do. The outer IPv4 header has
+    then only the DF of an IPv4 packet inside, otherwise always DF.
     """
 
     name: str
@@ -148,10 +150,12 @@ class TunnelInterface:
     copy_tos: bool = True
     clamped: bool = True
     up: bool = True
+    narrow: int = 0
     addresses: frozenset[IPInterface] = frozenset()
 
     def __str__(self) -> str:
         text = f"{self.name} {self.kind.value} {self.local} -> {self.remote} mtu {self.mtu} ttl {self.ttl}"
+        text += f" of which {self.narrow} fit" if self.narrow else ""
         text += f" key {self.key}" if self.key is not None else ""
         text += "" if self.copy_tos else " tos 0"
         text += "" if self.clamped else " not clamped"
@@ -166,7 +170,7 @@ class TunnelInterface:
     @property
     def mark(self) -> int:
         """The number by which the device is ours: its group."""
-        return tunnel_group(clamped=self.clamped)
+        return tunnel_group(clamped=self.clamped, narrow=self.narrow)
 
     def becomes(self, new: "Interface") -> bool:
         """Whether the device can be changed into ``new``: all but its kind can."""
@@ -294,9 +298,9 @@ class Desired:
         return frozenset(ClampRule(family, mss) for family, mss in kinds)
 
     @property
-    def clamps_devices(self) -> bool:
-        """Whether TCP through any tunnel device is to be clamped."""
-        return any(isinstance(i, TunnelInterface) and i.clamped for i in self.interfaces.values())
+    def clamped_groups(self) -> frozenset[int]:
+        """The groups of all tunnel devices through which TCP is to be clamped."""
+        return frozenset(i.mark for i in self.interfaces.values() if isinstance(i, TunnelInterface) and i.clamped)
 
     def render(self) -> str:
         """The state as text, one object a line, sorted."""

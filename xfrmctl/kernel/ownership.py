@@ -12,7 +12,8 @@ policy           index 0x58xxxxxx. The kernel takes the index that user space as
                  policy: it would need 184 million policies to come near. Block and bypass policies
                  have no template, so a reqid could not mark them, and priorities are everybody's.
 xfrm interface   kind ``xfrm`` and if_id 0x58xxxxxx; its alias says ``xfrmctl`` for human eyes
-tunnel device    group 0x58000001 (0x58000000 where TCP is not to be clamped), and the alias
+tunnel device    group 0x58000001 (0x58000000 where TCP is not to be clamped), with twice the bytes that fit added
+                 where these are too few for IPv6, so less than 1280; and the alias
 its addresses    protocol 158 (``IFA_PROTO``, since Linux 5.18); others may give it more
 route            protocol 158, unassigned in ``/etc/iproute2/rt_protos``
 routing rule     protocol 158; one a family, which sends packets to peers through our table 158
@@ -68,9 +69,24 @@ def is_ours(number: int) -> bool:
     return number >> 24 == MARK
 
 
-def tunnel_group(*, clamped: bool) -> int:
-    """The device group of our tunnel devices: one rule of a firewall can then be for all of them."""
-    return MARK << 24 | clamped
+NARROW = range(68, 1280)
+"""Sizes that are too small for IPv6, bytes, down to the least that a device has."""
+
+
+def tunnel_group(*, clamped: bool, narrow: int = 0) -> int:
+    """The device group of our tunnel devices: one rule of a firewall can then be for all of them.
+
+    Those into which less than IPv6's 1280 bytes fit, ``narrow`` bytes, have one for each size.
+    """
+    return MARK << 24 | narrow << 1 | clamped
+
+
+def of_tunnel_group(group: int) -> tuple[bool, int] | None:
+    """``clamped`` and ``narrow`` of a device group; None where the device is not ours."""
+    narrow = (group & 0xFFFFFF) >> 1
+    if group >> 24 != MARK or (narrow and narrow not in NARROW):
+        return None
+    return bool(group & 1), narrow
 
 
 def is_our_reqid(reqid: int) -> bool:

@@ -98,15 +98,15 @@ class LinuxKernel:
         """Read everything of ours, compare, mend."""
         with self._lock:
             self._firewall.wanted = set(desired.clamps)
-            before = self._firewall.clamp_tunnels(wanted=True) if desired.clamps_devices else []
+            before = self._firewall.clamp_tunnels(desired.clamped_groups) if desired.clamped_groups else []
             report = apply.converge(self._backend, desired)
             if not any(route.table == PEER_TABLE for route in desired.routes):
                 with suppress(KernelRefusal):  # a rule whose table is empty does no harm
                     self._devices.delete_rules()
             problems = (*before, *report.problems, *self._firewall.remove_other())
             problems = (*problems, *self._firewall.watch_errors(self._inner_ways(desired)))
-            if not desired.clamps_devices:
-                problems = (*problems, *self._firewall.clamp_tunnels(wanted=False))
+            if not desired.clamped_groups:
+                problems = (*problems, *self._firewall.clamp_tunnels(frozenset()))
             if desired.clamps:
                 problems = (*problems, *self._firewall.warnings())
             return ConvergeReport(report.applied, problems, tuple(self._firewall.disturbances()))
@@ -132,7 +132,7 @@ class LinuxKernel:
         with self._lock:
             self._firewall.wanted -= before.clamps
             self._firewall.wanted |= after.clamps
-            problems = self._firewall.clamp_tunnels(wanted=True, look=False) if after.clamps_devices else []
+            problems = self._firewall.clamp_more_tunnels(after.clamped_groups)
             try:
                 report = apply.execute(self._backend, diff(holding(before), after))
                 return ConvergeReport(report.applied, (*problems, *report.problems))

@@ -29,9 +29,6 @@ PEER_DEAF_UDP = "the peer's kernel hears no error of the path and probes nothing
 PEER_REMEMBERS = "the peer's kernel believes an error for ten minutes (net.ipv4.route.mtu_expires, net.ipv6 alike)"
 PEER_ZERO = "the peer's kernel makes 552 of a next-hop MTU of 0 (net.ipv4.route.min_pmtu)"
 PEER_ZERO_6 = "the peer's kernel makes 552 of a next-hop MTU of 0, where no IPv6 fits and its hosts heed no error"
-NO_DEVICE = (
-    "the kernel has no IPv6 on a device below 1280 bytes, and a GRE device has what the path leaves: it is named"
-)
 NOBODY_TOLD = "nobody tells the host"
 
 
@@ -44,8 +41,6 @@ def excused(cell: Cell, witness: str, direction: int) -> str | None:
     """Why this witness is not asked for in this direction; None where it is."""
     if witness == "figure":
         return _figure(cell, direction)
-    if cell.plane == "gre" and _below_floor(cell):
-        return NO_DEVICE
     if witness == "flow":
         return _flow(cell, direction)
     if witness == "fresh":
@@ -78,8 +73,8 @@ def narrows(cell: Cell) -> bool:
 
 
 def rescued(cell: Cell, direction: int) -> bool:
-    """Whether IPv6 inside goes on where less than 1280 bytes fit: by ESP that routers of IPv4 fragment."""
-    return _below_floor(cell) and cell.outer == "4" and cell.plane != "gre" and not foreign(cell, direction)
+    """Whether IPv6 inside goes on where less than 1280 bytes fit: by ESP that is fragmented, which IPv4 can be."""
+    return _below_floor(cell) and cell.outer == "4" and not foreign(cell, direction)
 
 
 def largest(cell: Cell, direction: int) -> int:
@@ -87,7 +82,7 @@ def largest(cell: Cell, direction: int) -> int:
     if not rescued(cell, direction):
         return cell.exact
     # The device has 1280; the kernel's policies allow what the last block of the cipher has room for as well.
-    return IPV6_FLOOR if cell.plane == "interface" else cell.exact_for(cell.outer_for(IPV6_FLOOR))
+    return cell.exact_for(cell.outer_for(IPV6_FLOOR)) if cell.plane == "policy" else IPV6_FLOOR
 
 
 def _below_floor(cell: Cell) -> bool:

@@ -115,5 +115,5 @@ def test_names_that_are_taken(place: Path) -> None:
 def test_an_mtu_too_small_for_ipv6_is_warned_of(place: Path) -> None:
     text = _text('addresses: "fd00::1/64"', "mtu: 1300")
     (warning,) = loaded(place, text).warnings
-    assert "no IPv6 on a device below 1280" in warning.cause
+    assert "larger IPv6 packets go as fragments of ESP" in warning.cause
     assert not loaded(place, text.replace("1300", "1400")).warnings

@@ -15,6 +15,8 @@ from xfrmctl.model.iana import Encr, ProtocolId
 from xfrmctl.model.path import Path
 from xfrmctl.model.sa import DataPlane, DfPolicy, Mode, Oversize
 from xfrmctl.model.suite import Suite
+from xfrmctl.model.tunnel import Tunnel, TunnelType
+from xfrmctl.pmtu.overhead import inner_mtu
 
 
 def config(local: str = "10.1.1.0/24", remote: str = "10.1.2.0/24", **more: object) -> ChildConfig:
@@ -83,6 +85,27 @@ def test_too_little_room_for_ipv6(
     assert (found.lost if found is not None else None) is lost
     assert words in str(found or "")
     assert squeezed(child(), inner, GCM, version, mode, encap=False, link_mtu=link) is None, "IPv4 only"
+
+
+@pytest.mark.parametrize(
+    ("outer", "version", "lost", "words"),
+    [
+        (1340, 4, None, ""),
+        (1336, 4, False, "only 1278 bytes fit, so larger ESP goes without DF, and this gateway fragments it"),
+        (1280, 6, True, "have the path carry 1360 bytes, or give the gateways IPv4"),
+    ],
+)
+def test_too_little_room_for_ipv6_in_a_tunnel_device(outer: int, version: int, lost: bool | None, words: str) -> None:
+    gre = Tunnel(type=TunnelType.GRE, interface="gre1", routes=(ip_network("fd00:2::/64"),))
+    of_gre, of_ipv4 = (replace(child(), tunnel=t) for t in (gre, replace(gre, routes=())))
+    fits = inner_mtu(outer, GCM, version, False, Mode.TRANSPORT, gre)
+    found = squeezed(of_gre, fits, GCM, version, Mode.TRANSPORT, encap=False, link_mtu=1300)
+    assert (found.lost if found is not None else None) is lost
+    assert words in str(found or "")
+    if found is not None:
+        assert inner_mtu(found.need, GCM, version, False, Mode.TRANSPORT, gre) >= 1280 > fits
+        assert inner_mtu(found.need - 1, GCM, version, False, Mode.TRANSPORT, gre) < 1280
+    assert squeezed(of_ipv4, fits, GCM, version, Mode.TRANSPORT, encap=False, link_mtu=1300) is None
 
 
 def test_all_who_go_a_narrow_path_clear_df_until_nobody_needs_it() -> None:

@@ -94,17 +94,22 @@ def test_a_device_that_is_down_has_neither_addresses_nor_routes() -> None:
     assert not part(config(), stopping=True).interfaces
 
 
-def test_a_path_too_narrow_for_ipv6_leaves_the_rest() -> None:
+def test_a_device_is_never_too_small_for_ipv6() -> None:
     six = replace(
         GRE,
         addresses=(*GRE.addresses, ip_interface("fd00::1/64")),
         routes=(*GRE.routes, ip_network("fd00:2::/64")),
     )
     wide, narrow = (part(config(six), mode=Mode.TRANSPORT, outer=outer) for outer in (1340, 1300))
-    assert {a.version for a in device(wide).addresses} == {4, 6} and device(narrow).mtu < 1280
-    assert {a.version for a in device(narrow).addresses} == {4}
-    assert {r.destination.version for r in narrow.routes if r.device} == {4}
-    assert {r.destination.version for r in narrow.routes if r.device is None} == {4, 6}, "nothing leaves in clear"
+    assert device(wide).mtu > 1280 and not device(wide).narrow, "the outer header has DF"
+    assert (device(narrow).mtu, device(narrow).narrow) == (1280, 1242), "fragments outside for what does not fit"
+    for desired in (wide, narrow):
+        assert {a.version for a in device(desired).addresses} == {4, 6}
+        assert {r.destination.version for r in desired.routes if r.device is None} == {4, 6}, "nothing leaves in clear"
+    fits = {r.destination.version: r.mtu for r in narrow.routes if r.device}
+    assert fits == {4: 1242, 6: None}, "IPv4 is told; the kernel would drop IPv6 above the MTU of a route"
+    only_ipv4 = part(config(), mode=Mode.TRANSPORT, outer=1300)
+    assert (device(only_ipv4).mtu, device(only_ipv4).narrow) == (1242, 0)
 
 
 def test_the_kernel_gets_it_and_loses_it_again() -> None:

@@ -177,6 +177,8 @@ GRE = TunnelInterface("gre7", TunnelKind.GRE, ip_address("192.0.2.1"), ip_addres
 TUNNELS = [
     GRE,
     replace(GRE, key=None, copy_tos=False, clamped=False, ttl=3),
+    replace(GRE, mtu=1280, narrow=1194),
+    replace(GRE, mtu=1280, narrow=1279, clamped=False),
     replace(GRE, kind=TunnelKind.IPIP, key=None),
     replace(GRE, kind=TunnelKind.GRE6, local=ip_address("fd16::1"), remote=ip_address("fd16::2")),
     replace(GRE, kind=TunnelKind.IPIP6, local=ip_address("fd16::1"), remote=ip_address("fd16::2"), key=None),
@@ -198,12 +200,20 @@ def test_new_tunnel() -> None:
     assert info.get_attr("IFLA_INFO_KIND") == "gre"
     assert (data.get_attr("IFLA_GRE_LOCAL"), data.get_attr("IFLA_GRE_REMOTE")) == ("192.0.2.1", "192.0.2.2")
     assert (data.get_attr("IFLA_GRE_OKEY"), data.get_attr("IFLA_GRE_TTL")) == (42, 64)
+    assert data.get_attr("IFLA_GRE_PMTUDISC") == 1
     message = read(ifinfmsg, dress)
     assert (dress.type, dress.flags, message["index"]) == (c.RTM_NEWLINK, 0, 0)
     assert message["flags"] == message["change"] == c.IFF_UP | c.IFF_MULTICAST
     assert message.get_attr("IFLA_IFALIAS").startswith("xfrmctl")
     down = read(ifinfmsg, tunnel.set_tunnel(9, replace(GRE, up=False)))
     assert (down["index"], down["flags"], down["change"]) == (9, c.IFF_MULTICAST, c.IFF_UP | c.IFF_MULTICAST)
+
+
+def test_a_tunnel_too_narrow_for_ipv6_sets_no_df() -> None:
+    for request in tunnel.new_tunnel(replace(GRE, mtu=1280, narrow=1194)):
+        message = read(ifinfmsg, request)
+        assert message.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA").get_attr("IFLA_GRE_PMTUDISC") == 0
+        assert message.get_attr("IFLA_GROUP") == 0x58000001 + 2 * 1194, "a firewall sees what fits"
 
 
 @pytest.mark.parametrize("value", TUNNELS)
@@ -217,7 +227,7 @@ def test_tunnels_are_read_back(value: TunnelInterface) -> None:
 
 def test_tunnels_of_others_are_left_out() -> None:
     payload = tunnel.new_tunnel(GRE)[0].payload
-    for group in (0, 0x58000002, 0x59000001):
+    for group in (0, 0x58000002, 0x58000001 + 2 * 1280, 0x59000001):
         foreign = payload.replace((0x58000001).to_bytes(4, "little"), group.to_bytes(4, "little"))
         assert not tunnel.tunnels_from([(c.RTM_NEWLINK, memoryview(foreign))])
 

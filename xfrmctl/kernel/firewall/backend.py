@@ -156,9 +156,13 @@ class Firewall:
         self._other = self._other if problems else None
         return problems
 
-    def clamp_tunnels(self, *, wanted: bool, look: bool = True) -> list[str]:
-        """Clamp TCP through tunnel devices, or not; ``look`` whether the rules still stand. Gives what went wrong."""
-        return self._tunnels.stand(look=look) if wanted else self._tunnels.remove()[1]
+    def clamp_tunnels(self, groups: frozenset[int]) -> list[str]:
+        """Clamp TCP through tunnel devices of these groups only, whatever stands now. Gives what went wrong."""
+        return self._tunnels.stand(groups) if groups else self._tunnels.remove()[1]
+
+    def clamp_more_tunnels(self, groups: frozenset[int]) -> list[str]:
+        """Clamp TCP through tunnel devices of these groups, too; without a look at what stands."""
+        return self._tunnels.add(groups)
 
     def counters(self) -> list[ClampInfo]:
         """Every rule that stands or should stand. Raises FirewallError."""

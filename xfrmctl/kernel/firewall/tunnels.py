@@ -1,4 +1,4 @@
-"""The clamp of TCP through tunnel devices, by nf_tables whatever ``gateway.firewall`` says: two rules for all devices.
+"""The clamp of TCP through tunnel devices, by nf_tables whatever ``gateway.firewall`` says: rules by group.
 
 ::
 
@@ -7,7 +7,10 @@
         chain forward {
             type filter hook forward priority mangle
             oifgroup 0x58000001 tcp flags & (syn | rst) == syn jump clamp
-            iifgroup 0x58000001 tcp flags & (syn | rst) == syn jump clamp } }
+            iifgroup 0x58000001 tcp flags & (syn | rst) == syn jump clamp
+            oifgroup 0x580009b5 tcp flags & (syn | rst) == syn jump narrow-1242
+            iifgroup 0x580009b5 tcp flags & (syn | rst) == syn jump narrow-1242 }
+        chain narrow-1242 { meta nfproto ipv6 tcp option maxseg size set 1182; jump clamp } }
 
 Which networks are behind a device is its routes' business, so the device is what is matched, by its group. ``rt mtu``
 is the smaller one of the MTUs of both ways, less the headers (``get_tcpmss`` of net/netfilter/nft_rt.c), and the MTU
@@ -15,47 +18,80 @@ of a device of ours is what fits: SYN and SYN-ACK get the right value, none is r
 10,000 devices. The gateway's own connections take their MSS from the device by themselves. Like all of nf_tables it
 adds no MSS to a SYN without one.
 
+Where too little fits for IPv6, the device and so ``rt mtu`` have 1280 all the same. Its group says what fits: for each
+such size there is a chain with the MSS of IPv6 as a number. IPv4 has routes with the right MTU.
+
 What nft lists of the table just after it was made is what it must list ever after.
 """
 
+from collections.abc import Iterable
+
 from xfrmctl.kernel.firewall.programs import FirewallError, installed, run
-from xfrmctl.kernel.ownership import NFT_TUNNELS, tunnel_group
+from xfrmctl.kernel.ownership import NFT_TUNNELS, of_tunnel_group
 
 TABLE = f"inet {NFT_TUNNELS}"
 _REMOVE = f"add table {TABLE}\ndelete table {TABLE}\n"
+_SYN = "tcp flags & (syn | rst) == syn"
+_IPV6_TCP_HEADERS = 60
+"""Bytes of both, without options (RFC 6691)."""
 
 
-def table_text() -> str:
-    """Make the table anew, in one step, whatever there was of it."""
-    group, syn = f"{tunnel_group(clamped=True):#x}", "tcp flags & (syn | rst) == syn"
-    return (
-        f"{_REMOVE}"
-        f"add table {TABLE}\n"
-        f"add chain {TABLE} clamp\n"
-        f"add rule {TABLE} clamp counter tcp option maxseg size set rt mtu\n"
-        f"add chain {TABLE} forward {{ type filter hook forward priority mangle; policy accept; }}\n"
-        f"add rule {TABLE} forward oifgroup {group} {syn} jump clamp\n"
-        f"add rule {TABLE} forward iifgroup {group} {syn} jump clamp\n"
-    )
+def table_text(groups: Iterable[int]) -> str:
+    """Make the table anew for devices of these groups, in one step, whatever there was of it."""
+    lines = [
+        f"add table {TABLE}",
+        f"add chain {TABLE} clamp",
+        f"add rule {TABLE} clamp counter tcp option maxseg size set rt mtu",
+        f"add chain {TABLE} forward {{ type filter hook forward priority mangle; policy accept; }}",
+    ]
+    for group in sorted(groups):
+        _, narrow = of_tunnel_group(group) or (False, 0)
+        chain = f"narrow-{narrow}" if narrow else "clamp"
+        if narrow:
+            mss = narrow - _IPV6_TCP_HEADERS
+            lines += [
+                f"add chain {TABLE} {chain}",
+                f"add rule {TABLE} {chain} meta nfproto ipv6 tcp option maxseg size set {mss}",
+                f"add rule {TABLE} {chain} jump clamp",
+            ]
+        lines += [f"add rule {TABLE} forward {way} {group:#x} {_SYN} jump {chain}" for way in ("oifgroup", "iifgroup")]
+    return _REMOVE + "".join(f"{line}\n" for line in lines)
 
 
 class TunnelClamp:
     """Our second table of nf_tables."""
 
     def __init__(self) -> None:
+        self._groups: frozenset[int] = frozenset()
         self._expected = ""
         self._may_stand = True
 
-    def stand(self, *, look: bool) -> list[str]:
-        """Have the table stand; ``look`` whether it still does. Gives what went wrong."""
+    def stand(self, groups: frozenset[int]) -> list[str]:
+        """Have the table stand, for these groups and no others. Gives what went wrong."""
         try:
-            if not self._expected or (look and self._listed() != self._expected):
-                run(["nft", "-f", "-"], table_text())
-                self._expected, self._may_stand = self._listed(), True
+            if groups != self._groups or not self._expected or self._listed() != self._expected:
+                self._make(groups)
         except FirewallError as error:
-            self._expected = ""
-            return [f"TCP through tunnel devices is not clamped, for which nft is needed: {error}"]
+            return self._failed(error)
         return []
+
+    def add(self, groups: frozenset[int]) -> list[str]:
+        """Have the table clamp these groups, too, unless it did when it was last looked at. Gives what went wrong."""
+        if not groups or (self._expected and groups <= self._groups):
+            return []
+        try:
+            self._make(groups | self._groups)
+        except FirewallError as error:
+            return self._failed(error)
+        return []
+
+    def _make(self, groups: frozenset[int]) -> None:
+        run(["nft", "-f", "-"], table_text(groups))
+        self._groups, self._expected, self._may_stand = groups, self._listed(), True
+
+    def _failed(self, error: FirewallError) -> list[str]:
+        self._expected = ""
+        return [f"TCP through tunnel devices is not clamped, for which nft is needed: {error}"]
 
     def remove(self) -> tuple[int, list[str]]:
         """Remove the table, once; gives how many there were, and problems."""
@@ -67,7 +103,7 @@ class TunnelClamp:
                 run(["nft", "-f", "-"], _REMOVE)
         except FirewallError as error:
             return 0, [] if "not supported" in str(error) else [str(error)]
-        self._expected, self._may_stand = "", False
+        self._groups, self._expected, self._may_stand = frozenset(), "", False
         return int(found), []
 
     @staticmethod

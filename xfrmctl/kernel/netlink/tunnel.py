@@ -6,7 +6,7 @@ it there, dresses it: alias and flags. The same message changes its ends, key, T
 addresses of others survive.
 
 * ``pmtudisc``: the outer IPv4 header always has DF, so a packet too large for the path is told, not cut. With the
-  device's MTU right none is. A fixed TTL demands it.
+  device's MTU right none is. Without it the header has the DF of the packet inside, and IPv6 inside has none.
 * Over IPv6 the encapsulation limit (RFC 2473 5.1) is left out: its option would take 8 bytes of every packet.
 * IFF_MULTICAST is not the kernel's default, and routing daemons look for it.
 """
@@ -33,7 +33,7 @@ from xfrmctl.kernel.netlink.link import (
 )
 from xfrmctl.kernel.netlink.socket import Request
 from xfrmctl.kernel.netlink.structs import ATTR_U32, U32, address_from, attribute, find_attribute
-from xfrmctl.kernel.ownership import ADDRESS_PROTOCOL, INTERFACE_ALIAS, tunnel_group
+from xfrmctl.kernel.ownership import ADDRESS_PROTOCOL, INTERFACE_ALIAS, of_tunnel_group
 from xfrmctl.model.observed import ObservedTunnel
 from xfrmctl.model.tunnel import IPInterface
 
@@ -127,14 +127,15 @@ def tunnels_from(messages: Sequence[tuple[int, memoryview]]) -> dict[str, Tunnel
         )
         if name is None or info is None or mtu is None or group is None:
             continue
-        mark, word = U32.unpack(group)[0], text_of(info, IFLA_INFO_KIND)
+        marked, word = of_tunnel_group(U32.unpack(group)[0]), text_of(info, IFLA_INFO_KIND)
         data = find_attribute(info, 0, IFLA_INFO_DATA)
         kind = next((k for k in TunnelKind if k.value == word), None)
-        if kind is None or data is None or mark not in (tunnel_group(clamped=True), tunnel_group(clamped=False)):
+        if kind is None or data is None or marked is None:
             continue
         text = bytes(name).rstrip(b"\0").decode(errors="replace")
         up = flags & (c.IFF_UP | c.IFF_MULTICAST) == c.IFF_UP | c.IFF_MULTICAST
-        interface = _parsed(text, kind, data, U32.unpack(mtu)[0], up=up, clamped=mark == tunnel_group(clamped=True))
+        clamped, narrow = marked
+        interface = _parsed(text, kind, data, U32.unpack(mtu)[0], up=up, clamped=clamped, narrow=narrow)
         counted = _STATS.unpack_from(stats) if stats is not None and len(stats) >= _STATS.size else (0,) * 10
         if interface is not None:
             found[text] = TunnelLink(index, interface, counted[9], counted[5])
@@ -158,7 +159,7 @@ def addresses_from(messages: Sequence[tuple[int, memoryview]]) -> dict[int, froz
 
 
 def _common(new: TunnelInterface) -> bytes:
-    return ATTR_U32.pack(8, IFLA_MTU, new.mtu) + ATTR_U32.pack(8, IFLA_GROUP, tunnel_group(clamped=new.clamped))
+    return ATTR_U32.pack(8, IFLA_MTU, new.mtu) + ATTR_U32.pack(8, IFLA_GROUP, new.mark)
 
 
 def _info(new: TunnelInterface) -> bytes:
@@ -171,7 +172,7 @@ def _info(new: TunnelInterface) -> bytes:
         data += ATTR_U32.pack(8, numbers.flags, flags)
     else:
         data += attribute(numbers.tos, _U8.pack(TOS_INHERIT if new.copy_tos else 0))
-        data += attribute(numbers.pmtudisc, _U8.pack(1))
+        data += attribute(numbers.pmtudisc, _U8.pack(not new.narrow))
     if gre:
         with_key = GRE_KEY if new.key is not None else 0
         data += b"".join(attribute(number, _BE16.pack(with_key)) for number in _GRE_FLAGS)
@@ -183,7 +184,7 @@ def _info(new: TunnelInterface) -> bytes:
 
 
 def _parsed(
-    name: str, kind: TunnelKind, data: memoryview, mtu: int, *, up: bool, clamped: bool
+    name: str, kind: TunnelKind, data: memoryview, mtu: int, *, up: bool, clamped: bool, narrow: int
 ) -> TunnelInterface | None:
     gre, six = kind in (TunnelKind.GRE, TunnelKind.GRE6), kind in (TunnelKind.GRE6, TunnelKind.IPIP6)
     numbers = _GRE if gre else _IPTUN
@@ -200,7 +201,7 @@ def _parsed(
         copy_tos = _number(data, numbers.tos, _U8) == TOS_INHERIT
     ours, theirs = address_from(bytes(local), family), address_from(bytes(remote), family)
     ttl = _number(data, numbers.ttl, _U8)
-    return TunnelInterface(name, kind, ours, theirs, mtu, key, ttl, copy_tos, clamped, up)
+    return TunnelInterface(name, kind, ours, theirs, mtu, key, ttl, copy_tos, clamped, up, narrow)
 
 
 def observed_from(word: str, data: memoryview) -> ObservedTunnel | None:

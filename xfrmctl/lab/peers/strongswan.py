@@ -28,6 +28,9 @@ _PLUGINS = (
     "random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 hmac kdf drbg gcm chapoly "
     "ml attr kernel-netlink socket-default vici updown counters"
 )
+_NETLINK_BUFFER = 16 << 20
+"""Bytes. Where more comes at once than fits, the socket has an error that charon does not read: its watcher asks for it
+again and again (5.9.8), and in virtual time, in which computing takes none, for ever."""
 #: swanctl sends files to charon and reads no more of them than what they are; all plugins take three times as long.
 _SWANCTL_PLUGINS = "pem pkcs1 pkcs8 x509 pubkey"
 _DAEMONS = ("/usr/sbin/charon-systemd", "/usr/lib/ipsec/charon")
@@ -252,7 +255,13 @@ class StrongSwan:
   }} }}
   syslog {{ daemon {{ default = -1 }}
     auth {{ default = -1 }} }}
-  plugins {{ vici {{ socket = {self._uri} }} }}
+  plugins {{
+    vici {{ socket = {self._uri} }}
+    kernel-netlink {{
+      receive_buffer_size = {_NETLINK_BUFFER}
+      force_receive_buffer_size = yes
+    }}
+  }}
   {options}
 }}
 """
