@@ -5,10 +5,7 @@ refusal here, too, on demand: ``refuse_next``. What it could only answer because
 twice, a key deleted and put back, an object without our mark) raises :class:`Misuse` and fails the test.
 """
 
-import os
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 
 from xfrmctl.kernel import apply
 from xfrmctl.kernel.desired import (
@@ -26,6 +23,7 @@ from xfrmctl.kernel.desired import (
 )
 from xfrmctl.kernel.events import Expire, KernelEvent
 from xfrmctl.kernel.fake_events import FakeEvents
+from xfrmctl.kernel.fake_sad import FakeSad, Misuse
 from xfrmctl.kernel.firewall.clamp import pairs_of
 from xfrmctl.kernel.ownership import PEER_TABLE, is_our_reqid, is_ours
 from xfrmctl.kernel.plan import (
@@ -46,22 +44,14 @@ from xfrmctl.kernel.plan import (
 )
 from xfrmctl.kernel.ports import CleanupReport, ConvergeReport, TunnelCounters, Underlay
 from xfrmctl.model.address import IPAddress
-from xfrmctl.model.errors import KernelRefusal
-from xfrmctl.model.sa import KernelSa, SaCounters, SaId, SaKeys, SaMove
 from xfrmctl.model.snapshot import ClampInfo, ReassemblyInfo
 
 
-class Misuse(AssertionError):
-    """The caller did what it must never do."""
-
-
-class FakeKernel:
+class FakeKernel(FakeSad):
     """The state is public: tests look at it, and put foreign objects into it."""
 
     def __init__(self) -> None:
-        self.sas: dict[SaId, KernelSa] = {}
-        self.keys: dict[SaId, SaKeys] = {}
-        self.counters: dict[SaId, SaCounters] = {}
+        super().__init__()
         self.policies: dict[PolicyKey, Policy] = {}
         self.interfaces: dict[str, Interface] = {}
         self.routes: dict[tuple[object, ...], Route] = {}
@@ -74,20 +64,13 @@ class FakeKernel:
         self.own: tuple[IPAddress, ...] = ()
         self.detours: dict[IPAddress, Underlay] = {}
         self.looped: dict[str, int] = {}
-        self.foreign_sas: set[SaId] = set()
         self.foreign_policies: set[PolicyKey] = set()
         self.foreign_routes: set[tuple[object, ...]] = set()
         self.after_each_step: Callable[[], None] = lambda: None
-        self._ever: set[SaId] = set()
         self._deleted: set[PolicyKey] = set()
-        self._refusals: deque[tuple[str, int]] = deque()
         self._listeners: list[FakeEvents] = []
 
     # What tests do
-
-    def refuse_next(self, code: int, what: str = "install") -> None:
-        """Refuse the next request of this kind: ``install``, ``delete``, ``policy``, ``interface`` or ``route``."""
-        self._refusals.append((what, code))
 
     def emit(self, event: KernelEvent) -> None:
         """Let an event reach all listeners. A hard expiry takes the SA along, as in the kernel."""
@@ -95,21 +78,6 @@ class FakeKernel:
             self._forget(event.id)
         for listener in self._listeners:
             listener.put(event)
-
-    def count(self, sa: SaId, *, packets: int, size: int, now: int = 0) -> None:
-        """Let traffic flow through an SA; ``size`` in bytes."""
-        old = self.counters[sa]
-        self.counters[sa] = SaCounters(
-            id=sa,
-            reqid=old.reqid,
-            bytes=old.bytes + size,
-            packets=old.packets + packets,
-            replay_drops=old.replay_drops,
-            integrity_failures=old.integrity_failures,
-            late_drops=old.late_drops,
-            added_at=old.added_at,
-            used_at=now or old.used_at,
-        )
 
     def render(self) -> str:
         """All of our state as text, one object a line, sorted."""
@@ -129,61 +97,7 @@ class FakeKernel:
         rules = [f"clamp rule {rule}" for rule in self.rules]
         return "\n".join(sorted([*sas, *rules, *state.render().splitlines()]))
 
-    # The SAD
-
-    def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
-        """Add SAs, all or none."""
-        for sa, _ in sas:
-            if not is_our_reqid(sa.reqid):
-                raise Misuse(f"reqid {sa.reqid:#x} without our mark")
-            if sa.id in self.sas or sum(other.id == sa.id for other, _ in sas) > 1:
-                raise Misuse(f"{sa.id} installed twice")
-        self._refuse("install", "install SA")
-        for sa, keys in sas:
-            self.sas[sa.id], self.keys[sa.id] = sa, keys
-            self.counters[sa.id] = SaCounters(
-                id=sa.id,
-                reqid=sa.reqid,
-                bytes=0,
-                packets=0,
-                replay_drops=0,
-                integrity_failures=0,
-                added_at=0,
-                used_at=0,
-            )
-            self._ever.add(sa.id)
-
-    def delete(self, ids: Sequence[SaId]) -> None:
-        """Delete SAs; one that is gone already is no failure, one that never was ours is."""
-        for sa in ids:
-            if sa in self.foreign_sas or sa not in self._ever:
-                raise Misuse(f"{sa} deleted, but it never was ours")
-        self._refuse("delete", "delete SA")
-        for sa in ids:
-            self._forget(sa)
-
-    def move(self, moves: Sequence[SaMove]) -> None:
-        """Change addresses and encapsulation ports of SAs; an SA that is gone is no failure."""
-        for move in moves:
-            if move.id in self.foreign_sas or move.id not in self._ever:
-                raise Misuse(f"{move.id} moved, but it never was ours")
-            if move.id not in self.sas:
-                continue
-            if move.new_id != move.id and move.new_id in self.sas:
-                raise Misuse(f"{move.id} moved to where {move.new_id} is")
-            sa, keys, counters = self.sas[move.id], self.keys[move.id], self.counters[move.id]
-            self._forget(move.id)
-            self._ever.add(move.new_id)
-            self.sas[move.new_id] = replace(sa, source=move.source, destination=move.destination, encap=move.encap)
-            self.keys[move.new_id], self.counters[move.new_id] = keys, replace(counters, id=move.new_id)
-
-    def dump(self) -> dict[SaId, SaCounters]:
-        """Every SA of ours."""
-        return dict(self.counters)
-
-    def gone(self, ids: Sequence[SaId]) -> list[SaId]:
-        """Those that do not stand."""
-        return [sa for sa in ids if sa not in self.sas]
+    # Desired state
 
     def converge(self, desired: Desired) -> ConvergeReport:
         """Read, compare, mend."""
@@ -382,18 +296,3 @@ class FakeKernel:
             return f"route {new}: there is no device {new.device}"
         self.routes[new.key] = new
         return ""
-
-    def _forget(self, sa: SaId) -> None:
-        self.sas.pop(sa, None)
-        self.keys.pop(sa, None)
-        self.counters.pop(sa, None)
-
-    def _refused(self, what: str) -> str:
-        if self._refusals and self._refusals[0][0] == what:
-            return f"update {what}: {os.strerror(self._refusals.popleft()[1])}"
-        return ""
-
-    def _refuse(self, what: str, operation: str) -> None:
-        if self._refusals and self._refusals[0][0] == what:
-            _, code = self._refusals.popleft()
-            raise KernelRefusal(operation, code, os.strerror(code))

@@ -9,7 +9,8 @@ import pytest
 from tests.unit.kernel.kernel_values import GCM_KEYS, child, sa, state
 from xfrmctl.kernel.desired import Desired, PolicyKey, Route, XfrmInterface
 from xfrmctl.kernel.events import Expire, Lost
-from xfrmctl.kernel.fake import FakeKernel, Misuse
+from xfrmctl.kernel.fake import FakeKernel
+from xfrmctl.kernel.fake_sad import Misuse
 from xfrmctl.kernel.ownership import if_id_for
 from xfrmctl.kernel.plan import DeletePolicy, PutPolicy
 from xfrmctl.model.errors import KernelRefusal

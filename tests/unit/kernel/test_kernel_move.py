@@ -6,7 +6,8 @@ from ipaddress import ip_address
 import pytest
 
 from tests.unit.kernel.kernel_values import A6, B6, CBC, CBC_KEYS, GCM, GCM_KEYS, A, B, sa
-from xfrmctl.kernel.fake import FakeKernel, Misuse
+from xfrmctl.kernel.fake import FakeKernel
+from xfrmctl.kernel.fake_sad import Misuse
 from xfrmctl.kernel.netlink import constants as c
 from xfrmctl.kernel.netlink import structs as s
 from xfrmctl.kernel.netlink.move import OSEQ_MARGIN, get_sa, requests
