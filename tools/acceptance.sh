@@ -142,12 +142,15 @@ export VAGRANT_DEFAULT_PROVIDER=libvirt LAB_EMULATED=1 LAB_POOL=lab LAB_BOX=xfrm
 
 machines() {
     cd vagrant
-    if [ "$fresh" ] || [ "$(cat "$place/box-added" 2>/dev/null)" != "$box" ]; then
+    # Another package may have the same version, and nobody would install it: so the machines are made anew for it.
+    local made_for
+    made_for="$box $(sha256sum <"$LAB_PACKAGE")"
+    if [ "$fresh" ] || [ "$(cat "$place/machines-for" 2>/dev/null)" != "$made_for" ]; then
         vagrant destroy --force --no-tty || true
         vagrant box remove --force --all $LAB_BOX 2>/dev/null || true
         virsh -q -c qemu:///system vol-list lab | awk '/xfrmctl-VAGRANTSLASH/ {print $1}' | xargs -r -n1 virsh -q -c qemu:///system vol-delete --pool lab
         vagrant box add --no-tty --name $LAB_BOX "$box"
-        echo "$box" >"$place/box-added"
+        echo "$made_for" >"$place/machines-for"
     fi
     vagrant up --no-tty --no-provision
 }

@@ -34,7 +34,7 @@ KEPT = 0.95
 GROWTH_KIB = 4096
 """What the daemon may take for all of it: buffers and counters, but nothing for each error."""
 
-FALSE = ("unknown_spi", "protocol", "short_quote")
+FALSE = ("unknown_spi", "ike", "protocol", "short_quote")
 
 SENDER = f"""
 import socket, time

@@ -27,6 +27,8 @@ from xfrmctl.model.sa import Direction, Encap
 pytestmark = pytest.mark.lab
 
 ROUTER = ("172.16.1.254", "fd16:1::254")
+UNKNOWN = b"\xfe" * 40
+"""Neither ESP of an SA of ours nor, after four zero octets, IKE."""
 both_families = pytest.mark.parametrize("outer", [4, 6])
 
 
@@ -151,7 +153,7 @@ def test_forged_errors_teach_the_kernel_nothing(topology: Topology, outer: int, 
             (replace(true, payload=esp(spi, 0)), Reason.SEQUENCE),
             (replace(true, mtu=552 if outer == 4 else 1279), Reason.BELOW_FLOOR),
             (replace(true, quoted_length=100), Reason.FITS),
-            (replace(true, protocol=17, payload=udp(4500, 4500, 1480, bytes(40))), Reason.UNKNOWN_SPI),
+            (replace(true, protocol=17, payload=udp(4500, 4500, 1480, UNKNOWN)), Reason.UNKNOWN_SPI),
             (replace(true, protocol=6, payload=bytes(40)), Reason.PROTOCOL),
             (replace(true, protocol=47, payload=bytes(40)), Reason.PROTOCOL),
             (replace(true, protocol=1 if outer == 4 else 58, payload=bytes(40)), Reason.PROTOCOL),
@@ -178,7 +180,7 @@ def test_an_error_in_fragments_does_not_get_past(topology: Topology, firewall: F
     with watched(topology, 4, firewall) as watch:
         watch.guard()
         watch.listen()
-        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)), mtu=1300)
+        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, UNKNOWN), mtu=1300)
         send_fragmented(watch.router, forged, ROUTER[0])
         watch.heard(1)
         assert watch.reasons == [Reason.UNKNOWN_SPI] and watch.learned is None
@@ -199,7 +201,7 @@ def test_an_ipv6_error_in_fragments_does_not_get_past(
 ) -> None:
     """INPUT sees the fragments of IPv6, before they are put together; the first need not show whom it is about."""
     with watched(topology, 6, firewall) as watch:
-        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)), mtu=1300)
+        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, UNKNOWN), mtu=1300)
         send_fragmented6(watch.router, forged, first)
         eventually("without a guard it is believed", lambda: watch.learned == 1300, 5)
         watch.ns.run(["ip", "-6", "route", "flush", "cache"])
@@ -224,7 +226,8 @@ def test_esp_in_udp(topology: Topology, firewall: FirewallBackend) -> None:
             (udp(4500, 4500, 1480, esp(watch.sa.spi + 9, 1)), Reason.UNKNOWN_SPI),
             (udp(4500, 4500, 1480, esp(watch.sa.spi, 0xFFFFFF)), Reason.SEQUENCE),
             (udp(4500, 4501, 1480, sent), Reason.PORTS),
-            (udp(500, 500, 1480, bytes(28)), Reason.UNKNOWN_SPI),
+            (udp(500, 500, 1480, bytes(28)), Reason.IKE),
+            (udp(4500, 4500, 1480, bytes(28)), Reason.IKE),
         ]
         for payload, _ in forged:
             send(watch.router, replace(true, payload=payload))
@@ -239,7 +242,7 @@ def test_a_flood(topology: Topology, firewall: FirewallBackend) -> None:
     with watched(topology, 4, firewall) as watch:
         watch.guard()
         watch.listen()
-        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40)))
+        forged = watch.error(protocol=17, payload=udp(4500, 4500, 1480, UNKNOWN))
         began = time.monotonic()
         with watch.router.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
             for number in range(5_000):
@@ -258,7 +261,7 @@ def test_nobody_listens(topology: Topology, outer: int, firewall: FirewallBacken
     with watched(topology, outer, firewall) as watch:
         watch.guard()
         send(watch.router, watch.error())
-        send(watch.router, watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40))))
+        send(watch.router, watch.error(protocol=17, payload=udp(4500, 4500, 1480, UNKNOWN)))
         watch.talk()
         assert watch.learned is None
         other = "172.16.2.77" if outer == 4 else "fd16:2::77"
@@ -274,7 +277,7 @@ def test_the_listener_hangs(topology: Topology, firewall: FirewallBackend) -> No
         watch.listen()
         watch.hold.clear()
         for _ in range(600):  # more than the queue holds
-            send(watch.router, watch.error(protocol=17, payload=udp(4500, 4500, 1480, bytes(40))))
+            send(watch.router, watch.error(protocol=17, payload=udp(4500, 4500, 1480, UNKNOWN)))
         assert watch.learned is None and not watch.judged
         watch.talk()
         watch.hold.set()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lab
 
 ROUTER = "172.16.1.254"
 LINK = 1500
-FORGED_UDP = udp(4500, 4500, 1480, bytes(40))
+FORGED_UDP = udp(4500, 4500, 1480, b"\xfe" * 40)
 
 
 @dataclass

@@ -8,6 +8,7 @@ ICMP_REASONS = {
     "below_floor": "a size that no path of today has",
     "fits": "about a packet that is not larger than the MTU that it names: a lie",
     "unknown_spi": "quotes an SPI that is not ours: forged",
+    "ike": "about a packet of IKE: mostly a probe that was too large, which has its answer already",
     "sequence": "quotes a sequence number that was not sent lately: forged or stale",
     "headers": "the quoted headers are not as we write them: forged",
     "ports": "quotes other UDP ports than the tunnel has: forged",

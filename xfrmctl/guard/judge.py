@@ -5,7 +5,8 @@ check      what a forger would have to know or do
 ========== ==========================================================================================================
 names      the quoted destination is a peer, the quoted source our address for it, the UDP ports ours
 protocol   it quotes what we send to peers: ESP, AH, ESP in UDP; all else is dropped (UDP, TCP, GRE, echo: the
-           kernel believes some of these without any check)
+           kernel believes some of these without any check). So are errors about our own IKE, which come for each
+           probe that is too large: what a forger needs for one is no secret, and the probe tells by itself
 SPI        an outbound SA to that peer has it, or had it a moment ago: 32 bits that only who is on the path sees
 sequence   that SA has sent this number recently
 form       no options, no extension headers, no fragment, DF set: as our packets are
@@ -23,7 +24,7 @@ from enum import Enum
 
 from xfrmctl.guard.quote import AH, ESP, UDP, Quote, read
 from xfrmctl.guard.table import Outbound, Table
-from xfrmctl.model.address import IPAddress
+from xfrmctl.model.address import IKE_PORT, IPAddress
 from xfrmctl.model.path import Path
 from xfrmctl.model.sa import SaId
 
@@ -52,6 +53,7 @@ class Reason(Enum):
     NOT_OUR_ADDRESS = "not_our_address"
     PROTOCOL = "protocol"
     PORTS = "ports"
+    IKE = "ike"
     SHORT_QUOTE = "short_quote"
     UNKNOWN_SPI = "unknown_spi"
     SEQUENCE = "sequence"
@@ -154,6 +156,8 @@ def _which(quote: Quote, table: Table, now: float) -> tuple[Outbound, int] | Rea
         return Reason.FRAGMENT
     payload, at, protocol = quote.payload, 0, quote.protocol
     if protocol == UDP:
+        if _is_ike(payload):
+            return Reason.IKE
         at, protocol = 8, ESP
     elif protocol == AH:
         at = 4
@@ -170,6 +174,11 @@ def _which(quote: Quote, table: Table, now: float) -> tuple[Outbound, int] | Rea
         if ports != (found.encap.source_port, found.encap.destination_port):
             return Reason.PORTS
     return found, sequence
+
+
+def _is_ike(udp: bytes) -> bool:
+    """Whether a quoted UDP packet is IKE's: by its port, or the non-ESP marker (RFC 3948 2.2)."""
+    return IKE_PORT in (int.from_bytes(udp[0:2], "big"), int.from_bytes(udp[2:4], "big")) or udp[8:12] == bytes(4)
 
 
 def _form(quote: Quote, outbound: Outbound) -> Reason | None:

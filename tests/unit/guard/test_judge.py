@@ -74,7 +74,8 @@ def test_esp_in_udp() -> None:
     assert verdict(in_udp(ports=(4501, 33000))).reason == Reason.PORTS
     assert verdict(in_udp(payload=b"")).reason == Reason.SHORT_QUOTE
     assert verdict(in_udp(payload=esp(SPI, SENT)[:7])).reason == Reason.SHORT_QUOTE
-    assert verdict(in_udp(payload=bytes(4) + b"an IKE message")).reason == Reason.UNKNOWN_SPI
+    assert verdict(in_udp(payload=bytes(4) + b"an IKE message")).reason == Reason.IKE
+    assert verdict(in_udp(ports=(500, 500), payload=b"")).reason == Reason.IKE, "though 8 octets are all that is quoted"
     assert verdict(in_udp(length=900)).reason == Reason.MALFORMED
 
 
@@ -91,7 +92,8 @@ FORGED = [
     ({"payload": esp(SPI, 0)}, Reason.SEQUENCE),
     ({"payload": esp(SPI, 0xFFFFFFFF)}, Reason.SEQUENCE),
     ({"protocol": 17, "payload": udp(4500, 4500, 1480, esp(SPI, SENT))}, Reason.UNKNOWN_SPI),
-    ({"protocol": 17, "payload": udp(500, 500, 1480, bytes(64))}, Reason.UNKNOWN_SPI),
+    ({"protocol": 17, "payload": udp(500, 500, 1480, b"an IKE message" * 5)}, Reason.IKE),
+    ({"protocol": 17, "payload": udp(4500, 4500, 1480, bytes(64))}, Reason.IKE),
     ({"protocol": 6}, Reason.PROTOCOL),
     ({"protocol": 47}, Reason.PROTOCOL),
     ({"protocol": 1}, Reason.PROTOCOL),
