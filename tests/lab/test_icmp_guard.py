@@ -190,7 +190,7 @@ def test_an_error_behind_extension_headers_does_not_get_past(topology: Topology,
     with watched(topology, 6, firewall) as watch:
         watch.guard()
         watch.listen()
-        send_with_options(watch.router, watch.error(protocol=17, payload=udp(1, 2, 1480, bytes(40))))
+        send_with_options(watch.router, watch.error(protocol=17, payload=udp(1, 2, 1480, UNKNOWN)))
         watch.heard(1)
         assert watch.reasons == [Reason.UNKNOWN_SPI] and watch.learned is None
 
@@ -265,7 +265,7 @@ def test_nobody_listens(topology: Topology, outer: int, firewall: FirewallBacken
         watch.talk()
         assert watch.learned is None
         other = "172.16.2.77" if outer == 4 else "fd16:2::77"
-        payload = udp(1000, 2000, 1480, bytes(40))
+        payload = udp(1000, 2000, 1480, UNKNOWN)
         send(watch.router, replace(watch.error(protocol=17, payload=payload), remote=other))
         eventually("an error about a stranger passes", lambda: learned(watch.ns, other) == 1400, 5)
         assert watch.learned is None

@@ -9,6 +9,7 @@ import pytest
 
 from tests.sim.test_path_mtu import PATIENT, Paths, in_force, path
 from tests.sim.world import Node, pair, start
+from xfrmctl.daemon.carrier import SETTLED_S
 from xfrmctl.daemon.echo import EchoPort, Leg
 from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.model.address import IPAddress
@@ -294,3 +295,13 @@ def test_a_forged_answer_is_nothing() -> None:
     world.do(alice, lambda now: echoes.heard(where, bytes(16), 1346, now))
     world.run(10)
     assert outcomes == [ProbeOutcome.LOST]
+
+
+def test_nobody_is_asked_through_what_the_peer_has_begun_and_may_not_have_put_to_use_yet() -> None:
+    """strongSwan has the SA a moment before its policies: until then its answer would leave in clear."""
+    world, _, bob = established()
+    began = bob.sa().children[0].created_at
+    assert min(at for at, name, _ in world.echoes if name == "bob") >= began + SETTLED_S
+    assert min(at for at, name, _ in world.echoes if name == "alice") < began + SETTLED_S, (
+        "bob has answered: he is ready"
+    )

@@ -53,6 +53,11 @@ not be in force for it yet."""
 LEAST_ONLY_S, MOST_ONLY_S = 600.0, 86400.0
 """How long ESP alone is asked, the first time and at most: each end of it costs some seconds of lost packets."""
 
+SETTLED_S = 2.0
+"""How old a CHILD SA is, that the peer has begun, before anybody is asked through it. The peer puts it to use moments
+after us, and not all at once: strongSwan installs the inbound SA first, so that its kernel hears our question, and the
+policies last, so that the answer would leave in clear."""
+
 OWN_S = 30.0
 """How long addresses of this host are taken as they were read."""
 
@@ -179,6 +184,8 @@ class EspCarrier:
             self._engine.handle_question(path, now)
         if known.works or now < known.trial_at or self._trials >= TRIALS:
             return
+        if not self._settled(path, now):
+            return
         known.trial_at = now + AGAIN_S
         leg = self._leg(path, now) if state is not None and not state.fixed and not state.blind else None
         if leg is None:
@@ -197,7 +204,7 @@ class EspCarrier:
     def takes(self, probe: SendProbe, state: PathState, by_ike: Callable[[float], None], now: float) -> bool:
         """Carry a probe, if it is one for ESP; where that ends without an answer IKE gets it, unless ESP is all."""
         path, known = probe.path, self.inside(probe.path)
-        calm = state.phase == Phase.CONFIRMING and not state.urgent
+        calm = state.phase == Phase.CONFIRMING and not state.urgent and self._settled(path, now)
         leg = self._leg(path, now) if known.works and (known.only or calm) else None
         if leg is None:
             return False
@@ -246,6 +253,11 @@ class EspCarrier:
             self._engine.handle_question(path, now)
 
     # -- whom to ask
+
+    def _settled(self, path: Path, now: float) -> bool:
+        """Whether the peer has put all CHILD SAs to use, as far as one can know."""
+        children = (child for sa in self._users(path) for child in sa.children)
+        return all(child.initiator or now - child.created_at >= SETTLED_S for child in children)
 
     def _leg(self, path: Path, now: float) -> Leg | None:
         """Whom to ask, and through which SA; None where there is nobody."""

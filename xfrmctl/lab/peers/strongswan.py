@@ -20,6 +20,7 @@ from types import TracebackType
 
 from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.namespace import Namespace
+from xfrmctl.lab.peers.patience import patience
 from xfrmctl.lab.peers.peer import PeerTunnel
 from xfrmctl.lab.peers.swanctl import ChildSa, Connection, IkeSa, connection, ike_sas, render
 from xfrmctl.lab.process import end
@@ -28,9 +29,6 @@ _PLUGINS = (
     "random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 hmac kdf drbg gcm chapoly "
     "ml attr kernel-netlink socket-default vici updown counters"
 )
-_NETLINK_BUFFER = 16 << 20
-"""Bytes. Where more comes at once than fits, the socket has an error that charon does not read: its watcher asks for it
-again and again (5.9.8), and in virtual time, in which computing takes none, for ever."""
 #: swanctl sends files to charon and reads no more of them than what they are; all plugins take three times as long.
 _SWANCTL_PLUGINS = "pem pkcs1 pkcs8 x509 pubkey"
 _DAEMONS = ("/usr/sbin/charon-systemd", "/usr/lib/ipsec/charon")
@@ -93,7 +91,7 @@ class StrongSwan:
         with (self.directory / "output").open("ab") as output:
             self._process = self.namespace.popen(
                 ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs run /run && exec {daemon}"],
-                env=self._environment(),
+                env=self._environment() | patience(),
                 stdout=output,
                 stderr=output,
             )
@@ -255,13 +253,7 @@ class StrongSwan:
   }} }}
   syslog {{ daemon {{ default = -1 }}
     auth {{ default = -1 }} }}
-  plugins {{
-    vici {{ socket = {self._uri} }}
-    kernel-netlink {{
-      receive_buffer_size = {_NETLINK_BUFFER}
-      force_receive_buffer_size = yes
-    }}
-  }}
+  plugins {{ vici {{ socket = {self._uri} }} }}
   {options}
 }}
 """
