@@ -34,7 +34,8 @@ def test_its_files_are_where_a_distribution_puts_them(package: Path) -> None:
     files = listed(package)
     assert not [path for path in files if ELSEWHERE.match(path)]
     assert "/lib/systemd/system/xfrmctl.service" in files or "/usr/lib/systemd/system/xfrmctl.service" in files
-    for path in ("/usr/bin/xfrmctl", f"/{CONFIG}", "/usr/share/bash-completion/completions/xfrmctl"):
+    completions = ("/usr/share/bash-completion/completions/xfrmctl", "/usr/share/zsh/vendor-completions/_xfrmctl")
+    for path in ("/usr/bin/xfrmctl", f"/{CONFIG}", *completions):
         assert path in files
     for page in (repository() / "man").glob("*.[1-9]"):
         assert f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz" in files
@@ -50,6 +51,8 @@ def test_it_is_whole_and_works(gateway: Node) -> None:
     )
     completion = gateway.run(["bash", "-ec", ". /usr/share/bash-completion/completions/xfrmctl; complete -p xfrmctl"])
     assert "xfrmctl" in completion.stdout
+    zsh = gateway.run(["head", "-n", "1", "/usr/share/zsh/vendor-completions/_xfrmctl"]).stdout
+    assert zsh == "#compdef xfrmctl\n", "zsh takes it by its first line"
     # Nothing was compiled since: what is installed stays as it was packed.
     assert gateway.run(["find", "/usr/lib/xfrmctl", "-newer", "/var/lib/dpkg/info/xfrmctl.list"]).stdout == ""
 
