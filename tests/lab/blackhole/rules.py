@@ -26,6 +26,10 @@ IGNORED = "a host ignores a Packet Too Big below 1280 (RFC 8200 5, RFC 8201 4): 
 IGNORED_UDP = "a host ignores a Packet Too Big below 1280 (RFC 8200 5, RFC 8201 4) and sends 1280 bytes in one piece"
 PEER_DEAF = "the peer's kernel hears no error of the path and probes nothing: new connections get our MSS"
 PEER_DEAF_UDP = "the peer's kernel hears no error of the path and probes nothing; routers of IPv6 never fragment"
+PEER_FRAGMENTS = (
+    "the peer's kernel learns nothing from an error about a fragment of ESP; the block of its cipher has no whole packet"
+    " of ESP between what the path and what the link carries"
+)
 PEER_REMEMBERS = "the peer's kernel believes an error for ten minutes (net.ipv4.route.mtu_expires, net.ipv6 alike)"
 PEER_ZERO = "the peer's kernel makes 552 of a next-hop MTU of 0 (net.ipv4.route.min_pmtu)"
 PEER_ZERO_6 = "the peer's kernel makes 552 of a next-hop MTU of 0, where no IPv6 fits and its hosts heed no error"
@@ -127,6 +131,8 @@ def _exact(cell: Cell, direction: int) -> str | None:
 def _large(cell: Cell, direction: int) -> str | None:
     deaf_peer = foreign(cell, direction) and not routers_are_heard(cell) and narrows(cell)
     if cell.inner == "4":
+        if foreign(cell, direction) and cell.outer == "6" and narrows(cell) and cell.exact == cell.exact_for(cell.link):
+            return PEER_FRAGMENTS
         return PEER_DEAF_UDP if deaf_peer and cell.outer == "6" else None
     if not hosts_hear(cell):
         return HOSTS_DEAF_UDP
