@@ -101,10 +101,18 @@ def test_ipv6_inside_a_path_too_small_for_it() -> None:
     assert "flow" in asked(replace(low, inner="4"))
 
 
-def test_a_device_too_small_for_ipv6_has_none() -> None:
+def test_a_tunnel_device_carries_ipv6_over_every_path() -> None:
     low = parse("ours-6in4-esp-gre-gcm-startlow-delivered")
-    assert asked(low) == {"figure"}
-    assert asked(replace(low, inner="4")) == {"figure", "flow", "exact", "large", "told"}
+    for cell in (low, replace(low, inner="4")):
+        assert asked(cell) == {"figure", "flow", "exact", "large", "told"}
+    assert rules.largest(low, 0) == 1280, "its own MTU, in fragments of ESP"
+    assert asked(replace(low, outer="6")) == {"figure", "fresh", "exact"}, "nobody fragments IPv6 outside"
+
+
+def test_a_peer_that_sends_only_fragments_learns_nothing() -> None:
+    cell = parse("strongswan-4in6-esp-policy-cbc-start1492-delivered")
+    assert asked(cell, 1) == {"flow", "exact", "told"}, "1492 and 1500 bytes have room for the same blocks"
+    assert "large" in asked(replace(cell, cipher="gcm"), 1) and "large" in asked(cell, 0)
 
 
 def test_a_foreign_peer_sends_its_own_direction() -> None:
