@@ -27,8 +27,8 @@ IGNORED_UDP = "a host ignores a Packet Too Big below 1280 (RFC 8200 5, RFC 8201 
 PEER_DEAF = "the peer's kernel hears no error of the path and probes nothing: new connections get our MSS"
 PEER_DEAF_UDP = "the peer's kernel hears no error of the path and probes nothing; routers of IPv6 never fragment"
 PEER_FRAGMENTS = (
-    "the peer's kernel learns nothing from an error about a fragment of ESP, and the blocks of its cipher allow no whole"
-    " packet of a size between what the path and what the link carries"
+    "the peer's kernel learns nothing from an error about a fragment of ESP, and the blocks of its cipher allow no"
+    " whole packet of a size between what the path and what the link carries"
 )
 PEER_REMEMBERS = "the peer's kernel believes an error for ten minutes (net.ipv4.route.mtu_expires, net.ipv6 alike)"
 PEER_ZERO = "the peer's kernel makes 552 of a next-hop MTU of 0 (net.ipv4.route.min_pmtu)"
