@@ -108,6 +108,34 @@ def test_the_suite_is_known_by_its_sizes(tunnel: Topology, tmp_path: Path) -> No
     assert encrypted.values["suites"] == "aes256gcm16" and encrypted.evidence[0].side is Side.B
 
 
+def test_a_host_with_offload_is_found(tunnel: Topology, tmp_path: Path) -> None:
+    """What the host leaves to its device to cut is no packet of any wire."""
+    tunnel.ns("ha").run(["ethtool", "-K", "eth0", "tx", "on", "sg", "on", "tso", "on", "gso", "on"])
+    with between(tunnel, *HOSTS, tmp_path) as points:
+        assert traffic.transfer(tunnel.ns("ha"), tunnel.ns("hb"), HOST_B[0], size=500_000).complete
+    found = points.only("offload")
+    assert {evidence.side for evidence in found.evidence} == {Side.A} and found.values["largest"] > 1500
+    assert "large-packets-lost" not in points.faults
+
+
+def test_a_proxy_that_answers_in_the_servers_name_is_found(tunnel: Topology, tmp_path: Path) -> None:
+    """The kernel's own: it answers the SYN with a number of its own, and counts it into the server's ever after."""
+    gb, syn = tunnel.ns("gb"), ["-p", "tcp", "-d", HOST_B[0]]
+    gb.run(["sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_loose=0", "net.ipv4.tcp_timestamps=1"])
+    hook = "type filter hook prerouting priority raw"
+    rule = f"ip daddr {HOST_B[0]} tcp flags & (fin | syn | rst | ack) == syn notrack"
+    gb.run(["nft", "-f", "-"], stdin=f"table ip proxy {{\nchain first {{ {hook};\n{rule}\n}}\n}}\n")
+    proxy = ["SYNPROXY", "--sack-perm", "--timestamp", "--wscale", "7", "--mss", "1300"]
+    states = ["-m", "conntrack", "--ctstate"]
+    gb.run(["iptables", "-A", "FORWARD", *syn, *states, "INVALID,UNTRACKED", "-j", *proxy])
+    gb.run(["iptables", "-A", "FORWARD", *syn, *states, "INVALID", "-j", "DROP"])
+    with between(tunnel, *HOSTS, tmp_path) as points:
+        assert traffic.transfer(tunnel.ns("ha"), tunnel.ns("hb"), HOST_B[0], size=20_000).complete
+    found = points.only("tcp-proxy")
+    assert any("The window of the SYN is another" in sign and sign.endswith(" 0 after.") for sign in found.details)
+    assert {evidence.side for evidence in found.evidence} == {Side.A, Side.B}
+
+
 def test_live_on_both_sides_of_the_gateway(tunnel: Topology) -> None:
     """The packets that ESP brought are seen decrypted on wan, so the SYN-ACK is seen on both sides."""
     tunnel.ns("ga").run(
