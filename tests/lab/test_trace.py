@@ -114,7 +114,7 @@ def test_a_host_with_offload_is_found(tunnel: Topology, tmp_path: Path) -> None:
     with between(tunnel, *HOSTS, tmp_path) as points:
         assert traffic.transfer(tunnel.ns("ha"), tunnel.ns("hb"), HOST_B[0], size=500_000).complete
     found = points.only("offload")
-    assert {evidence.side for evidence in found.evidence} == {Side.A} and found.values["largest"] > 1500
+    assert {evidence.side for evidence in found.evidence} == {Side.A} and int(found.values["largest"]) > 1500
     assert "large-packets-lost" not in points.faults
 
 

@@ -106,10 +106,17 @@ def _offered(capture: CaptureReport, version: int) -> int | None:
     return next((syn.mss for syn in capture.syns if not syn.ack and syn.src.version == version), None)
 
 
+_READINGS = 10
+"""How often the two witnesses are asked at most, for the tunnel is never quite still."""
+
+
 def _counters(gateways: Pair, report: Report) -> None:
     child = _child(gateways)
-    kernel = {sa.spi: sa for sa in kernel_sas(gateways.topology.ns("ga"))}
-    metrics = gateways.a.metrics(METRICS)
+    for _ in range(_READINGS):
+        kernel = {sa.spi: sa for sa in kernel_sas(gateways.topology.ns("ga"))}
+        metrics = gateways.a.metrics(METRICS)
+        if kernel == {sa.spi: sa for sa in kernel_sas(gateways.topology.ns("ga"))}:
+            break  # else an echo that asks for the path's MTU went through meanwhile
     for direction, sa in (("out", child.outbound), ("in", child.inbound)):
         labels = {"connection": CONNECTION, "child": CHILD, "direction": direction}
         said = sample(metrics, "xfrmctl_child_bytes_total", labels)

@@ -235,7 +235,7 @@ class Interop:
 
 def rekey_child(bench: Bench[Any], arranger: Arranger, cell: Cell, by: str) -> None:
     """With PFS and under traffic: nothing is lost (but what the peer loses), and the SAs of before are gone."""
-    arranger.arrange(cell, pfs="x25519", child_lifetime_s=4 if by == "peer" else None)
+    arranger.arrange(cell, pfs="x25519", child_lifetime_s=10 if by == "peer" else None)
     with bench.only_esp(udp=False), bench.pinging() as ping:
         before = bring_up(bench, cell.initiator)
         ping.start()

@@ -111,8 +111,11 @@ def test_without_permission() -> None:
 @pytest.mark.parametrize("verb", ["events", "show --watch 1"])
 def test_ctrl_c_ends_what_has_no_end(control: Path, verb: str) -> None:
     env = {**os.environ, "XFRMCTL_CONTROL": str(control), "PYTHONUNBUFFERED": "1"}
+    argv = [XFRMCTL, *verb.split()]
+    # A terminal's program does not ignore Ctrl-C; what a script has put into the background does, tests included.
+    obey = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv({XFRMCTL!r}, {argv!r})"
     with subprocess.Popen(
-        [XFRMCTL, *verb.split()], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", obey], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None and process.stdout.readline()  # it has begun
         process.send_signal(signal.SIGINT)
