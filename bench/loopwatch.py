@@ -1,6 +1,6 @@
 """``python -m bench.loopwatch FILE ARGUMENTS``: xfrmctl, with a stopwatch on every turn of its event loop.
 
-SIGUSR1 writes the longest turns since the last one to FILE as JSON, and begins anew. CPU time has the kernel's grain,
+SIGUSR2 writes the longest turns since the last one to FILE as JSON, and begins anew. CPU time has the kernel's grain,
 10 ms in the lab; wall time has what other programs took of the processor meanwhile.
 """
 
@@ -82,5 +82,5 @@ if __name__ == "__main__":
     target = Path(sys.argv.pop(1))
     Handle._run = _run  # type: ignore[method-assign]
     gc.callbacks.append(_Collector())
-    signal.signal(signal.SIGUSR1, lambda *_: _tell(target))
+    signal.signal(signal.SIGUSR2, lambda *_: _tell(target))
     main()

@@ -37,7 +37,7 @@ class Watched(Gateway):
     def longest(self) -> list[dict[str, object]]:
         """The longest turns since the last question."""
         self.turns.unlink(missing_ok=True)
-        os.kill(self.pid, signal.SIGUSR1)
+        os.kill(self.pid, signal.SIGUSR2)
         while not self.turns.exists():
             time.sleep(0.05)
         found: list[dict[str, object]] = json.loads(self.turns.read_text())
