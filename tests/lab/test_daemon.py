@@ -13,7 +13,7 @@ from tests.lab.tunnel import LAN, MAIN, connection, eventually, lan, network_of,
 from tests.unit.deploy.prometheus import promtool
 from xfrmctl.lab import traffic
 from xfrmctl.lab.capture import Capture
-from xfrmctl.lab.counters import kernel_sas, sample
+from xfrmctl.lab.counters import beside_the_kernel, kernel_sas, sample
 from xfrmctl.lab.gateway import Gateway
 from xfrmctl.lab.topology import HOST_A, HOST_B, INNER_A, INNER_B, Topology
 
@@ -257,9 +257,8 @@ def test_counters_agree_with_the_kernel(topology: Topology, up: Gateway) -> None
     for address in HOST_B:
         assert traffic.ping(topology.ns("ha"), address, count=5).loss == 0
         assert traffic.transfer(topology.ns("ha"), topology.ns("hb"), address, size=300_000).complete
-    after = ours()
-    (main, *_) = up.status().connections
-    kernel = {sa.spi: sa for sa in kernel_sas(up.namespace)}
+    (after, status), kernel = beside_the_kernel(up.namespace, lambda: (ours(), up.status()))
+    (main, *_) = status.connections
     (ike,) = main.ike_sas
     fresh = {child.name: child for child in ike.children}
     for (child, way), value in after.items():

@@ -1,8 +1,9 @@
 """Counters from two independent witnesses: the kernel's SAs, and the text of a metrics endpoint."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from xfrmctl.lab.namespace import Namespace
 
@@ -21,6 +22,26 @@ class KernelSa:
 def kernel_sas(namespace: Namespace) -> list[KernelSa]:
     """The ESP and AH states of a namespace, by ``ip -s xfrm state``: not by our own netlink code."""
     return parse_states(namespace.run(["ip", "-s", "xfrm", "state"]).stdout)
+
+
+T = TypeVar("T")
+
+_READINGS = 10
+"""How often the witnesses are asked at most, until nothing has passed between them."""
+
+
+def beside_the_kernel(namespace: Namespace, ask: Callable[[], T]) -> tuple[T, dict[int, KernelSa]]:
+    """What another witness says, and what the kernel's SAs, by SPI, had counted in that same moment.
+
+    A tunnel is never quite still: an echo that asks for the path's MTU may pass between two readings, and both are
+    then made again.
+    """
+    for _ in range(_READINGS):
+        before = kernel_sas(namespace)
+        said = ask()
+        if kernel_sas(namespace) == before:
+            break
+    return said, {sa.spi: sa for sa in before}
 
 
 def parse_states(text: str) -> list[KernelSa]:

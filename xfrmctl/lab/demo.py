@@ -14,7 +14,7 @@ from pathlib import Path
 from xfrmctl.lab import traffic
 from xfrmctl.lab.boot import say
 from xfrmctl.lab.capture import Capture, CaptureReport
-from xfrmctl.lab.counters import kernel_sas, sample
+from xfrmctl.lab.counters import beside_the_kernel, sample
 from xfrmctl.lab.errors import LabError
 from xfrmctl.lab.job import inside
 from xfrmctl.lab.packets import Kind
@@ -106,17 +106,9 @@ def _offered(capture: CaptureReport, version: int) -> int | None:
     return next((syn.mss for syn in capture.syns if not syn.ack and syn.src.version == version), None)
 
 
-_READINGS = 10
-"""How often the two witnesses are asked at most, for the tunnel is never quite still."""
-
-
 def _counters(gateways: Pair, report: Report) -> None:
     child = _child(gateways)
-    for _ in range(_READINGS):
-        kernel = {sa.spi: sa for sa in kernel_sas(gateways.topology.ns("ga"))}
-        metrics = gateways.a.metrics(METRICS)
-        if kernel == {sa.spi: sa for sa in kernel_sas(gateways.topology.ns("ga"))}:
-            break  # else an echo that asks for the path's MTU went through meanwhile
+    metrics, kernel = beside_the_kernel(gateways.topology.ns("ga"), lambda: gateways.a.metrics(METRICS))
     for direction, sa in (("out", child.outbound), ("in", child.inbound)):
         labels = {"connection": CONNECTION, "child": CHILD, "direction": direction}
         said = sample(metrics, "xfrmctl_child_bytes_total", labels)
