@@ -41,7 +41,7 @@ bench-scale: setup-test ## What 10,000 tunnels cost: a SYN, a change, memory; in
 	@$(SUDO) $(PYTHON) -m xfrmctl.lab run -- $(PYTHON) -m bench.scale
 
 bench-pieces: setup-test ## How long the daemon's loop is held by a scrape, show and diagnose at 10,000 CHILD SAs; in the lab
-	@$(SUDO) $(PYTHON) -m xfrmctl.lab run -- $(PYTHON) -m bench.pieces
+	@$(SUDO) $(PYTHON) -m xfrmctl.lab run --memory 4000 -- $(PYTHON) -m bench.pieces
 
 fuzz: setup-test ## Fuzz the whole responder for MINUTES (60); goes on from where the last campaign ended
 	@nice -n 19 $(PYTHON) -m tests.fuzz.campaign --minutes $(or $(MINUTES),60)

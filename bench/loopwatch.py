@@ -1,10 +1,12 @@
 """``python -m bench.loopwatch FILE ARGUMENTS``: xfrmctl, with a stopwatch on every turn of its event loop.
 
 SIGUSR2 writes the longest turns since the last one to FILE as JSON, and begins anew. CPU time has the kernel's grain,
-10 ms in the lab; wall time has what other programs took of the processor meanwhile.
+10 ms in the lab; wall time has what other programs took of the processor meanwhile. Of a long turn it is told, too,
+where it was found every few milliseconds.
 """
 
 import asyncio
+import faulthandler
 import gc
 import heapq
 import itertools
@@ -13,7 +15,9 @@ import signal
 import sys
 import time
 from asyncio.events import Handle
+from collections import Counter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from xfrmctl.cli.main import main
@@ -21,9 +25,16 @@ from xfrmctl.cli.main import main
 MOST = 12
 """Turns that are told."""
 
+EVERY_S = 0.002
+"""How often a turn is looked into."""
+
+DEEP = 3
+"""Functions that are told of where it was."""
+
 _plain = Handle._run
-_longest: list[tuple[float, int, float, str]] = []
+_longest: list[tuple[float, int, float, str, Counter[str]]] = []
 _count = itertools.count()
+_within: Counter[str] = Counter()
 
 
 def _where(callback: Any) -> str:
@@ -43,14 +54,23 @@ def _where(callback: Any) -> str:
 
 def _run(self: Any) -> None:
     before = _where(self._callback)
+    _within.clear()
     wall, cpu = time.perf_counter(), time.thread_time()
     _plain(self)
     _note(time.perf_counter() - wall, time.thread_time() - cpu, before)
 
 
+def _look(_: int, frame: FrameType | None) -> None:
+    chain: list[str] = []
+    while frame is not None and len(chain) < DEEP:
+        chain.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        frame = frame.f_back
+    _within[" < ".join(chain)] += 1
+
+
 def _note(took: float, cpu: float, where: str) -> None:
     if len(_longest) < MOST or took > _longest[0][0]:
-        entry = (took, next(_count), cpu, where)
+        entry = (took, next(_count), cpu, where, _within.copy())
         (heapq.heappush if len(_longest) < MOST else heapq.heapreplace)(_longest, entry)
 
 
@@ -69,8 +89,8 @@ class _Collector:
 
 def _tell(file: Path) -> None:
     found = [
-        {"cpu_ms": round(cpu * 1e3, 2), "wall_ms": round(wall * 1e3, 2), "where": where}
-        for wall, _, cpu, where in sorted(_longest, reverse=True)
+        {"cpu_ms": cpu * 1e3, "wall_ms": round(wall * 1e3, 2), "where": where, "within": within.most_common(4)}
+        for wall, _, cpu, where, within in sorted(_longest, key=lambda turn: turn[0], reverse=True)
     ]
     _longest.clear()
     made = file.with_suffix(".new")
@@ -83,4 +103,7 @@ if __name__ == "__main__":
     Handle._run = _run  # type: ignore[method-assign]
     gc.callbacks.append(_Collector())
     signal.signal(signal.SIGUSR2, lambda *_: _tell(target))
+    faulthandler.register(signal.SIGQUIT)
+    signal.signal(signal.SIGALRM, _look)
+    signal.setitimer(signal.ITIMER_REAL, EVERY_S, EVERY_S)
     main()

@@ -1,15 +1,15 @@
 """A large state as an answer: a piece at a time, so that the daemon goes on negotiating in between."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
 from aiohttp import web
 
 from xfrmctl.control.adapters import adapter
-from xfrmctl.model.snapshot import ConnectionInfo, IkeInfo, Snapshot
-from xfrmctl.model.traffic import Traffic
+from xfrmctl.model.snapshot import ChildInfo, ConfiguredChild, ConnectionInfo, IkeInfo, Snapshot
+from xfrmctl.model.traffic import Traffic, TrafficRow
 
 AT_ONCE = 16
 """Children, SAs or rows that are written in one piece: a millisecond of work."""
@@ -23,8 +23,14 @@ _LISTS: dict[type, tuple[str, ...]] = {
 """What may be long, in the order of the fields."""
 
 
+def prepare(*kinds: type) -> None:
+    """Make what writes these and large states beforehand: a tenth of a second that one reader would have cost all."""
+    for kind in (*_LISTS, ChildInfo, ConfiguredChild, TrafficRow, *kinds):
+        adapter(kind)
+
+
 async def pour(request: web.Request, value: Snapshot | ConnectionInfo | Traffic) -> web.StreamResponse:
-    """Answer with the same JSON as in one piece."""
+    """Answer with the same JSON as in one piece. The value is taken apart meanwhile: to free it is work, too."""
     if sum(1 for _ in islice(_items_of(value), AT_ONCE + 1)) <= AT_ONCE:
         return web.Response(body=adapter(type(value)).dump_json(value), content_type="application/json")
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -45,7 +51,7 @@ def _items_of(value: object) -> Iterator[object]:
 
 
 def pieces(value: object) -> Iterator[bytes]:
-    """The JSON of a value, in pieces of at most ``AT_ONCE`` children, SAs and rows."""
+    """The JSON of a value, in pieces of at most ``AT_ONCE`` children, SAs and rows. Its lists are empty afterwards."""
     held: list[bytes] = []
     load = 0
     for part, items in _parts(value):
@@ -70,8 +76,9 @@ def _parts(value: object) -> Iterator[tuple[bytes, int]]:
     yield rest, 0 if names else 1
 
 
-def _items(items: Sequence[object]) -> Iterator[tuple[bytes, int]]:
-    for number, item in enumerate(items):
-        if number:
+def _items(items: list[object]) -> Iterator[tuple[bytes, int]]:
+    items.reverse()
+    while items:
+        yield from _parts(items.pop())
+        if items:
             yield b",", 0
-        yield from _parts(item)

@@ -15,7 +15,7 @@ from xfrmctl import __version__
 from xfrmctl.control.adapters import adapter
 from xfrmctl.control.listen import listen, peer_uid
 from xfrmctl.control.openapi import openapi
-from xfrmctl.control.pour import pour
+from xfrmctl.control.pour import pour, prepare
 from xfrmctl.control.query import event_selection, selection
 from xfrmctl.control.schema import (
     API_HEADER,
@@ -128,6 +128,7 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen. Raises ListenError."""
+        prepare(ActionResult, Diagnosis, NameList, PlanResult, ReloadResult)
         sock = listen(self.path, self._group)
         self._inode = self.path.stat().st_ino
         app = web.Application(middlewares=[_errors], client_max_size=MAX_BODY)

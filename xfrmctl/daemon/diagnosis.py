@@ -15,6 +15,7 @@ from xfrmctl.daemon.gather.echoes import probe_path, probe_tunnel
 from xfrmctl.daemon.gather.host import Look, own_addresses
 from xfrmctl.daemon.gather.probes import probe
 from xfrmctl.daemon.glance import state_of
+from xfrmctl.daemon.state import find_standing
 from xfrmctl.diagnose.diagnosis import diagnose as judge
 from xfrmctl.diagnose.facts import (
     ChildFacts,
@@ -30,6 +31,7 @@ from xfrmctl.diagnose.facts import (
 from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig
 from xfrmctl.ike.engine import IkeEngine
+from xfrmctl.metrics.pacer import Pacer
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.finding import Diagnosis
@@ -54,19 +56,21 @@ def _chosen(engine: EngineConfig, connection: str | None) -> tuple[ConnectionFac
     return connection_facts(c for c in engine.connections.values() if connection in (None, c.name))
 
 
-def _first(chosen: tuple[ConnectionFacts, ...], engine: IkeEngine) -> tuple[tuple[ConnectionFacts, ...], list[str]]:
+async def _first(
+    chosen: tuple[ConnectionFacts, ...], engine: IkeEngine
+) -> tuple[tuple[ConnectionFacts, ...], list[str]]:
     """No more than can be looked at in one go, and what is said of the rest."""
     left = len(chosen) - MOST_JUDGED
     if left <= 0:
         return chosen, []
-    up = {c.name for c in chosen if {child.name for child in c.children} <= _standing(engine, c.name)}
-    ordered = sorted(chosen, key=lambda c: c.name in up)
-    return tuple(ordered[:MOST_JUDGED]), [f"{left} further connections: name one to have it looked at"]
-
-
-def _standing(engine: IkeEngine, connection: str) -> set[str]:
-    """The children that are up."""
-    return {child.config.name for sa in engine.ike_sas(connection) for child in sa.children if child.installed}
+    down: list[ConnectionFacts] = []
+    up: list[ConnectionFacts] = []
+    pacer = Pacer()
+    for connection in chosen:
+        standing: set[str] = set()
+        await pacer.walk(find_standing(engine.ike_sas(connection.name), standing))
+        (up if {child.name for child in connection.children} <= standing else down).append(connection)
+    return tuple((*down, *up)[:MOST_JUDGED]), [f"{left} further connections: name one to have it looked at"]
 
 
 def _others(engine: EngineConfig, chosen: Sequence[ConnectionFacts]) -> tuple[ConnectionFacts, ...]:
@@ -91,7 +95,7 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
     # What thousands of tunnels make long is done in a thread: the loop gets its turn every few milliseconds.
     chosen = await asyncio.to_thread(_chosen, engine, connection)
     look = await asyncio.to_thread(Look, watch=seconds > 0)
-    chosen, blind = _first(chosen, daemon.engine)
+    chosen, blind = await _first(chosen, daemon.engine)
     others = await asyncio.to_thread(_others, engine, chosen)
     names = [c.name for c in (*chosen, *others)]
     before = await state_of(daemon, names)
@@ -115,7 +119,11 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
         tunnels=tunnels,
         host=host,
     )
-    return await asyncio.to_thread(_diagnosis, facts, [*blind, *unasked, *unread])
+    found = await asyncio.to_thread(_diagnosis, facts, [*blind, *unasked, *unread])
+    pacer = Pacer()
+    for seen in (c for state in (before, after) for c in state.connections):
+        await pacer.forget(seen.ike_sas)
+    return found
 
 
 def _outbound(state: Snapshot) -> set[int]:

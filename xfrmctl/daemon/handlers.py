@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from xfrmctl.config.load import load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
-from xfrmctl.daemon import diagnosis
+from xfrmctl.daemon import diagnosis, glance
 from xfrmctl.daemon.clock import wall
 from xfrmctl.daemon.keylog import left_out
 from xfrmctl.daemon.snapshot import Observed, failure_info
 from xfrmctl.daemon.status import carried
-from xfrmctl.metrics.scrape import Pacer
+from xfrmctl.metrics.pacer import Pacer
 from xfrmctl.model.events import ChildSaInstalled, ChildSaRekeyed, Event, IkeSaRekeyed, NegotiationFailed
 from xfrmctl.model.failure import Failure
 from xfrmctl.model.finding import Diagnosis
@@ -35,14 +35,17 @@ class DaemonHandlers:
 
     async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
         """The state now of what is wanted."""
-        return await self._daemon.snapshot(wanted)
+        return await glance.gateway(self._daemon, wanted)
 
     async def traffic(self, wanted: Selection) -> Traffic:
         """One look at the counters of what is wanted."""
         daemon, pacer = self._daemon, Pacer()
         began = daemon.now()
-        seen = Observed(now=began, wall=wall(), began=began, sad=await carried(daemon.kernel, pacer))
-        return await daemon.traffic.look(wanted, seen, daemon.kernel.xfrm_stat(), began - daemon.started, pacer)
+        sad = await carried(daemon.kernel, pacer)
+        seen = Observed(now=began, wall=wall(), began=began, sad=sad)
+        found = await daemon.traffic.look(wanted, seen, daemon.kernel.xfrm_stat(), began - daemon.started, pacer)
+        await pacer.forget(sad)
+        return found
 
     async def names(self) -> NameList:
         """What is configured."""
@@ -51,7 +54,7 @@ class DaemonHandlers:
 
     async def connection(self, name: str) -> ConnectionInfo:
         """One connection's state now."""
-        found = await self._daemon.connection(name)
+        found = await glance.connection(self._daemon, name)
         if found is None:
             raise unknown_name("connection", name, self._daemon.engine.config.connections)
         return found

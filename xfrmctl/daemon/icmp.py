@@ -7,18 +7,17 @@ rules drop what names a peer (see :mod:`xfrmctl.kernel.firewall.guard`), and the
 
 import asyncio
 import time
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from xfrmctl.config.build import IcmpPolicy
 from xfrmctl.daemon.bus import Bus
+from xfrmctl.daemon.icmp_rules import IcmpRules
 from xfrmctl.guard.judge import Judge, Judgement
 from xfrmctl.guard.table import OVERLAP_S, Key, Outbound, Table, key
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.desired import IcmpGuard
 from xfrmctl.kernel.queue import IcmpQueue, SentNumbers
-from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.events import (
     ChildSaInstalled,
@@ -62,12 +61,10 @@ class IcmpWatch:
         self._believed = believed
         self._retired: dict[Key, Outbound] = {}
         self._by_ike: dict[str, tuple[Outbound, ...]] = {}
-        self._peers: Tally[IPAddress] = Tally()
-        self._configured: frozenset[IPAddress] = frozenset()
+        self._rules = IcmpRules(policies, (), ())
         self._dirty: set[str] = set()
         self._paths: set[Path] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._told = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._numbers: SentNumbers | None = None
         self._judge = Judge(self._sent)
@@ -106,7 +103,7 @@ class IcmpWatch:
             self._retired[key(gone)] = replace(known, until=time.monotonic() + OVERLAP_S)
 
     def refresh(self) -> None:
-        """Bring the table up to date, and see to the rules; costs what has changed, and two copies of a dictionary."""
+        """Bring the table up to date, and see to the rules; costs what has changed, and some copies of dictionaries."""
         if self._loop is None:
             return
         if self._timer is not None:
@@ -117,37 +114,38 @@ class IcmpWatch:
         dirty, self._dirty = self._dirty, set()
         for name in dirty:
             for gone in self._by_ike.pop(name, ()):
-                outbound.pop(key(gone.id), None)
-                self._count(gone.id.destination, -1)
+                self._drop(outbound, key(gone.id))
                 self._paths.add(gone.path)
         for name in dirty:
             standing = self._standing(name)
             if standing:
                 self._by_ike[name] = standing
             for new in standing:
-                outbound[key(new.id)] = new
-                self._count(new.id.destination, 1)
+                self._put(outbound, new)
                 self._paths.add(new.path)
         for at, old in list(self._retired.items()):
             if old.until is None or now >= old.until:
                 del self._retired[at]
                 if outbound.get(at) is old:
-                    del outbound[at]
-            else:
-                outbound.setdefault(at, old)
+                    self._drop(outbound, at)
+            elif at not in outbound:
+                self._put(outbound, old)
         self._believe(mtus)
-        peers = before.peers if before.peers == self._peers.keys() else frozenset(self._peers)
-        self._judge.table = Table(peers | {old.id.destination for old in self._retired.values()}, outbound, mtus)
-        if outbound != before.outbound or peers != before.peers or not self._told:
-            self._told = True
-            self._tell_rules(peers, outbound)
+        named = self._rules.news()
+        self._judge.table = Table(before.peers if named is None else self._rules.peers, outbound, mtus)
+        if named is not None:
+            self._guard(named)
         if self._retired:
             self._schedule(OVERLAP_S)
 
-    def _count(self, peer: IPAddress, by: int) -> None:
-        self._peers[peer] += by
-        if not self._peers[peer]:
-            del self._peers[peer]
+    def _put(self, outbound: dict[Key, Outbound], new: Outbound) -> None:
+        if key(new.id) not in outbound:
+            self._rules.enter(key(new.id))
+        outbound[key(new.id)] = new
+
+    def _drop(self, outbound: dict[Key, Outbound], gone: Key) -> None:
+        if outbound.pop(gone, None) is not None:
+            self._rules.leave(gone)
 
     def _believe(self, mtus: dict[Path, int]) -> None:
         """Note down what the paths that were touched are taken to carry."""
@@ -159,11 +157,6 @@ class IcmpWatch:
             else:
                 mtus.pop(path, None)
 
-    def _tell_rules(self, peers: Iterable[IPAddress], outbound: Iterable[Key]) -> None:
-        judged = self._under(IcmpPolicy.VALIDATE, peers)
-        known = frozenset((peer, spi) for peer, _, spi in outbound if peer in judged)
-        self._guard(IcmpGuard(judged, self._under(IcmpPolicy.IGNORE, peers), known))
-
     def _standing(self, name: str) -> tuple[Outbound, ...]:
         sa = self._engine.probes.find(name)
         return tuple(
@@ -171,9 +164,6 @@ class IcmpWatch:
             for child in (sa.children if sa is not None else ())
             if child.installed and child.pending_outbound is None
         )
-
-    def _under(self, policy: IcmpPolicy, peers: Iterable[IPAddress]) -> frozenset[IPAddress]:
-        return frozenset(peer for peer in peers if self.policies[peer.version] == policy)
 
     # -- verdicts
 
@@ -188,14 +178,10 @@ class IcmpWatch:
                 self._queue = queue
             except (KernelRefusal, OSError) as error:
                 self._trouble(str(error))
-        for peer in self._configured:
-            self._count(peer, -1)
         remotes = (connection.remote for connection in self._engine.config.connections.values())
-        self._configured = frozenset(remote for remote in remotes if remote is not None)
-        for peer in self._configured:
-            self._count(peer, 1)
+        configured = (remote for remote in remotes if remote is not None)
+        self._rules = IcmpRules(self.policies, configured, self._judge.table.outbound)
         self._dirty.update(sa.name for sa in self._engine.ike_sas())
-        self._told = False
         self.refresh()
 
     def stop(self) -> None:

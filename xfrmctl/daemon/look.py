@@ -18,17 +18,20 @@ async def around(
     now: Callable[[], float],
     began: float,
 ) -> ObservedGateway:
-    """All of it; ``sad`` is what SAs have carried, read from ``began`` on. The firewall's programs run in a thread."""
-    slow = lambda: (kernel.clamp_counters(), kernel.df_counters(), configuration.hash)  # noqa: E731
-    clamps, df, _ = await asyncio.to_thread(slow)
-    return ObservedGateway(
-        now=now(),
-        wall=clock.wall(),
-        began=began,
-        sad=sad,
-        clamps=clamps,
-        xfrm_stat=kernel.xfrm_stat(),
-        reassembly=kernel.reassembly(),
-        df=df,
-        icmp_queue=queue_state(),
-    )
+    """All of it, read in a thread; ``sad`` is what SAs have carried, read from ``began`` on."""
+
+    def read() -> ObservedGateway:
+        _ = configuration.hash  # worked out here, once, from all that is configured
+        return ObservedGateway(
+            clamps=kernel.clamp_counters(),
+            df=kernel.df_counters(),
+            xfrm_stat=kernel.xfrm_stat(),
+            reassembly=kernel.reassembly(),
+            icmp_queue=queue_state(),
+            now=now(),
+            wall=clock.wall(),
+            began=began,
+            sad=sad,
+        )
+
+    return await asyncio.to_thread(read)

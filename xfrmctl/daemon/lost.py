@@ -3,12 +3,12 @@
 What was read of the SAD is a moment old when it is compared: an SA that has come meanwhile is not in it, and stands.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from xfrmctl.daemon.status import Walked, carried
 from xfrmctl.ike.sa import ChildSa, IkeSa
-from xfrmctl.metrics.scrape import STEPS, Pacer
+from xfrmctl.metrics.pacer import STEPS, Pacer
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.sa import SaCounters, SaId
 
@@ -34,9 +34,10 @@ async def look(
     sas: Iterable[IkeSa], kernel: Walked, mender: Mender, held: Mapping[SaId, SaCounters] | None = None
 ) -> None:
     """Compare what the engine believes with what the kernel has; ``held`` is what was read of it a moment ago."""
-    pacer = Pacer()
+    pacer, read = Pacer(), dict[SaId, SaCounters]()
     try:
-        found: Container[SaId] = held if held is not None else await carried(kernel, pacer)
+        if held is None:
+            held = read = await carried(kernel, pacer)
     except KernelRefusal as error:
         mender.trouble(error)
         return
@@ -44,9 +45,10 @@ async def look(
     for sa in sas:
         for child in tuple(sa.children):
             # Of each child the first one will do: the other goes with it.
-            suspects += [sa_id for sa_id in believed(child) if sa_id not in found][:1]
+            suspects += [sa_id for sa_id in believed(child) if sa_id not in held][:1]
             await pacer.step()
     while suspects:
         mender.check(suspects[:STEPS])
         del suspects[:STEPS]
         await pacer.rest()
+    await pacer.forget(read)

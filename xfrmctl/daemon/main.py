@@ -5,7 +5,7 @@ clear at start or stop (DESIGN 3.11).
 """
 
 import asyncio
-import gc
+import sys
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,9 +20,10 @@ from xfrmctl.config.load import Configuration, load
 from xfrmctl.config.problem import ConfigError
 from xfrmctl.control.schema import ReloadResult
 from xfrmctl.control.server import ControlServer
-from xfrmctl.daemon import clock, logs, look, lost, memory, preview, restart, routes, secret, status
+from xfrmctl.daemon import clock, logs, look, lost, memory, preview, restart, routes, secret
 from xfrmctl.daemon.bus import Bus
 from xfrmctl.daemon.echo_sockets import EchoSockets
+from xfrmctl.daemon.garbage import Garbage
 from xfrmctl.daemon.handlers import DaemonHandlers
 from xfrmctl.daemon.icmp import IcmpWatch
 from xfrmctl.daemon.inherit import Inheritance
@@ -34,8 +35,7 @@ from xfrmctl.daemon.pathwatch import PathWatch
 from xfrmctl.daemon.reconcile import FULL_INTERVAL_S, Reconciler
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.scrape import GatewaySource, SaAccounts, metrics_of
-from xfrmctl.daemon.select import Chooser
-from xfrmctl.daemon.snapshot import DaemonState, Observed, ObservedGateway, SnapshotBuilder
+from xfrmctl.daemon.snapshot import DaemonState, ObservedGateway, SnapshotBuilder
 from xfrmctl.daemon.story import Story
 from xfrmctl.daemon.tally import Tally
 from xfrmctl.daemon.traffic import TrafficTable
@@ -47,14 +47,11 @@ from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.events import Disturbed, Lost
 from xfrmctl.kernel.ports import EventSource
 from xfrmctl.kernel.system import LinuxKernel
-from xfrmctl.metrics.scrape import Pacer
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.errors import XfrmctlError
 from xfrmctl.model.events import ConfigReloaded, Event, IcmpErrorJudged
 from xfrmctl.model.path import Path as PmtuPath
 from xfrmctl.model.sa import SaCounters, SaId
-from xfrmctl.model.selection import EVERYTHING, Selection
-from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 from xfrmctl.pmtu.inputs import IcmpReport
 
 GOODBYE_S = 1.0
@@ -67,9 +64,9 @@ TCP repeats itself in ever longer intervals: what is found in its first second h
 found a moment later only two seconds after that.
 """
 
-COLLECT = (700, 10, 500)
-"""When garbage is looked for. A look at everything takes half a second with thousands of SAs, in which nothing else
-happens, and cycles that live long are few: it is made fifty times more rarely than usual."""
+SWITCH_S = 0.0005
+"""How long a worker thread keeps the interpreter while the loop wants it: a message needs it once for each system call
+that is made for it, and the usual 5 ms would come on top of each."""
 
 REMEMBER_S = 300.0
 """How often what is believed of paths is written down, beside each stop."""
@@ -127,7 +124,7 @@ class Daemon:
         self._network: NetworkWatch | None = None
         self._lost = asyncio.Event()
         self._tunnels = watching(self.engine, self.kernel, self.paths, self.reconciler, self.bus.publish, loop)
-        self._tally = Tally()
+        self._tally, self._garbage = Tally(), Garbage()
         self.story = Story(self.engine, self.bus, clock.wall)
         self.keys = KeyLog(self.engine, lambda: self.configuration.gateway.key_log, loop.time)
         self.keys.trouble = lambda text: self._log.error(
@@ -150,6 +147,7 @@ class Daemon:
             self._icmp,
             self._tunnels.keepalives,
             self.inherited,
+            self._garbage,
         )
         for listener in (self._judged, *(each.observe for each in (storyteller, self._metrics, *watchers))):
             self.bus.subscribe(listener)
@@ -201,15 +199,6 @@ class Daemon:
 
     # -- state
 
-    async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
-        """The state now, with counters fresh from the kernel. What is said to be up has its policies already."""
-        await self.reconciler.changed()
-        began, pacer = self.now(), Pacer()
-        seen = await self.look(began, await status.carried(self.kernel, pacer))
-        shown = [c async for c in status.connections(self.engine, self.builder, seen, pacer, Chooser(wanted))]
-        await lost.look(self.engine.ike_sas(), self.kernel, self.runtime, seen.sad)  # shown this once, and mended
-        return self.builder.around(self.state(), seen, shown)
-
     def now(self) -> float:
         """Monotonic seconds."""
         return self._loop.time()
@@ -221,19 +210,6 @@ class Daemon:
     def state(self) -> DaemonState:
         """What the daemon knows of itself."""
         return DaemonState(self.configuration, self._started_wall, self.started, self._reload_error)
-
-    async def connection(self, name: str) -> ConnectionInfo | None:
-        """The same of one connection; None if there is none of this name."""
-        await self.reconciler.changed()
-        config = self.engine.config.connections.get(name)
-        if config is None:
-            return None
-        began, pacer, sas = self.now(), Pacer(), self.engine.ike_sas(name)
-        sad = await status.carried_by(sas, self.kernel, pacer)
-        seen = Observed(now=self.now(), wall=clock.wall(), began=began, sad=sad)
-        found = await status.connection(config, self.builder, seen, pacer) if name in self.engine.connections else None
-        await lost.look(sas, self.kernel, self.runtime, sad)
-        return found
 
     # -- life
 
@@ -252,12 +228,13 @@ class Daemon:
                 self.runtime.kernel_event(event)
 
     async def _audit(self) -> None:
-        """From time to time, and where somebody was at them, look if the SAs still stand. Ends by cancellation."""
+        """From time to time, and where somebody was at them, look if the SAs still stand; and tidy up."""
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._lost.wait(), FULL_INTERVAL_S)
             self._lost.clear()
             await lost.look(self.engine.ike_sas(), self.kernel, self.runtime)
+            self._garbage.tidy()
 
     def _judged(self, event: Event) -> None:
         """An error about a packet of ours is a report for the path-MTU engine, even if the kernel must not see it."""
@@ -332,10 +309,8 @@ class Daemon:
         self._background(self._watch_paths())
         self.runtime.step(self.engine.start_all)
         self.runtime.step(self.inherited.resume)
-        gc.collect()
-        gc.freeze()  # modules and configuration live as long as we do: no collection need look at them again
-        gc.set_threshold(*COLLECT)
-        gc.enable()
+        sys.setswitchinterval(SWITCH_S)
+        self._garbage.start()
         self._log.info("ready", version=__version__, connections=len(engine.connections), inherited_sas=inherited)
         notify(f"READY=1\nSTATUS={len(engine.connections)} connections configured")
         live(self._loop)

@@ -7,7 +7,7 @@ from functools import partial
 from xfrmctl.daemon.paths import PathKeeper
 from xfrmctl.daemon.runtime import Runtime
 from xfrmctl.daemon.status import Walked, carried
-from xfrmctl.metrics.scrape import Pacer
+from xfrmctl.metrics.pacer import Pacer
 from xfrmctl.model.path import Path
 
 AT_ONCE = 8
@@ -27,6 +27,7 @@ class PathWatch:
         pacer = Pacer()
         sad = await carried(self.kernel, pacer)
         await self._each(self.paths.begin_look(), partial(self.paths.count, sad), pacer)
+        await pacer.forget(sad)
         await self._each(self.paths.next_look(), self.paths.look_at_routes, pacer)
 
     async def look_at_routes(self) -> None:

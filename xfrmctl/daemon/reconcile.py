@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from xfrmctl.daemon import intent, routes
 from xfrmctl.daemon.bus import Bus
@@ -224,9 +225,13 @@ class Reconciler:
             self.maker.discards = _discards(self.entries)
             reqids = set(self._reqids())
             gone = self._parts.keys() - reqids
-            await self._recompute(reqids | gone, stopping=stopping)
-            parts = {reqid: part.desired for reqid, part in self._parts.items()}
-            self._union = await asyncio.to_thread(Union, {GATEWAY: intent.of_gateway(self.entries)} | parts)
+            await asyncio.sleep(0)
+            changes = await self._recompute(reqids | gone, stopping=stopping)
+            changes[GATEWAY] = intent.of_gateway(self.entries)
+            while changes:
+                some = {reqid: changes.pop(reqid) for reqid in tuple(islice(changes, AT_ONCE))}
+                self._union.replace(some)
+                await asyncio.sleep(0)
             self._icmp = IcmpGuard() if stopping else self._icmp_wanted
             icmp = self._icmp
             report = await asyncio.to_thread(lambda: self.kernel.converge(replace(self.desired(), icmp=icmp)))
@@ -244,21 +249,24 @@ class Reconciler:
         self._tell_narrowed()
 
     async def _recompute(self, reqids: Collection[int], *, stopping: bool = False) -> dict[int, Desired | None]:
-        """Parts anew, and those of others on paths that have turned narrow, or wide again.
+        """Parts anew, and those of others on paths that have turned narrow, or wide again. Gives what has changed.
 
         In small pieces: whatever changes meanwhile is dirty, and is made once more at the next turn.
         """
         changes: dict[int, Desired | None] = {}
         while reqids:
             for number, reqid in enumerate(tuple(reqids), 1):
-                part = self.maker.make(reqid, stopping=stopping)
+                part, before = self.maker.make(reqid, stopping=stopping), self._union.parts.get(reqid)
                 if part is not None:
                     self._parts[reqid] = part
                 else:
                     self._parts.pop(reqid, None)
                 if not stopping:
                     self._note(reqid, part)
-                changes[reqid] = part.desired if part is not None else None
+                if part is not None and part.desired == before:
+                    part.desired = before  # one copy will do
+                elif part is not None or before is not None:
+                    changes[reqid] = part.desired if part is not None else None
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
             reqids = self.maker.narrow.changed()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 from xfrmctl.daemon import clock, status
 from xfrmctl.daemon.snapshot import ObservedGateway
 from xfrmctl.metrics.ledger import Ledger
-from xfrmctl.metrics.scrape import Metrics, Pacer
+from xfrmctl.metrics.pacer import Pacer
+from xfrmctl.metrics.scrape import Metrics
 from xfrmctl.model.sa import SaCounters, SaId, SaMove
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
@@ -23,6 +24,7 @@ class GatewaySource:
     def __init__(self, daemon: "Daemon") -> None:
         self._daemon = daemon
         self._seen: ObservedGateway | None = None
+        self._sad: dict[SaId, SaCounters] = {}
 
     async def gateway(self, pacer: Pacer, ledger: Ledger) -> Snapshot:
         """All but the connections; the SAD is read as the kernel gives it out."""
@@ -34,7 +36,7 @@ class GatewaySource:
             ledger.look(found.values())
             sad |= found
             await pacer.rest()
-        self._seen = await daemon.look(began, sad)
+        self._seen, self._sad = await daemon.look(began, sad), sad
         return daemon.builder.around(daemon.state(), self._seen)
 
     async def connections(self, pacer: Pacer) -> AsyncIterator[ConnectionInfo]:
@@ -43,6 +45,7 @@ class GatewaySource:
         assert seen is not None
         async for found in status.connections(engine, self._daemon.builder, seen, pacer):
             yield found
+        await pacer.forget(self._sad)
 
 
 def metrics_of(daemon: "Daemon") -> Metrics:

@@ -10,7 +10,7 @@ from xfrmctl.daemon.intent import Sizes
 from xfrmctl.daemon.paths import PathKeeper, path_of
 from xfrmctl.daemon.reconcile import Reconciler
 from xfrmctl.daemon.select import Chooser
-from xfrmctl.daemon.state import child_states, connection_state, protection
+from xfrmctl.daemon.state import child_states, connection_state, find_standing, protection
 from xfrmctl.daemon.tally import Tally
 from xfrmctl.daemon.tunnelwatch import TunnelWatch
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
@@ -145,7 +145,9 @@ class SnapshotBuilder:
         run_time = self._engine.connections[config.name]
         sas = self._engine.ike_sas(config.name)
         shown = chooser.sas(config, sas)
-        states = child_states(config, run_time, sas)
+        standing: set[str] = set()
+        yield from find_standing(sas, standing)
+        states = child_states(config, run_time, standing)
         state, meaning = connection_state(states, run_time, sas, seen.now)
         if shown is None or not chooser.has_state(state, shown):
             return None

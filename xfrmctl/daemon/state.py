@@ -1,6 +1,6 @@
 """What a connection and its children are just now, in the words of :mod:`xfrmctl.model.snapshot`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.ike.connection import Connection
@@ -8,10 +8,19 @@ from xfrmctl.ike.sa import IkeSa
 from xfrmctl.ike.states import MEANING, IkeState
 from xfrmctl.model.sa import DataPlane
 
+PEERS = 128
+"""IKE SAs that are looked through in one step."""
 
-def child_states(config: ConnectionConfig, run_time: Connection, sas: Sequence[IkeSa]) -> list[str]:
-    """up, connecting, trap or down, of each configured child in its order."""
-    standing = {c.config.name for sa in sas for c in sa.children if c.installed}
+
+def find_standing(sas: Sequence[IkeSa], standing: set[str]) -> Iterator[None]:
+    """Put the names of the children that have a CHILD SA into ``standing``. In steps."""
+    for at in range(0, len(sas), PEERS):
+        standing |= {child.config.name for sa in sas[at : at + PEERS] for child in sa.children if child.installed}
+        yield
+
+
+def child_states(config: ConnectionConfig, run_time: Connection, standing: set[str]) -> list[str]:
+    """up, connecting, trap or down, of each configured child in its order; ``standing`` are those with a CHILD SA."""
     return [_child(config, child, run_time, standing) for child in config.children]
 
 

@@ -8,7 +8,7 @@ from xfrmctl.daemon.snapshot import ALL, Observed, SnapshotBuilder
 from xfrmctl.ike.config import ConnectionConfig
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.sa import IkeSa
-from xfrmctl.metrics.scrape import STEPS, Pacer
+from xfrmctl.metrics.pacer import STEPS, Pacer
 from xfrmctl.model.sa import SaCounters, SaId
 from xfrmctl.model.snapshot import ConnectionInfo
 
@@ -37,9 +37,11 @@ async def carried(kernel: Walked, pacer: Pacer) -> dict[SaId, SaCounters]:
 
 async def carried_by(sas: Iterable[IkeSa], kernel: Walked, pacer: Pacer) -> dict[SaId, SaCounters]:
     """What the SAs of these IKE SAs have carried: asked for one by one where they are few, or all of the kernel's."""
-    ids = [sa_id for sa in sas for child in sa.children for sa_id in (child.inbound, child.outbound)]
-    if len(ids) > FEW:
-        return await carried(kernel, pacer)
+    ids: list[SaId] = []
+    for sa in sas:
+        ids += [sa_id for child in sa.children for sa_id in (child.inbound, child.outbound)]
+        if len(ids) > FEW:
+            return await carried(kernel, pacer)
     sad: dict[SaId, SaCounters] = {}
     for at in range(0, len(ids), STEPS):
         sad |= {found.id: found for found in kernel.counted(ids[at : at + STEPS])}

@@ -3,14 +3,14 @@
 from xfrmctl.daemon.reconcile import Reconciler
 from xfrmctl.daemon.select import Chooser
 from xfrmctl.daemon.snapshot import MAX_PEER, Observed
-from xfrmctl.daemon.state import child_states, connection_state
+from xfrmctl.daemon.state import child_states, connection_state, find_standing
 from xfrmctl.daemon.tally import Tally
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.ike.peers import is_one_of_many
 from xfrmctl.ike.sa import ChildSa, IkeSa
 from xfrmctl.ike.states import ChildState
-from xfrmctl.metrics.scrape import Pacer
+from xfrmctl.metrics.pacer import Pacer
 from xfrmctl.model.selection import Selection
 from xfrmctl.model.traffic import Traffic, TrafficRow
 
@@ -37,7 +37,9 @@ class TrafficTable:
                 continue  # a reload has taken it out meanwhile
             sas = self._engine.ike_sas(config.name)
             run_time = self._engine.connections[config.name]
-            states = child_states(config, run_time, sas)
+            standing: set[str] = set()
+            await pacer.walk(find_standing(sas, standing))
+            states = child_states(config, run_time, standing)
             state, _ = connection_state(states, run_time, sas, seen.now)
             up += state == "up"
             ike_sas += len(sas)

@@ -11,7 +11,8 @@ from functools import partial
 from xfrmctl.config.build import GatewaySettings
 from xfrmctl.control.schema import DEFAULT_WATCH_S
 from xfrmctl.metrics.endpoint import MetricsEndpoint
-from xfrmctl.metrics.scrape import Metrics, Pacer, Source
+from xfrmctl.metrics.pacer import Pacer
+from xfrmctl.metrics.scrape import Metrics, Source
 from xfrmctl.model.finding import Diagnosis
 from xfrmctl.model.snapshot import Snapshot
 from xfrmctl.page.server import StatusPage, Watch

@@ -45,7 +45,7 @@ def run(job: Job, out: BinaryIO | None = None, err: BinaryIO | None = None, tell
     need_root()
     out, err = out or sys.stdout.buffer, err or sys.stderr.buffer
     if needs_guest(job):
-        return guest.run(ensure_kernel(tell), job, lambda fd: pump(fd, out), lambda fd: pump(fd, err))
+        return guest.run(ensure_kernel(tell), job, lambda fd: pump(fd, out), lambda fd: pump(fd, err), tell)
     return direct.run(job, lambda fd: pump(fd, out), lambda fd: pump(fd, err))
 
 

@@ -29,6 +29,8 @@ from xfrmctl.lab.process import reap
 Pump = Callable[[int], Thread]
 
 _INIT = Path(__file__).with_name("init.sh")
+_FEW_MAPPINGS = "UML ran out of memory on the host side"
+_MAX_MAPPINGS = Path("/proc/sys/vm/max_map_count")
 
 # Virtual time: waiting is skipped, computing takes no time at all, so what is measured does not depend on the host
 # (arch/um/kernel/time.c, TT_MODE_INFCPU). The jitter random number generator measures the noise of the clock before
@@ -52,7 +54,7 @@ _CONTAIN = (
 )
 
 
-def run(kernel: Path, job: Job, pump_out: Pump, pump_err: Pump) -> int:
+def run(kernel: Path, job: Job, pump_out: Pump, pump_err: Pump, tell: Callable[[str], None]) -> int:
     """Boot ``kernel``, run ``job``, power off; its output is read by the pumps."""
     with _labdir(job) as labdir, _processor() as processor, (labdir / "console").open("wb") as console:
         out_read, out_write = os.pipe()
@@ -72,6 +74,11 @@ def run(kernel: Path, job: Job, pump_out: Pump, pump_err: Pump) -> int:
         code = reap(process, job.timeout_s)
         for pump in pumps:
             pump.join(timeout=5)
+        if _FEW_MAPPINGS in _console(labdir):
+            tell(
+                "a program in the lab was killed (SIGSEGV): this machine gives the lab kernel no more mappings for it"
+                f" than {_MAX_MAPPINGS.read_text().strip()}; sysctl -w vm.max_map_count=1048576, and run it again"
+            )
         return code if code == 124 else _status(labdir, code)
 
 
@@ -144,13 +151,16 @@ def _labdir(job: Job) -> Iterator[Path]:
         shutil.rmtree(labdir, ignore_errors=True)
 
 
+def _console(labdir: Path) -> str:
+    console = labdir / "console"
+    return console.read_text(errors="replace") if console.exists() else ""
+
+
 def _status(labdir: Path, code: int) -> int:
     try:
         return int((labdir / "status").read_text())
     except (FileNotFoundError, ValueError):
-        console = labdir / "console"
-        text = console.read_text(errors="replace") if console.exists() else ""
-        tail = "\n".join(text.splitlines()[-25:])
+        tail = "\n".join(_console(labdir).splitlines()[-25:])
         raise LabError(f"the lab kernel ended (status {code}) before the job did; its console:\n{tail}") from None
 
 

@@ -177,13 +177,17 @@ FAMILIES = (
 DIRECTIONS = ("in", "out")
 
 
-def find_newest(connection: ConnectionInfo, newest: dict[str, ChildInfo]) -> Iterator[None]:
-    """Put the youngest CHILD SA of each child into ``newest``: the one that new packets use. In steps."""
+def find_newest(connection: ConnectionInfo, newest: dict[str, ChildInfo], reqids: set[int]) -> Iterator[None]:
+    """Put the youngest CHILD SA of each child into ``newest``: the one that new packets use. In steps.
+
+    What SAs have as reqid is put into ``reqids``.
+    """
     for ike in connection.ike_sas:
         for child in ike.children:
             other = newest.get(child.name)
             if other is None or child.established_s < other.established_s:
                 newest[child.name] = child
+            reqids.add(child.reqid)
             yield
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from xfrmctl.metrics.family import Family, Kind
 
-LINES = 1000
+LINES = 250
 """Lines in one piece of a page."""
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -66,14 +66,15 @@ class Page:
         return f"{{{inner}}}"
 
     def pieces(self) -> Iterator[bytes]:
-        """The text; a family that has no series just now is left out."""
+        """The text, once: the page is empty then. A family that has no series just now is left out."""
         held: list[str] = []
         for family, lines in self._lines.items():
             if not lines:
                 continue
             held.append(self._head(family))
-            for at in range(0, len(lines), LINES):
-                held += lines[at : at + LINES]
+            while lines:
+                held += lines[:LINES]
+                del lines[:LINES]
                 if len(held) >= LINES:
                     yield "".join(held).encode()
                     held = []

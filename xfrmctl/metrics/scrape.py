@@ -1,12 +1,11 @@
 """One scrape, in pieces: a gateway with 10,000 CHILD SAs is not looked at in one go, or a handshake would wait for it.
 
-Everything runs in the daemon's own thread. After every STEPS small steps (a CHILD SA read, a child written down) the
-loop gets its turn and handles whatever has come: a message waits for one piece at most, which is about as long as a
-step of the engine. A thread instead would compete for the interpreter with every system call of the loop.
+Everything runs in the daemon's own thread, and a message waits for one piece at most, which is about as long as a step
+of the engine. A thread instead would compete for the interpreter with every system call of the loop.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from time import perf_counter
 from typing import Protocol
 
@@ -15,15 +14,10 @@ from xfrmctl.metrics.accumulate import Accumulator
 from xfrmctl.metrics.counters import EventCounters
 from xfrmctl.metrics.family import Family, gauge
 from xfrmctl.metrics.ledger import Ledger
+from xfrmctl.metrics.pacer import CHEAP, Pacer
 from xfrmctl.metrics.page import OPENMETRICS, TEXT, Page
 from xfrmctl.model.events import Event
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, Snapshot
-
-STEPS = 16
-"""Small steps in one piece."""
-
-CHEAP = 16
-"""Lines of a counter that are as much work as a CHILD SA."""
 
 PIECES = gauge(
     "xfrmctl_scrape_pieces",
@@ -54,41 +48,6 @@ FAMILIES: tuple[Family, ...] = (
 """Everything that a scrape can have, in its order."""
 
 
-class Pacer:
-    """Counts small steps, and gives the loop its turn between pieces of them."""
-
-    def __init__(self, steps: int = STEPS) -> None:
-        self._limit = steps
-        self._steps = 0
-        self._began = perf_counter()
-        self.pieces = 0
-        self.longest_s = 0.0
-
-    async def step(self) -> None:
-        """One small step is done."""
-        self._steps += 1
-        if self._steps >= self._limit:
-            await self.rest()
-
-    async def walk(self, steps: Iterable[object], *, cheap: int = 1) -> None:
-        """Do everything, one small step after the other; ``cheap`` of them are as much work as one."""
-        for number, _ in enumerate(steps, 1):
-            if number % cheap == 0:
-                await self.step()
-
-    async def rest(self) -> None:
-        """End the piece: whatever has come is handled now."""
-        self.end()
-        await asyncio.sleep(0)
-        self._began = perf_counter()
-
-    def end(self) -> None:
-        """Take note of the piece."""
-        self._steps = 0
-        self.pieces += 1
-        self.longest_s = max(self.longest_s, perf_counter() - self._began)
-
-
 class Source(Protocol):
     """Where a scrape comes from: the daemon."""
 
@@ -96,7 +55,7 @@ class Source(Protocol):
         """All but the connections; ``ledger`` has seen what every SA carries when this returns."""
 
     def connections(self, pacer: Pacer) -> AsyncIterator[ConnectionInfo]:
-        """One after the other, as they are just now."""
+        """One after the other, as they are just now; a scrape takes them apart."""
 
 
 class Metrics:
@@ -139,14 +98,15 @@ class Metrics:
         self._totals.update(gateway.readings(snapshot))
         gateway.show(snapshot, self._totals, page)
         process.show(page)
+        await pacer.rest()
         known: set[tuple[str, str]] = set()
         reqids: set[int] = set()
         ike_sas = 0
         async for connection in self._source.connections(pacer):
-            await self._connection(connection, page, pacer)
+            await self._connection(connection, reqids, page, pacer)
             ike_sas += len(connection.ike_sas)
             known |= {(connection.name, child.name) for child in connection.children}
-            reqids |= {child.reqid for ike in connection.ike_sas for child in ike.children}
+            await pacer.forget(connection.ike_sas)
         if self._compatible:
             compat.gateway(snapshot, ike_sas, page)
         names = {connection for connection, _ in known}
@@ -161,9 +121,9 @@ class Metrics:
             page.put(LONGEST, (), self._before.longest_s)
             page.put(TOOK, (), self._took_s)
 
-    async def _connection(self, connection: ConnectionInfo, page: Page, pacer: Pacer) -> None:
+    async def _connection(self, connection: ConnectionInfo, reqids: set[int], page: Page, pacer: Pacer) -> None:
         newest: dict[str, ChildInfo] = {}
-        await pacer.walk(children.find_newest(connection, newest), cheap=CHEAP)
+        await pacer.walk(children.find_newest(connection, newest, reqids), cheap=CHEAP)
         self.counters.begin(connection.name)
         connections.show(connection, newest, self._totals, page)
         await pacer.walk(children.show(connection, newest, self.ledger, page))

@@ -1,7 +1,7 @@
 """What `diagnose` reads of thousands of tunnels when it is asked about one: that one's SAs, and no walk through all."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +11,6 @@ from xfrmctl.daemon.diagnosis import _first, _others
 from xfrmctl.daemon.gather.configured import connection_facts
 from xfrmctl.daemon.glance import FEW, glance, state_of
 from xfrmctl.model.sa import SaCounters, SaId
-from xfrmctl.model.selection import Selection
 
 MANY = 200
 
@@ -25,14 +24,14 @@ class Daemon:
         self.now, self.look, self.state = self.gateway.now, self.gateway.look, self.gateway.state
         self.asked: list[SaId] = []
         self.checked: list[SaId] = []
-        self.kernel = SimpleNamespace(counted=self._counted)
+        self.walks = 0
+        self.kernel = SimpleNamespace(counted=self._counted, walk=self._walk)
         self.reconciler = SimpleNamespace(changed=self._changed)
         self.runtime = SimpleNamespace(check=self.checked.extend)
-        self.wanted: list[Selection] = []
 
-    async def snapshot(self, wanted: Selection) -> str:
-        self.wanted.append(wanted)
-        return "all of it"
+    def _walk(self) -> Iterator[dict[SaId, SaCounters]]:
+        self.walks += 1
+        yield {found.id: found for found in self.gateway.sad}
 
     async def _changed(self) -> None:
         pass
@@ -62,8 +61,9 @@ def test_many_are_read_in_one_walk() -> None:
     async def run() -> None:
         daemon = Daemon()
         names = [f"net{n}" for n in range(1, FEW + 2)]
-        await state_of(cast(Any, daemon), names)
-        assert not daemon.asked and daemon.wanted == [Selection(connections=tuple(names))]
+        state = await state_of(cast(Any, daemon), names)
+        assert not daemon.asked and daemon.walks == 1
+        assert [connection.name for connection in state.connections] == names
 
     asyncio.run(run())
 
@@ -79,6 +79,6 @@ def test_only_who_claims_the_same_packets_is_looked_at_beside() -> None:
         assert len(others) == MANY - 1 and "net7" not in {c.name for c in others}
         assert _others(config, [replace(chosen, children=())]) == ()
         everyone = connection_facts(config.connections.values())
-        assert _first(everyone, daemon.engine) == (everyone, [])
+        assert await _first(everyone, daemon.engine) == (everyone, [])
 
     asyncio.run(run())

@@ -30,8 +30,9 @@ from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.ownership import reqid_for
 from xfrmctl.metrics import children
 from xfrmctl.metrics.ledger import Ledger
+from xfrmctl.metrics.pacer import CHEAP, STEPS
 from xfrmctl.metrics.page import LINES, Page
-from xfrmctl.metrics.scrape import CHEAP, STEPS, Metrics
+from xfrmctl.metrics.scrape import Metrics
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.events import ChildSaInstalled, Event, IkeSaEstablished
 from xfrmctl.model.sa import SaCounters, SaId

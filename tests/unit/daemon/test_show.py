@@ -24,7 +24,7 @@ from xfrmctl.ike.config import Start
 from xfrmctl.ike.sa import ChildSa
 from xfrmctl.ike.states import IkeState
 from xfrmctl.kernel.fake import FakeKernel
-from xfrmctl.metrics.scrape import Pacer
+from xfrmctl.metrics.pacer import Pacer
 from xfrmctl.model.sa import Lifetime, SaCounters, SaId
 from xfrmctl.model.selection import EVERYTHING, Selection
 from xfrmctl.model.snapshot import ChildInfo, ConnectionInfo, IkeInfo

@@ -37,8 +37,18 @@ def kernel() -> Path:
 
 def run(kernel: Path, job: Job) -> tuple[int, bytes, bytes]:
     out, err = io.BytesIO(), io.BytesIO()
-    status = guest.run(kernel, job, lambda fd: pump(fd, out), lambda fd: pump(fd, err))
-    return status, out.getvalue(), err.getvalue()
+    told: list[str] = []
+    status = guest.run(kernel, job, lambda fd: pump(fd, out), lambda fd: pump(fd, err), told.append)
+    return status, out.getvalue(), err.getvalue() + "".join(told).encode()
+
+
+def test_who_needs_more_mappings_than_the_host_gives_is_told_what_to_do(kernel: Path) -> None:
+    limit = Path("/proc/sys/vm/max_map_count").read_text().strip()
+    if int(limit) > 70_000:
+        pytest.skip("this machine gives more than a small guest can need")
+    touch = "import mmap, random; m = mmap.mmap(-1, 700 << 20); p = list(range(0, len(m), 8192)); random.shuffle(p)"
+    status, _, err = run(kernel, Job(argv=[sys.executable, "-c", f"{touch}\nfor i in p: m[i] = 1"]))
+    assert status == 139 and limit in err.decode() and "sysctl -w vm.max_map_count=1048576" in err.decode()
 
 
 def test_job_output_and_status(kernel: Path, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from prometheus_client.samples import Sample
 from xfrmctl.metrics import happenings
 from xfrmctl.metrics.counters import EventCounters
 from xfrmctl.metrics.ledger import Ledger
+from xfrmctl.metrics.pacer import Pacer
 from xfrmctl.metrics.page import Page
-from xfrmctl.metrics.scrape import Metrics, Pacer
+from xfrmctl.metrics.scrape import Metrics
 from xfrmctl.model.events import Event
 from xfrmctl.model.snapshot import ConnectionInfo, Snapshot
 
@@ -31,7 +32,7 @@ class Snapshots:
 
     async def connections(self, pacer: Pacer) -> AsyncIterator[ConnectionInfo]:
         for connection in self._now.connections:
-            yield connection
+            yield replace(connection, ike_sas=list(connection.ike_sas))  # a scrape empties what it is given
 
 
 def metrics_of(*snapshots: Snapshot) -> Metrics:
