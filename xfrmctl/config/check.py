@@ -19,8 +19,9 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.iana import Esn, ProtocolId, TransformType
 from xfrmctl.model.sa import DataPlane, DfPolicy, Lifetime
 from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.sizes import IPV6_FLOOR
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry
-from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu, outer_mtu_for
+from xfrmctl.pmtu.overhead import inner_mtu, outer_mtu_for
 
 SOON_S = 14 * 86400.0
 """A certificate that ends within this time is warned about."""

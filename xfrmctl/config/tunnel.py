@@ -8,8 +8,9 @@ from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.sa import DataPlane
 from xfrmctl.model.selector import TrafficSelector
+from xfrmctl.model.sizes import IPV6_FLOOR
 from xfrmctl.model.tunnel import Tunnel, TunnelType, recursion
-from xfrmctl.pmtu.overhead import IPV6_FLOOR, inner_mtu
+from xfrmctl.pmtu.overhead import inner_mtu
 
 LEAST_KEEPALIVE_S = 1.0
 

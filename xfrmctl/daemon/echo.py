@@ -23,8 +23,9 @@ from xfrmctl.kernel.desired import Template
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.path import Path, ProbeOutcome
 from xfrmctl.model.sa import Mode
+from xfrmctl.model.sizes import IP_HEADER
 from xfrmctl.model.suite import Suite
-from xfrmctl.pmtu.overhead import IP_HEADER, inner_mtu
+from xfrmctl.pmtu.overhead import inner_mtu
 
 SECRET = 16
 """Octets of the payload that make an echo ours."""

@@ -14,7 +14,7 @@ from struct import Struct, pack, unpack
 from xfrmctl.daemon.echo import SECRET, Leg
 from xfrmctl.kernel.sockets import demand_sa
 from xfrmctl.model.path import Path
-from xfrmctl.pmtu.overhead import IP_HEADER
+from xfrmctl.model.sizes import IP_HEADER
 
 ICMP_HEADER = Struct("!BBHHH")
 """Type, code, checksum, identifier, sequence number (RFC 792, RFC 4443 4.1)."""

@@ -13,11 +13,10 @@ from xfrmctl.ike.sa import ChildSa
 from xfrmctl.kernel.desired import ClearDf, DfRule, SetDf
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.sa import DfPolicy, Mode, Oversize
+from xfrmctl.model.sizes import IPV4_FLOOR, IPV6_FLOOR
 from xfrmctl.model.snapshot import FragmentInfo
 from xfrmctl.model.suite import Suite
-from xfrmctl.pmtu.overhead import IPV6_FLOOR, outer_mtu_for, tunnel_overhead
-
-MIN_DEVICE_MTU = 68
+from xfrmctl.pmtu.overhead import outer_mtu_for, tunnel_overhead
 
 
 def carries(child: ChildConfig, version: int) -> bool:
@@ -25,9 +24,14 @@ def carries(child: ChildConfig, version: int) -> bool:
     return any(ts.version == version for ts in child.local_ts)
 
 
+def _carries_ipv6(child: ChildConfig, mode: Mode) -> bool:
+    """Whether there are IPv6 packets inside whose size anybody has to be told."""
+    return child.tunnel.has_ipv6 if child.tunnel is not None else carries(child, 6) and mode is Mode.TUNNEL
+
+
 def device_mtu(child: ChildConfig, inner_mtu: int) -> int:
     """MTU of the child's xfrm interface."""
-    return max(IPV6_FLOOR if carries(child, 6) else MIN_DEVICE_MTU, inner_mtu)
+    return max(IPV6_FLOOR if carries(child, 6) else IPV4_FLOOR, inner_mtu)
 
 
 def df_rules(child: ChildConfig, remote: IPAddress | None, inner_mtu: int) -> frozenset[DfRule]:
@@ -73,35 +77,32 @@ def squeezed(
 
     ``link_mtu`` is what the first link takes, bytes, None where that is not known.
     """
-    carried = child.tunnel.has_ipv6 if child.tunnel is not None else carries(child, 6) and mode is Mode.TUNNEL
-    if not carried or inner_mtu >= IPV6_FLOOR:
+    if not _carries_ipv6(child, mode) or inner_mtu >= IPV6_FLOOR:
         return None
     need = outer_mtu_for(IPV6_FLOOR + tunnel_overhead(child.tunnel, version), suite, version, encap, mode)
-    cause, cure, here = "", f"have the path carry {need} bytes", child.tunnel is not None
+    here, more = child.tunnel is not None, f"have the path carry {need} bytes"
+    cause = cure = ""
     if version == 6:
-        cause, cure = "no router fragments IPv6 outside", f"{cure}, or give the gateways IPv4 addresses"
-    elif here:
-        pass
-    elif child.df is DfPolicy.SET:
-        cause, cure = "df: set forbids routers to fragment ESP", f"{cure}, or write df: copy"
-    elif link_mtu is not None and link_mtu < need:
+        cause, cure = "no router fragments IPv6 outside", f"{more}, or give the gateways IPv4 addresses"
+    elif not here and child.df is DfPolicy.SET:
+        cause, cure = "df: set forbids routers to fragment ESP", f"{more}, or write df: copy"
+    elif not here and link_mtu is not None and link_mtu < need:
         cause, cure = f"the first link takes {link_mtu} bytes only", f"raise its MTU to {need}"
-    return Squeeze(inner_mtu, need, cause, cure if cause else "", here)
+    return Squeeze(inner_mtu, need, cause, cure, here)
 
 
 def fragments(child: ChildSa, inner_mtu: int, squeeze: Squeeze | None) -> FragmentInfo:
     """What becomes of packets that do not fit, in words."""
     config = child.config
     with_df = without_df = ipv6 = ""
-    tunnel = config.tunnel
-    if tunnel is not None:
+    if config.tunnel is not None:
         with_df = f"senders are told {inner_mtu} by ICMP"
         without_df = f"fragmented to {inner_mtu} before encryption"
     elif child.mode is Mode.TRANSPORT:
         with_df = without_df = "the gateway's own sockets know what fits"
     elif carries(config, 4):
         with_df, without_df = _ipv4(child, inner_mtu, squeeze)
-    if tunnel.has_ipv6 if tunnel is not None else carries(config, 6) and child.mode is Mode.TUNNEL:
+    if _carries_ipv6(config, child.mode):
         told = f"senders are told {max(IPV6_FLOOR, inner_mtu)} by ICMPv6"
         ipv6 = str(squeeze) if squeeze is not None else told
     return FragmentInfo(

@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from xfrmctl.daemon import inside, tunnels
-from xfrmctl.daemon.fragmentation import MIN_DEVICE_MTU, device_mtu, df_rules
+from xfrmctl.daemon.fragmentation import device_mtu, df_rules
 from xfrmctl.daemon.inside import NEIGHBOUR_DISCOVERY
 from xfrmctl.daemon.tunnels import ROUTE_METRIC, Ends
 from xfrmctl.ike.config import ChildConfig, ConnectionConfig, Start
@@ -50,6 +50,7 @@ from xfrmctl.model.path import Path
 from xfrmctl.model.plane import ORDINARY, PlaneOptions
 from xfrmctl.model.sa import DataPlane, DfPolicy, Direction, Mode
 from xfrmctl.model.selector import ICMPV6, TrafficSelector
+from xfrmctl.model.sizes import IPV4_FLOOR
 from xfrmctl.model.spd import Precedence, SpdAction, SpdEntry, vagueness
 from xfrmctl.model.suite import Suite
 from xfrmctl.pmtu.clamp import mss
@@ -186,7 +187,7 @@ def of_child(
 
 def _with_tunnel(part: Desired, child: ChildConfig, ends: Ends, mtu: int, *, up: bool, stopping: bool) -> Desired:
     """The part with what belongs to the child's tunnel device."""
-    extra = tunnels.part(child, ends, max(MIN_DEVICE_MTU, mtu), up=up and not stopping, stopping=stopping)
+    extra = tunnels.part(child, ends, max(IPV4_FLOOR, mtu), up=up and not stopping, stopping=stopping)
     if extra is None:
         return part
     policies = part.policies | {key: _block(key) for key in extra.errors}

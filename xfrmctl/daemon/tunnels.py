@@ -26,8 +26,8 @@ from xfrmctl.model.address import IPAddress, IPNetwork
 from xfrmctl.model.flow import port
 from xfrmctl.model.sa import Direction
 from xfrmctl.model.selector import ICMPV6, TrafficSelector
+from xfrmctl.model.sizes import IPV6_FLOOR
 from xfrmctl.model.tunnel import TunnelType
-from xfrmctl.pmtu.overhead import IPV6_FLOOR
 
 Ends = tuple[IPAddress | None, IPAddress | None]
 """Our address and the peer's, as far as they are known."""

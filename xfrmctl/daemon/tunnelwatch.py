@@ -16,9 +16,9 @@ from xfrmctl.ike.config import ChildConfig
 from xfrmctl.ike.engine import IkeEngine
 from xfrmctl.kernel.ports import Kernel, TunnelCounters
 from xfrmctl.model.events import Event, KernelTrouble
+from xfrmctl.model.sizes import IPV6_FLOOR
 from xfrmctl.model.snapshot import TunnelInfo
 from xfrmctl.model.tunnel import recursion
-from xfrmctl.pmtu.overhead import IPV6_FLOOR
 
 EPISODE_S = 60.0
 """Without another dropped packet for this long, seconds, the next one is news again."""

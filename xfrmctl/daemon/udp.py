@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from xfrmctl.kernel.sockets import bypass_policies, decapsulate_esp, pass_by_peer_routes
 from xfrmctl.model.address import Endpoint, IPAddress
 from xfrmctl.model.errors import XfrmctlError
+from xfrmctl.model.sizes import IPV6_FLOOR
 
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
@@ -25,9 +26,6 @@ IPV6_PKTINFO = 50
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 IPV6_MTU = 24
-IPV6_LEAST = 1280
-"""What we fragment to, since no router of IPv6 does (RFC 8200 5): every link carries it."""
-
 PMTUDISC_DONT = 0
 PMTUDISC_PROBE = 3
 BATCH = 64
@@ -93,7 +91,8 @@ class UdpPort:
             self.sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, how)
         else:
             self.sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, how)
-            self.sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, IPV6_LEAST if how == PMTUDISC_DONT else 0)
+            # Without DF we fragment to what every link carries, since no router of IPv6 does.
+            self.sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, IPV6_FLOOR if how == PMTUDISC_DONT else 0)
 
     def receive(self) -> list[tuple[Endpoint, Endpoint, bytes]]:
         """Up to BATCH datagrams as (local, remote, data); errors of the network show up as silence."""

@@ -21,6 +21,7 @@ from xfrmctl.crypto.entropy import Entropy
 from xfrmctl.crypto.protect import Protection
 from xfrmctl.model.address import Endpoint
 from xfrmctl.model.iana import ExchangeType, PayloadType
+from xfrmctl.model.sizes import IP_HEADER, UDP_HEADER
 from xfrmctl.wire.header import Header
 from xfrmctl.wire.message import Fragment
 from xfrmctl.wire.natt import NON_ESP_MARKER
@@ -46,14 +47,11 @@ REASSEMBLY_S = 150.0
 OVERHEAD = 160
 """Octets that Python needs for one kept fragment beside its content."""
 
-_UDP_HEADER = 8
-_IP_HEADER = {4: 20, 6: 40}
-
 
 def packet_size(local: Endpoint, message: int, nat_t_port: int) -> int:
     """The IP packet that carries an IKE message of so many octets."""
     marker = len(NON_ESP_MARKER) if local.port == nat_t_port else 0
-    return _IP_HEADER[local.address.version] + _UDP_HEADER + marker + message
+    return IP_HEADER[local.address.version] + UDP_HEADER + marker + message
 
 
 def seal(

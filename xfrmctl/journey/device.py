@@ -10,9 +10,9 @@ from xfrmctl.journey.transform import check, decrypt
 from xfrmctl.journey.world import World
 from xfrmctl.model.observed import ObservedDevice, ObservedTunnel
 from xfrmctl.model.sa import Direction
+from xfrmctl.model.sizes import IP_HEADER
 from xfrmctl.netfilter.packet import Packet
 
-_IP_HEADER = {4: 20, 6: 40}
 _NAMES = {4: "IP in IP", 47: "GRE"}
 
 
@@ -27,7 +27,7 @@ def wrapped(journey: Journey, device: ObservedDevice, tunnel: ObservedTunnel, pa
         journey.add(
             "MSS", text, Outcome.PASS if fits else Outcome.UNSURE, (f"{device.name}: MTU {device.mtu}",), unsure
         )
-    added = _IP_HEADER[tunnel.local.version] + tunnel.header
+    added = IP_HEADER[tunnel.local.version] + tunnel.header
     length = packet.length + added if packet.length is not None else None
     words = f"; {packet.length} bytes become {length}" if length is not None else f"; {added} bytes more"
     text = f"put into {name}, {tunnel.local} > {tunnel.remote}{words}; policies are asked again, now for {name}"
@@ -48,7 +48,7 @@ def _said(device: ObservedDevice, tunnel: ObservedTunnel) -> str:
 def unwrapped(journey: Journey, world: World, device: ObservedDevice, tunnel: ObservedTunnel, packet: Packet) -> bool:
     """What has brought a packet that comes in by the device, through INPUT and the policy check; whether it passes."""
     name = _NAMES.get(tunnel.protocol, str(tunnel.protocol))
-    added = _IP_HEADER[tunnel.local.version] + tunnel.header
+    added = IP_HEADER[tunnel.local.version] + tunnel.header
     outer = Packet(
         source=tunnel.remote,
         destination=tunnel.local,

@@ -29,6 +29,8 @@ Larval SAs that the kernel makes for our trap policies carry our reqid but have 
 them; they vanish after ``net.core.xfrm_acq_expires`` (30 s).
 """
 
+from xfrmctl.model.sizes import IPV4_FLOOR, IPV6_FLOOR
+
 MARK = 0x58
 """'X': the top byte of every 32-bit number that marks an object as ours."""
 
@@ -69,7 +71,7 @@ def is_ours(number: int) -> bool:
     return number >> 24 == MARK
 
 
-NARROW = range(68, 1280)
+NARROW = range(IPV4_FLOOR, IPV6_FLOOR)
 """Sizes that are too small for IPv6, bytes, down to the least that a device has."""
 
 

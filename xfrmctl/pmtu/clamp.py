@@ -1,8 +1,6 @@
 """The MSS that fits an inner_mtu (RFC 6691: an MSS counts neither IP nor TCP options)."""
 
-from xfrmctl.pmtu.overhead import IP_HEADER
-
-TCP_HEADER = 20
+from xfrmctl.model.sizes import IP_HEADER, TCP_HEADER
 
 
 def mss(inner_mtu: int, version: int) -> int:

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Mode
+from xfrmctl.model.sizes import IP_HEADER, IPV6_FLOOR, UDP_HEADER
 from xfrmctl.model.suite import Suite
 from xfrmctl.pmtu.clamp import mss
 from xfrmctl.pmtu.overhead import (
     AH_HEADER,
     ESP_HEADER,
     ESP_TRAILER,
-    IP_HEADER,
-    IPV6_FLOOR,
-    UDP_HEADER,
     ah_size,
     alignment,
     inner_mtu,

@@ -21,11 +21,10 @@ header and GRE's 4 bytes, 8 with a key. Sizes are bytes.
 
 from xfrmctl.model.iana import ProtocolId
 from xfrmctl.model.sa import Mode
+from xfrmctl.model.sizes import IP_HEADER, UDP_HEADER
 from xfrmctl.model.suite import Suite
 from xfrmctl.model.tunnel import Tunnel
 
-IP_HEADER = {4: 20, 6: 40}
-UDP_HEADER = 8
 ESP_HEADER = 8
 ESP_TRAILER = 2
 """Pad length and next header (RFC 4303 2.5, 2.6)."""
@@ -35,9 +34,6 @@ AH_HEADER = 12
 
 AH_ALIGNMENT = {4: 4, 6: 8}
 """RFC 4302 2.6: extension headers of IPv6 are a multiple of 8 bytes."""
-
-IPV6_FLOOR = 1280
-"""Every IPv6 link carries this much (RFC 8200 5); a tunnel below it cannot carry IPv6 without fragmenting."""
 
 
 def alignment(suite: Suite) -> int:

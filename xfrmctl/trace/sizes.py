@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xfrmctl.model.sa import Mode
+from xfrmctl.model.sizes import IP_HEADER, TCP_HEADER
 from xfrmctl.model.suite import Suite
-from xfrmctl.pmtu.clamp import TCP_HEADER
 from xfrmctl.pmtu.explain import shown
-from xfrmctl.pmtu.overhead import IP_HEADER, inner_mtu, outer_mtu_for
+from xfrmctl.pmtu.overhead import inner_mtu, outer_mtu_for
 from xfrmctl.pmtu.spelling import parse_suite
 
 PATHS = {

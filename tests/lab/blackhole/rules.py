@@ -16,7 +16,7 @@ told     a host that sends too large a packet is told exactly the inner MTU
 """
 
 from tests.lab.blackhole.cells import COMPARISON, Cell
-from xfrmctl.pmtu.overhead import IPV6_FLOOR
+from xfrmctl.model.sizes import IPV6_FLOOR
 
 WITNESSES = ("figure", "flow", "fresh", "exact", "large", "told")
 

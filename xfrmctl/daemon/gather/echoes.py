@@ -15,6 +15,7 @@ from xfrmctl.daemon.clock import entropy
 from xfrmctl.diagnose.facts import PathProbe, TunnelProbe
 from xfrmctl.kernel.sockets import bypass_policies, pass_by_peer_routes
 from xfrmctl.model.address import IPAddress
+from xfrmctl.model.sizes import IP_HEADER
 
 TRIES, WAIT_S = 3, 0.3
 TUNNEL_WAIT_S = 1.0
@@ -25,7 +26,6 @@ _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _DONT, _PROBE = 10, 23, 0, 3
 _ETH = {4: 0x0800, 6: 0x86DD}
 _HEADER = struct.Struct("!BBHHH")
 _KINDS = {4: (8, 0), 6: (128, 129)}
-_IP_HEADER = {4: 20, 6: 40}
 
 
 def checksum(data: bytes) -> int:
@@ -39,7 +39,7 @@ def checksum(data: bytes) -> int:
 
 def request(version: int, tag: bytes, size: int = 0) -> bytes:
     """An echo request whose IP packet has ``size`` bytes; ``tag`` are its identifier and the begin of its payload."""
-    fill = max(0, size - _IP_HEADER[version] - _HEADER.size - len(tag) + 2)
+    fill = max(0, size - IP_HEADER[version] - _HEADER.size - len(tag) + 2)
     number = int.from_bytes(tag[:2], "big")
     message = _HEADER.pack(_KINDS[version][0], 0, 0, number, 1) + tag[2:] + bytes(fill)
     return message[:2] + struct.pack("!H", checksum(message)) + message[4:]
@@ -124,12 +124,12 @@ def _all(sock: socket.socket) -> Iterator[bytes]:
 
 def _too_big(version: int, data: bytes, tag: bytes) -> int | None:
     """The MTU of an ICMP error that quotes our echo (RFC 1191, RFC 8201); None for anything else."""
-    at = (data[0] & 15) * 4 if version == 4 and data else _IP_HEADER[6]
+    at = (data[0] & 15) * 4 if version == 4 and data else IP_HEADER[6]
     error = data[at:]
     if len(error) < 8 or (error[0], error[1]) != ((3, 4) if version == 4 else (2, 0)):
         return None
     quoted = error[8:]
-    inner = (quoted[0] & 15) * 4 if version == 4 and quoted else _IP_HEADER[6]
+    inner = (quoted[0] & 15) * 4 if version == 4 and quoted else IP_HEADER[6]
     if quoted[inner + 4 : inner + 6] != tag[:2]:
         return None
     return int.from_bytes(error[6:8] if version == 4 else error[4:8], "big")

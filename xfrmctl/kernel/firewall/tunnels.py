@@ -28,12 +28,11 @@ from collections.abc import Iterable
 
 from xfrmctl.kernel.firewall.programs import FirewallError, installed, run
 from xfrmctl.kernel.ownership import NFT_TUNNELS, of_tunnel_group
+from xfrmctl.model.sizes import IP_HEADER, TCP_HEADER
 
 TABLE = f"inet {NFT_TUNNELS}"
 _REMOVE = f"add table {TABLE}\ndelete table {TABLE}\n"
 _SYN = "tcp flags & (syn | rst) == syn"
-_IPV6_TCP_HEADERS = 60
-"""Bytes of both, without options (RFC 6691)."""
 
 
 def table_text(groups: Iterable[int]) -> str:
@@ -48,7 +47,7 @@ def table_text(groups: Iterable[int]) -> str:
         _, narrow = of_tunnel_group(group) or (False, 0)
         chain = f"narrow-{narrow}" if narrow else "clamp"
         if narrow:
-            mss = narrow - _IPV6_TCP_HEADERS
+            mss = narrow - IP_HEADER[6] - TCP_HEADER
             lines += [
                 f"add chain {TABLE} {chain}",
                 f"add rule {TABLE} {chain} meta nfproto ipv6 tcp option maxseg size set {mss}",
@@ -68,30 +67,24 @@ class TunnelClamp:
 
     def stand(self, groups: frozenset[int]) -> list[str]:
         """Have the table stand, for these groups and no others. Gives what went wrong."""
-        try:
-            if groups != self._groups or not self._expected or self._listed() != self._expected:
-                self._make(groups)
-        except FirewallError as error:
-            return self._failed(error)
-        return []
+        return self._make(groups, look=groups == self._groups and self._expected != "")
 
     def add(self, groups: frozenset[int]) -> list[str]:
         """Have the table clamp these groups, too, unless it did when it was last looked at. Gives what went wrong."""
         if not groups or (self._expected and groups <= self._groups):
             return []
+        return self._make(groups | self._groups)
+
+    def _make(self, groups: frozenset[int], *, look: bool = False) -> list[str]:
+        """Make the table anew; with ``look`` only if another one stands."""
         try:
-            self._make(groups | self._groups)
+            if not look or self._listed() != self._expected:
+                run(["nft", "-f", "-"], table_text(groups))
+                self._groups, self._expected, self._may_stand = groups, self._listed(), True
         except FirewallError as error:
-            return self._failed(error)
+            self._expected = ""
+            return [f"TCP through tunnel devices is not clamped, for which nft is needed: {error}"]
         return []
-
-    def _make(self, groups: frozenset[int]) -> None:
-        run(["nft", "-f", "-"], table_text(groups))
-        self._groups, self._expected, self._may_stand = groups, self._listed(), True
-
-    def _failed(self, error: FirewallError) -> list[str]:
-        self._expected = ""
-        return [f"TCP through tunnel devices is not clamped, for which nft is needed: {error}"]
 
     def remove(self) -> tuple[int, list[str]]:
         """Remove the table, once; gives how many there were, and problems."""
