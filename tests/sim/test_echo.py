@@ -43,16 +43,7 @@ class Tunnel(Paths):
         """The node's kernel has counted what went through the tunnel: echoes alone."""
         sent, got = self.packets[node.name]
         counters = {
-            sa_id: SaCounters(
-                id=sa_id,
-                reqid=sa.reqid,
-                bytes=0,
-                packets=sent if sa.direction == Direction.OUT else got,
-                replay_drops=0,
-                integrity_failures=0,
-                added_at=0,
-                used_at=0,
-            )
+            sa_id: SaCounters(id=sa_id, reqid=sa.reqid, packets=sent if sa.direction == Direction.OUT else got)
             for sa_id, (sa, _) in node.sad.items()
         }
         keeper = self.keepers[node.name]

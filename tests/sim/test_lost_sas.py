@@ -41,12 +41,7 @@ class Looking:
 
 
 def counters(node: Node) -> dict[SaId, SaCounters]:
-    def zero(sa_id: SaId) -> SaCounters:
-        return SaCounters(
-            id=sa_id, reqid=0, bytes=0, packets=0, replay_drops=0, integrity_failures=0, added_at=0, used_at=0
-        )
-
-    return {sa_id: zero(sa_id) for sa_id in node.sad}
+    return {sa_id: SaCounters(id=sa_id, reqid=0) for sa_id in node.sad}
 
 
 @pytest.mark.parametrize("which", [0, 1])

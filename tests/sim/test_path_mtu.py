@@ -83,10 +83,6 @@ class Paths(World):
                 reqid=sa.reqid,
                 bytes=octets if sa.direction == Direction.OUT else 0,
                 packets=went if sa.direction == Direction.OUT else came,
-                replay_drops=0,
-                integrity_failures=0,
-                added_at=0,
-                used_at=0,
             )
             for sa_id, (sa, _) in node.sad.items()
         }

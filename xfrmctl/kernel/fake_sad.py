@@ -32,16 +32,8 @@ class FakeSad:
     def count(self, sa: SaId, *, packets: int, size: int, now: int = 0) -> None:
         """Let traffic flow through an SA; ``size`` in bytes."""
         old = self.counters[sa]
-        self.counters[sa] = SaCounters(
-            id=sa,
-            reqid=old.reqid,
-            bytes=old.bytes + size,
-            packets=old.packets + packets,
-            replay_drops=old.replay_drops,
-            integrity_failures=old.integrity_failures,
-            late_drops=old.late_drops,
-            added_at=old.added_at,
-            used_at=now or old.used_at,
+        self.counters[sa] = replace(
+            old, bytes=old.bytes + size, packets=old.packets + packets, used_at=now or old.used_at
         )
 
     def install(self, sas: Sequence[tuple[KernelSa, SaKeys]]) -> None:
@@ -54,16 +46,7 @@ class FakeSad:
         self._refuse("install", "install SA")
         for sa, keys in sas:
             self.sas[sa.id], self.keys[sa.id] = sa, keys
-            self.counters[sa.id] = SaCounters(
-                id=sa.id,
-                reqid=sa.reqid,
-                bytes=0,
-                packets=0,
-                replay_drops=0,
-                integrity_failures=0,
-                added_at=0,
-                used_at=0,
-            )
+            self.counters[sa.id] = SaCounters(id=sa.id, reqid=sa.reqid)
             self._ever.add(sa.id)
 
     def delete(self, ids: Sequence[SaId]) -> None:

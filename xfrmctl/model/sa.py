@@ -156,11 +156,11 @@ class SaCounters:
 
     id: SaId
     reqid: int
-    bytes: int
-    packets: int
-    replay_drops: int
-    integrity_failures: int
-    added_at: int
-    used_at: int
+    bytes: int = 0
+    packets: int = 0
+    replay_drops: int = 0
+    integrity_failures: int = 0
+    added_at: int = 0
+    used_at: int = 0
     offload: str = ""
     late_drops: int = 0

@@ -14,19 +14,6 @@ HERE, THERE, ELSEWHERE = (ip_address(text) for text in ("192.0.2.1", "192.0.2.2"
 LAN, OTHER, GONE = 0x58000001, 0x58000002, 0x58000003
 
 
-def counted(sa_id: SaId, reqid: int) -> SaCounters:
-    return SaCounters(
-        id=sa_id,
-        reqid=reqid,
-        bytes=0,
-        packets=0,
-        replay_drops=0,
-        integrity_failures=0,
-        added_at=0,
-        used_at=0,
-    )
-
-
 class Connection:
     local, remote = HERE, THERE
 
@@ -52,7 +39,7 @@ class Sad:
         self.sas = dict(sas)
 
     def dump(self) -> dict[SaId, SaCounters]:
-        return {sa_id: counted(sa_id, reqid) for sa_id, reqid in self.sas.items()}
+        return {sa_id: SaCounters(id=sa_id, reqid=reqid) for sa_id, reqid in self.sas.items()}
 
     def delete(self, ids: Sequence[SaId]) -> None:
         for sa_id in ids:

@@ -127,16 +127,7 @@ class Gateway:
         found.state = ChildState.INSTALLED
         for sa_id in (found.inbound, found.outbound):
             self.sad.append(
-                SaCounters(
-                    id=sa_id,
-                    reqid=found.reqid,
-                    bytes=100 * number,
-                    packets=number,
-                    replay_drops=0,
-                    integrity_failures=0,
-                    added_at=1,
-                    used_at=1,
-                )
+                SaCounters(id=sa_id, reqid=found.reqid, bytes=100 * number, packets=number, added_at=1, used_at=1)
             )
         self.events.append(
             ChildSaInstalled(
@@ -284,19 +275,7 @@ class Booked:
 
     def counted(self, ids: Sequence[SaId]) -> list[SaCounters]:
         self.asked += ids
-        return [
-            SaCounters(
-                id=sa_id,
-                reqid=1,
-                bytes=100,
-                packets=1,
-                replay_drops=0,
-                integrity_failures=0,
-                added_at=0,
-                used_at=0,
-            )
-            for sa_id in ids
-        ]
+        return [SaCounters(id=sa_id, reqid=1, bytes=100, packets=1) for sa_id in ids]
 
 
 def test_what_an_sa_has_carried_is_read_before_it_is_deleted() -> None:

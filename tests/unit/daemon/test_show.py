@@ -70,9 +70,7 @@ class Seat:
 
     def count(self, sa: SaId, **counted: int) -> None:
         """What the kernel has counted on an SA since it was installed, just now."""
-        zero = SaCounters(
-            id=sa, reqid=0, bytes=0, packets=0, replay_drops=0, integrity_failures=0, added_at=int(WALL), used_at=0
-        )
+        zero = SaCounters(id=sa, reqid=0, added_at=int(WALL))
         self.sad[sa] = replace(self.sad.get(sa, zero), **counted)  # type: ignore[arg-type]
 
     def show(self, **wanted: tuple[object, ...]) -> list[ConnectionInfo]:

@@ -42,8 +42,6 @@ def counted(sa_id: SaId, packets: int, **more: int) -> SaCounters:
         reqid=REQID,
         bytes=100 * packets,
         packets=packets,
-        added_at=0,
-        used_at=0,
         replay_drops=more.get("replay_drops", 0),
         late_drops=more.get("late_drops", 0),
         integrity_failures=more.get("integrity_failures", 0),
