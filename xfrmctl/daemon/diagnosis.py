@@ -31,7 +31,8 @@ from xfrmctl.diagnose.facts import (
 from xfrmctl.diagnose.rules.reach import wants_probe
 from xfrmctl.ike.config import ConnectionConfig, EngineConfig
 from xfrmctl.ike.engine import IkeEngine
-from xfrmctl.metrics.pacer import Pacer
+from xfrmctl.metrics.pacer import CHEAP, Pacer
+from xfrmctl.metrics.scrape import dismantle
 from xfrmctl.model.address import IPAddress
 from xfrmctl.model.errors import KernelRefusal
 from xfrmctl.model.finding import Diagnosis
@@ -122,7 +123,7 @@ async def diagnose(daemon: "Daemon", connection: str | None, seconds: float) -> 
     found = await asyncio.to_thread(_diagnosis, facts, [*blind, *unasked, *unread])
     pacer = Pacer()
     for seen in (c for state in (before, after) for c in state.connections):
-        await pacer.forget(seen.ike_sas)
+        await pacer.walk(dismantle(seen), cheap=CHEAP)
     return found
 
 

@@ -37,10 +37,9 @@ class Pacer:
             if number % cheap == 0:
                 await self.step()
 
-    async def forget(self, *containers: dict[Any, Any] | list[Any]) -> None:
-        """Empty them, some items at a time: to free what thousands of SAs were read into takes time like any work."""
-        for container in containers:
-            await self.walk(_emptied(container), cheap=CHEAP)
+    async def forget(self, read: dict[Any, Any]) -> None:
+        """Empty it, some items at a time: to free what thousands of SAs were read into takes time like any work."""
+        await self.walk(_emptied(read), cheap=CHEAP)
 
     async def rest(self) -> None:
         """End the piece: whatever has come is handled now."""
@@ -55,8 +54,7 @@ class Pacer:
         self.longest_s = max(self.longest_s, perf_counter() - self._began)
 
 
-def _emptied(container: dict[Any, Any] | list[Any]) -> Iterator[None]:
-    take = container.popitem if isinstance(container, dict) else container.pop
-    while container:
-        take()
+def _emptied(read: dict[Any, Any]) -> Iterator[None]:
+    while read:
+        read.popitem()
         yield

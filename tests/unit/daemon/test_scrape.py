@@ -1,6 +1,7 @@
 """A scrape of 10,000 CHILD SAs lets the loop go on: counted in turns of the loop, not in seconds."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from xfrmctl.kernel.fake import FakeKernel
 from xfrmctl.kernel.ownership import reqid_for
 from xfrmctl.metrics import children
 from xfrmctl.metrics.ledger import Ledger
-from xfrmctl.metrics.pacer import CHEAP, STEPS
+from xfrmctl.metrics.pacer import CHEAP, STEPS, Pacer
 from xfrmctl.metrics.page import LINES, Page
 from xfrmctl.metrics.scrape import Metrics
 from xfrmctl.model.address import Endpoint
@@ -41,6 +42,9 @@ from xfrmctl.pmtu.settings import PathOptions
 MANY = 10_000
 PER_BUFFER = 45
 """SAs in one buffer of a dump: 32 KiB (``netlink_dump``) of some 700 bytes each."""
+
+A_CHILD = 100
+"""Blocks of memory that a CHILD SA takes in a snapshot, at most."""
 
 OURS = ip_address("192.0.2.1")
 TEMPLATE = child()
@@ -147,7 +151,7 @@ class Gateway:
 
     def _walk(self) -> Iterator[dict[SaId, SaCounters]]:
         for at in range(0, len(self.sad), PER_BUFFER):
-            yield {found.id: found for found in self.sad[at : at + PER_BUFFER]}
+            yield {found.id: replace(found) for found in self.sad[at : at + PER_BUFFER]}
 
     def now(self) -> float:
         return 9.0
@@ -169,6 +173,7 @@ class Work:
         self.done: Counter[str] = Counter()
         self.worst: Counter[str] = Counter()
         self.turns = 0
+        self._blocks = sys.getallocatedblocks()
         self._watch(monkeypatch, Page, "put")
         self._watch(monkeypatch, Page, "add")
         self._watch(monkeypatch, SnapshotBuilder, "_child")
@@ -187,6 +192,8 @@ class Work:
     def turn(self) -> None:
         """The loop has had its turn."""
         self.turns += 1
+        before, self._blocks = self._blocks, sys.getallocatedblocks()
+        self.done["freed"] = max(0, before - self._blocks)
         self.worst |= self.done
         self.done.clear()
 
@@ -218,6 +225,7 @@ def test_between_two_turns_of_the_loop_little_is_done(configured: Any, monkeypat
     assert work.worst["_child"] <= STEPS and work.worst["_configured"] <= STEPS
     assert work.worst["put"] <= STEPS * (len(children.FAMILIES) + 20)
     assert work.worst["add"] <= STEPS * CHEAP
+    assert work.worst["freed"] <= STEPS * CHEAP * A_CHILD
     assert text.count("\nxfrmctl_child_up{") == MANY
     name = "net9999" if configured is several else "net"
     label = "lan" if configured is several else "lan9999"
@@ -307,3 +315,19 @@ def test_a_stop_with_thousands_of_sas_does_not_ask_for_each() -> None:
     accounts = SaAccounts(booked, Ledger(), lambda _: None)
     accounts.ending([SaId(OURS, TEMPLATE.protocol, number) for number in range(0x1000, 0x1000 + FAREWELL + 1)])
     assert not booked.asked
+
+
+def test_what_was_read_of_the_sad_is_forgotten_in_pieces() -> None:
+    async def run() -> int:
+        gateway = Gateway(several(1000))
+        source, pacer, ledger = GatewaySource(cast(Any, gateway)), Pacer(), Ledger()
+        await source.gateway(pacer, ledger)
+        seen = source._seen
+        assert seen is not None and len(seen.sad) == 2000
+        _ = [found async for found in source.connections(pacer)]
+        assert not seen.sad
+        before = pacer.pieces
+        await pacer.forget(dict.fromkeys(range(MANY)))
+        return pacer.pieces - before
+
+    assert asyncio.run(run()) >= MANY // (STEPS * CHEAP)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -32,7 +33,7 @@ class Snapshots:
 
     async def connections(self, pacer: Pacer) -> AsyncIterator[ConnectionInfo]:
         for connection in self._now.connections:
-            yield replace(connection, ike_sas=list(connection.ike_sas))  # a scrape empties what it is given
+            yield deepcopy(connection)  # a scrape takes apart what it is given
 
 
 def metrics_of(*snapshots: Snapshot) -> Metrics:
