@@ -61,16 +61,16 @@ class Handlers(Protocol):
     """
 
     async def snapshot(self, wanted: Selection = EVERYTHING) -> Snapshot:
-        """The state now of what is wanted."""
+        """The state now of what is wanted; the server's to take apart."""
 
     async def names(self) -> NameList:
         """What is configured."""
 
     async def connection(self, name: str) -> ConnectionInfo:
-        """One connection's state now."""
+        """One connection's state now; the server's to take apart."""
 
     async def traffic(self, wanted: Selection) -> Traffic:
-        """One look at the counters of what is wanted."""
+        """One look at the counters of what is wanted; the server's to take apart."""
 
     async def up(self, connection: str, child: str | None, timeout_s: float) -> ActionResult:
         """Bring up a connection or one child; wait at most ``timeout_s``."""

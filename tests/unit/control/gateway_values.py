@@ -4,13 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from xfrmctl.control.schema import ActionResult, NameList, PlanResult, ReloadResult, RequestError, unknown_name
-from xfrmctl.control.server import ControlServer
+from xfrmctl.control.server import ControlServer, Handlers
 from xfrmctl.model.finding import ERROR, PEER, Diagnosis, Finding, Line
 from xfrmctl.model.selection import ALL_EVENTS, EVERYTHING, EventSelection, Selection, is_pattern
 from xfrmctl.model.snapshot import (
@@ -428,6 +429,23 @@ class Gateway:
             self.streams_closed += 1
 
 
+class _Given:
+    """What a gateway of the tests says, as a copy: the server takes large states apart."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def __getattr__(self, name: str) -> Any:
+        said = getattr(self._gateway, name)
+        if name not in ("snapshot", "connection", "traffic"):
+            return said
+
+        async def copied(*given: Any) -> Any:
+            return deepcopy(await said(*given))
+
+        return copied
+
+
 @contextmanager
 def serving(path: Path, gateway: Gateway | None = None) -> Iterator[Gateway]:
     """A real server on a real socket, in a thread of its own, so that blocking clients can be tested."""
@@ -437,7 +455,7 @@ def serving(path: Path, gateway: Gateway | None = None) -> Iterator[Gateway]:
     failures: list[BaseException] = []
 
     async def serve() -> None:
-        server = ControlServer(handlers, path)
+        server = ControlServer(cast(Handlers, _Given(handlers)), path)
         await server.start()
         end = asyncio.Event()
         stop.append((asyncio.get_running_loop(), end))
