@@ -8,6 +8,7 @@ import typer
 
 from xfrmctl.cli import complete
 from xfrmctl.cli.events import INDENT, line
+from xfrmctl.cli.interrupt import until_interrupted
 from xfrmctl.cli.session import Json, console, print_json, print_line, session
 
 if TYPE_CHECKING:
@@ -50,11 +51,10 @@ def debug(
             print(result.message)
         return
     try:
-        if keys and not as_json:
-            print(result.message)
-        _follow(client, connection, seconds, as_json=as_json)
-    except KeyboardInterrupt:
-        pass
+        with until_interrupted():
+            if keys and not as_json:
+                print(result.message)
+            _follow(client, connection, seconds, as_json=as_json)
     finally:
         from xfrmctl.control.client import ControlError  # noqa: PLC0415
 

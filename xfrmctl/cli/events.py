@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from xfrmctl.cli import complete
+from xfrmctl.cli.interrupt import until_interrupted
 from xfrmctl.cli.session import Json, console, print_line, session
 
 if TYPE_CHECKING:
@@ -60,14 +61,12 @@ def events(
     client = session(context, as_json).client()
     query = [("connection", name) for name in connection or ()] + [("kind", word) for word in kind or ()]
     query += [("severity", severity), ("last", str(last)), ("follow", "yes" if follow else "no")]
-    try:
+    with until_interrupted():
         for event in client.events(idle, query):
             if as_json:
                 print_line(event)
             else:
                 console().print(line(event))
-    except KeyboardInterrupt:
-        return
 
 
 def line(event: dict[str, Any], width: int | None = None) -> "Text":

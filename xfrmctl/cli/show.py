@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xfrmctl.cli.filters import Address, Carries, Child, Names, Peer, Spi, State, filters
+from xfrmctl.cli.interrupt import until_interrupted
 from xfrmctl.cli.outcome import FAILED
 from xfrmctl.cli.session import Json, console, print_json, print_line, session
 
@@ -56,7 +57,7 @@ def show(
     query = filters(connections, child, state, peer, address, carries, spi)
     one = connections[0] if connections and len(query) == 1 and not set("*?[") & set(connections[0]) else None
     code = 0
-    with suppress(KeyboardInterrupt) if watch is not None else nullcontext():
+    with until_interrupted() if watch is not None else nullcontext():
         for look in _looks(watch, times):
             if as_json:
                 code = _as_json(client, query, one, compact=watch is not None)

@@ -10,6 +10,7 @@ import typer
 
 from xfrmctl.cli.columns import Column, lay
 from xfrmctl.cli.filters import Address, Carries, Child, Names, Peer, Spi, State, filters
+from xfrmctl.cli.interrupt import until_interrupted
 from xfrmctl.cli.keys import keys
 from xfrmctl.cli.rates import SORTS, Rate, Rates, in_order, rates
 from xfrmctl.cli.session import Json, console, print_json, print_line, session
@@ -55,13 +56,11 @@ def top(
     """
     client = session(context, as_json).client()
     query = filters(connections, child, state, peer, address, carries, spi)
-    try:
+    with until_interrupted():
         if once or as_json or not console().is_terminal:
             _print(client, query, sort, interval, limit, once=once, as_json=as_json)
         else:
             _live(client, query, sort, interval, limit)
-    except KeyboardInterrupt:
-        return
 
 
 def _looks(client: "ControlClient", query: list[tuple[str, str]], interval: float) -> Iterator[Rates]:
