@@ -4,7 +4,6 @@ The hub's engine runs in the world, and its reconciler on a kernel in memory tha
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.calls import calls
 from tests.sim.world import Datagram, Node, World, child, connection, selectors, start
 from xfrmctl.daemon import routes
 from xfrmctl.daemon.bus import Bus
@@ -413,22 +413,6 @@ def test_each_peer_proves_itself_with_its_own_key_and_with_no_others() -> None:
 
 
 # -- what it costs
-
-
-def calls(action: Callable[[], object]) -> int:
-    """How many Python functions an action calls: a cost that no machine's speed changes."""
-    count = 0
-
-    def profile(_frame: object, event: str, _arg: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(profile)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @pytest.mark.parametrize("number", [10, 10_000])

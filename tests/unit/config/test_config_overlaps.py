@@ -1,11 +1,11 @@
 """Two entries that claim the same packets: both are named with their lines, and who wins, or why nobody does."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.calls import calls
 from tests.sim.world import child, connection
 from tests.unit.config.config_files import BASE, MINIMAL, ROUTED, loaded, only, pair
 from xfrmctl.config.document import Key
@@ -116,22 +116,12 @@ def steps(number: int, remote: Callable[[int], str]) -> tuple[int, int]:
         )
         for n in range(number)
     ]
-    count = 0
     told: list[Key] = []
-
-    def profile(_frame: object, event: str, _arg: object) -> None:
-        nonlocal count
-        count += event == "call"
 
     def tell(key: Key, _cause: str, _cure: str) -> None:
         told.append(key)
 
-    sys.setprofile(profile)
-    try:
-        check_overlaps(many, (), tell, tell, lambda _key: 1)
-    finally:
-        sys.setprofile(None)
-    return count, len(told)
+    return calls(lambda: check_overlaps(many, (), tell, tell, lambda _key: 1)), len(told)
 
 
 def test_ten_times_the_connections_cost_ten_times_the_work() -> None:
