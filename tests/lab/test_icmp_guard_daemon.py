@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,12 +133,20 @@ def test_a_rekey_takes_the_guard_along(topology: Topology, firewall: str) -> Non
         assert pair.learned == 1380
 
 
+def hung(pid: int) -> bool:
+    """A thread of a process that is stopped goes on until the processor has told it so."""
+    return all(
+        stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
+
+
 @both_firewalls
 def test_the_daemon_hangs_or_is_dead(topology: Topology, firewall: str) -> None:
     """Nothing that names a peer gets to the kernel; data flows on, for the kernel needs no daemon for that."""
     with paired(topology, firewall=firewall) as pair:
         true = pair.error()
         os.kill(pair.a.pid, signal.SIGSTOP)
+        eventually("every thread of it has stopped", lambda: hung(pair.a.pid), 10)
         try:
             pair.send(replace(true, payload=FORGED_UDP, protocol=17))
             pair.send(true)
