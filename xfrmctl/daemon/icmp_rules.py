@@ -28,27 +28,27 @@ class IcmpRules:
         self._known: Counter[tuple[IPAddress, int]] = Counter()
         self._named: dict[IcmpPolicy, set[IPAddress]] = {policy: set() for policy in IcmpPolicy}
         for peer in self._peers:
-            self._of(peer).add(peer)
+            self._named[policies[peer.version]].add(peer)
         self._changed = True
         for sa in outbound:
             self.enter(sa)
 
     def enter(self, sa: Key) -> None:
         """An outbound SA has come."""
-        peer, _, spi = sa
-        if _up(self._peers, peer):
-            self._of(peer).add(peer)
-            self._changed = True
-        if self._policies[peer.version] is IcmpPolicy.VALIDATE and _up(self._known, (peer, spi)):
-            self._changed = True
+        self._count(sa, 1)
 
     def leave(self, sa: Key) -> None:
         """One has gone."""
+        self._count(sa, -1)
+
+    def _count(self, sa: Key, by: int) -> None:
         peer, _, spi = sa
-        if _down(self._peers, peer):
-            self._of(peer).discard(peer)
+        policy = self._policies[peer.version]
+        if _turned(self._peers, peer, by):
+            named = self._named[policy]
+            (named.add if by > 0 else named.discard)(peer)
             self._changed = True
-        if self._policies[peer.version] is IcmpPolicy.VALIDATE and _down(self._known, (peer, spi)):
+        if policy is IcmpPolicy.VALIDATE and _turned(self._known, (peer, spi), by):
             self._changed = True
 
     @property
@@ -64,20 +64,11 @@ class IcmpRules:
         judged, ignored = self._named[IcmpPolicy.VALIDATE], self._named[IcmpPolicy.IGNORE]
         return IcmpGuard(frozenset(judged), frozenset(ignored), frozenset(self._known))
 
-    def _of(self, peer: IPAddress) -> set[IPAddress]:
-        return self._named[self._policies[peer.version]]
 
-
-def _up(counts: Counter[T], thing: T) -> bool:
-    """Count one more; whether it is the first."""
-    counts[thing] += 1
-    return counts[thing] == 1
-
-
-def _down(counts: Counter[T], thing: T) -> bool:
-    """Count one less; whether it was the last."""
-    counts[thing] -= 1
-    if counts[thing]:
-        return False
-    del counts[thing]
-    return True
+def _turned(counts: Counter[T], thing: T, by: int) -> bool:
+    """Count one more or one less; whether it is the first, or was the last."""
+    before = counts[thing]
+    counts[thing] += by
+    if not counts[thing]:
+        del counts[thing]
+    return not before or thing not in counts

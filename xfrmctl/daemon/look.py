@@ -1,7 +1,7 @@
 """What is read of the kernel, beside the SAs themselves, for a snapshot or a scrape."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from xfrmctl.config.load import Configuration
 from xfrmctl.daemon import clock
@@ -13,7 +13,7 @@ from xfrmctl.model.sa import SaCounters, SaId
 
 async def around(
     kernel: LinuxKernel,
-    sad: Mapping[SaId, SaCounters],
+    sad: dict[SaId, SaCounters],
     configuration: Configuration,
     now: Callable[[], float],
     began: float,

@@ -6,7 +6,7 @@ clear at start or stop (DESIGN 3.11).
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -203,7 +203,7 @@ class Daemon:
         """Monotonic seconds."""
         return self._loop.time()
 
-    async def look(self, began: float, sad: Mapping[SaId, SaCounters]) -> ObservedGateway:
+    async def look(self, began: float, sad: dict[SaId, SaCounters]) -> ObservedGateway:
         """The kernel now; ``sad`` is what SAs have carried, read from ``began`` on."""
         return await look.around(self.kernel, sad, self.configuration, self._loop.time, began)
 

@@ -24,7 +24,6 @@ class GatewaySource:
     def __init__(self, daemon: "Daemon") -> None:
         self._daemon = daemon
         self._seen: ObservedGateway | None = None
-        self._sad: dict[SaId, SaCounters] = {}
 
     async def gateway(self, pacer: Pacer, ledger: Ledger) -> Snapshot:
         """All but the connections; the SAD is read as the kernel gives it out."""
@@ -36,7 +35,7 @@ class GatewaySource:
             ledger.look(found.values())
             sad |= found
             await pacer.rest()
-        self._seen, self._sad = await daemon.look(began, sad), sad
+        self._seen = await daemon.look(began, sad)
         return daemon.builder.around(daemon.state(), self._seen)
 
     async def connections(self, pacer: Pacer) -> AsyncIterator[ConnectionInfo]:
@@ -45,7 +44,7 @@ class GatewaySource:
         assert seen is not None
         async for found in status.connections(engine, self._daemon.builder, seen, pacer):
             yield found
-        await pacer.forget(self._sad)
+        await pacer.forget(seen.sad)
 
 
 def metrics_of(daemon: "Daemon") -> Metrics:

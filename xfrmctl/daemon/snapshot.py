@@ -1,6 +1,6 @@
 """The state of the gateway as one value, from the engine, the reconciler and what the kernel has counted."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from xfrmctl import __version__
@@ -58,7 +58,7 @@ class Observed:
     now: float
     wall: float
     began: float
-    sad: Mapping[SaId, SaCounters]
+    sad: dict[SaId, SaCounters]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
